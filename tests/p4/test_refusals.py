@@ -21,13 +21,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
         "generic controls and parsers are",
         {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"},
     ),
-    ("action profiles are", {"locals": "action_profile(4) profile;"}),
-    ("action selectors are", {"locals": "action_selector(HashAlgorithm.crc16, 4, 8) selector_;"}),
-    ("action profiles and selectors are", {"locals": TABLE.format(kind="selector", more="")}),
-    (
-        "action profiles and selectors are",
-        {"locals": TABLE.format(kind="exact", more="implementation = action_profile(4);")},
-    ),
     ("idle timeouts of entries are", {"locals": TABLE.format(kind="exact", more="support_timeout = true;")}),
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
     ("values of bit<0> are", {"top": "struct none_t { bit<0> x; }"}),

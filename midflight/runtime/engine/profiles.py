@@ -49,12 +49,14 @@ class _HeldMember:
 
 @dataclass(slots=True)
 class _HeldGroup:
-    """A group: its slot, its members' slots with weights and watched ports, and how many entries refer to it."""
+    """A group or one-shot set: its slot, its members' slots with weights and watched ports, and what it is made of.
+
+    `listed` is empty for a one-shot set; `users` is the number of entries that refer to a group.
+    """
 
     slot: int
     shares: tuple[tuple[int, int, int | None], ...]
     listed: tuple[GroupMember, ...] = ()
-    in_turn: bool = False
     users: int = 0
 
 
@@ -105,18 +107,28 @@ class Profile:
 
     @property
     def members(self) -> Mapping[int, Member]:
-        """The members by id, oldest first."""
+        """The members by id, in ascending order."""
         with self._lock:
-            return {number: held.member for number, held in self._members.items()}
+            return {number: held.member for number, held in sorted(self._members.items(), key=lambda pair: pair[0])}
 
     @property
     def groups(self) -> Mapping[int, tuple[GroupMember, ...]]:
-        """The groups by id, oldest first."""
+        """The groups by id, in ascending order."""
         with self._lock:
-            return {number: held.listed for number, held in self._groups.items()}
+            return {number: held.listed for number, held in sorted(self._groups.items(), key=lambda pair: pair[0])}
+
+    def member(self, number: int) -> Member | None:
+        """Return the member with an id, or None."""
+        with self._lock:
+            return self._members[number].member if number in self._members else None
+
+    def group(self, number: int) -> tuple[GroupMember, ...] | None:
+        """Return the members of the group with an id, or None if there is no such group."""
+        with self._lock:
+            return self._groups[number].listed if number in self._groups else None
 
     def insert_member(self, number: int, member: Member) -> None:
-        """Add a member."""
+        """Add a member. TableError if it exists or is invalid, if there are one-shot sets, or if there is no room."""
         with self._lock:
             if number in self._members:
                 raise TableError(Reason.EXISTS, f"{self.name} already has member {number}")
@@ -136,7 +148,7 @@ class Profile:
             self._write(held.slot, held.member)
 
     def delete_member(self, number: int) -> None:
-        """Remove a member that neither a group nor an entry refers to."""
+        """Remove a member. TableError if there is none, or if a group or an entry refers to it."""
         with self._lock:
             held = self._member(number)
             if held.users:
@@ -146,7 +158,10 @@ class Profile:
             self._budget.give(_MEMBER)
 
     def insert_group(self, number: int, members: Iterable[GroupMember]) -> None:
-        """Add a group of existing members."""
+        """Add a group of existing members.
+
+        TableError if it exists or is invalid, if this is no selector or has one-shot sets, or if it is full.
+        """
         with self._lock:
             if not self.selects:
                 raise TableError(Reason.INVALID, f"{self.name} is an action profile without groups")
@@ -175,7 +190,7 @@ class Profile:
             self._changed(self)
 
     def delete_group(self, number: int) -> None:
-        """Remove a group that no entry refers to."""
+        """Remove a group. TableError if there is none, or if an entry refers to it."""
         with self._lock:
             held = self._group(number)
             if held.users:
@@ -256,13 +271,12 @@ class Profile:
         """Return the slots of a group's active members, each as often as its weight, in BMv2's order.
 
         The members of a group come in the order of their slots, followed by the further copies of those with a weight
-        above 1. Those of a one-shot set come in the order of the set.
+        above 1 in the order of their ids. Those of a one-shot set come in the order of the set.
         """
         active = [(slot, weight) for slot, weight, port in held.shares if port not in self._down]
-        if held.in_turn:
+        if not held.listed:
             return [slot for slot, weight in active for _ in range(weight)]
-        active.sort()
-        return [slot for slot, _ in active] + [slot for slot, weight in active for _ in range(weight - 1)]
+        return sorted(slot for slot, _ in active) + [slot for slot, weight in active for _ in range(weight - 1)]
 
     def _acquire_set(self, choice: ActionSet) -> int:
         if self._members or self._groups:
@@ -273,7 +287,7 @@ class Profile:
         slots = [self._new_slot(self._checked(Member(each.action, each.arguments))) for each in choice.actions]
         pairs = zip(slots, choice.actions, strict=True)
         shares = tuple((slot, each.weight, each.watch_port) for slot, each in pairs)
-        group = _HeldGroup(self._group_slots.take(), shares, in_turn=True)
+        group = _HeldGroup(self._group_slots.take(), shares)
         self._sets[group.slot] = group, slots
         self._changed(self)
         return group.slot
@@ -301,11 +315,12 @@ class Profile:
         self, members: Iterable[GroupMember]
     ) -> tuple[tuple[GroupMember, ...], tuple[tuple[int, int, int | None], ...]]:
         listed = tuple(members)
+        by_id = sorted(listed, key=lambda each: each.member)
         if len({each.member for each in listed}) != len(listed):
             raise TableError(Reason.INVALID, f"{self.name}: a member occurs twice in a group; give it a weight")
         for each in listed:
             _check_weight(self.name, each.weight)
-        shares = [(self._member(each.member).slot, each.weight, each.watch_port) for each in listed]
+        shares = [(self._member(each.member).slot, each.weight, each.watch_port) for each in by_id]
         return listed, tuple(shares)
 
     def _use(self, listed: tuple[GroupMember, ...], change: int) -> None:

@@ -324,15 +324,16 @@ class Table:
     def _choose(self, held: _Held, choice: Choice | None) -> None:
         """Make an entry refer to another member, group or set of actions."""
         assert self._profile is not None
-        assert held.entry.choice is not None
+        before = held.entry.choice
+        assert before is not None
         self._profile.check(choice)
         assert choice is not None
-        self._profile.release(held.entry.choice, held.slot)  # first, so that a new set may take the room of the old one
+        self._profile.release(before, held.slot)  # first, so that a new set may take the room of the old one
         try:
             held.slot, grouped = self._profile.acquire(choice)
             held.entry = replace(held.entry, choice=choice)
         except TableError:
-            held.slot, grouped = self._profile.acquire(held.entry.choice)
+            held.slot, grouped = self._profile.acquire(before)
             raise
         finally:
             record = self._lay_out(None, held.entry, held.match)

@@ -71,6 +71,7 @@ class Schema:
         self.direct_meters: Names[p4i.DirectMeter] = Names("direct meter", info.direct_meters)
         self.registers: Names[p4i.Register] = Names("register", info.registers)
         self.digests: Names[p4i.Digest] = Names("digest", info.digests)
+        self.profiles: Names[p4i.ActionProfile] = Names("action profile", info.action_profiles)
         headers = {each.preamble.name: list(each.metadata) for each in info.controller_packet_metadata}
         self.packet_in: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_in", [])
         self.packet_out: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_out", [])
@@ -79,6 +80,10 @@ class Schema:
     def types(self) -> p4t.P4TypeInfo:
         """The named types that registers and digests refer to."""
         return self.info.type_info
+
+    def profile_of(self, table: p4i.Table) -> p4i.ActionProfile | None:
+        """Return the action profile or selector of a table, or None."""
+        return self.profiles.by_id.get(table.implementation_id)
 
     def counter_of(self, table: p4i.Table) -> p4i.DirectCounter | None:
         """Return the direct counter of a table, or None."""

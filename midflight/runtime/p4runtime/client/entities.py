@@ -55,11 +55,27 @@ def _content(entity: p4r.Entity) -> object:
     match entity.WhichOneof("entity"):
         case "table_entry":
             entry = entity.table_entry
-            action = entry.action.action
-            params = sorted((each.param_id, int.from_bytes(each.value, "big")) for each in action.params)
-            return action.action_id, params, entry.meter_config.cir
+            if entry.action.WhichOneof("type") != "action":
+                return _choice(entry.action), entry.meter_config.cir
+            return *_call(entry.action.action), entry.meter_config.cir
+        case "action_profile_member":
+            return _call(entity.action_profile_member.action)
+        case "action_profile_group":
+            members = entity.action_profile_group.members
+            return sorted((each.member_id, each.weight, each.watch_port) for each in members)
         case "packet_replication_engine_entry":
             copies = entity.packet_replication_engine_entry
             which = copies.multicast_group_entry if copies.HasField("multicast_group_entry") else None
             return sorted(map(read_replica, (which or copies.clone_session_entry).replicas))
     return None  # only whether a digest is subscribed to matters
+
+
+def _call(action: p4r.Action) -> tuple[object, ...]:
+    return action.action_id, sorted((each.param_id, int.from_bytes(each.value, "big")) for each in action.params)
+
+
+def _choice(action: p4r.TableAction) -> object:
+    if action.HasField("action_profile_action_set"):
+        listed = action.action_profile_action_set.action_profile_actions
+        return [(*_call(each.action), each.weight, each.watch_port) for each in listed]
+    return action.SerializeToString(deterministic=True)

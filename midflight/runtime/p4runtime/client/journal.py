@@ -40,6 +40,12 @@ def entity_key(entity: p4r.Entity) -> str:
             if copies.HasField("multicast_group_entry"):
                 return f"group {copies.multicast_group_entry.multicast_group_id}"
             return f"clone {copies.clone_session_entry.session_id}"
+        case "action_profile_member":
+            member = entity.action_profile_member
+            return f"member {member.action_profile_id} {member.member_id}"
+        case "action_profile_group":
+            group = entity.action_profile_group
+            return f"choice {group.action_profile_id} {group.group_id}"
         case "digest_entry":
             return f"digest {entity.digest_entry.digest_id}"
     return ""

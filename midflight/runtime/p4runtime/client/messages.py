@@ -10,6 +10,7 @@ from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, number
+from midflight.runtime.p4runtime.client.profiles import Choice, choice_message, read_choice
 from midflight.runtime.p4runtime.client.results import TableEntry
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
 from midflight.runtime.p4runtime.values import ValueType, encode, encode_data, flat_types
@@ -42,12 +43,14 @@ def entry_message(
     return message
 
 
-def action_message(schema: Schema, table: str, action: str, params: Mapping[str, object]) -> p4r.TableAction:
-    """Return the message for an action of a table with its parameters by name.
+def action_message(schema: Schema, table: str, action: str | Choice, params: Mapping[str, object]) -> p4r.TableAction:
+    """Return the message for an action of a table with its parameters by name, or for a reference to a member or group.
 
     Raises DeviceError, with the allowed values, for an action or parameters that do not fit.
     """
     info = schema.tables.named(table)
+    if not isinstance(action, str):
+        return choice_message(action, lambda name, values: action_message(schema, table, name, values))
     known = schema.actions
     allowed = [known.of_id(each.id) for each in info.action_refs]
     chosen = next((each for each in allowed if action in (each.preamble.name, each.preamble.alias)), None)
@@ -70,6 +73,11 @@ def action_message(schema: Schema, table: str, action: str, params: Mapping[str,
 def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
     """Return an entry with names instead of ids."""
     info = schema.tables.of_id(entry.table_id)
+    choice = read_choice(schema, entry.action)
+    if choice is not None:
+        match = decode_match(info, list(entry.match))
+        name = info.preamble.name
+        return TableEntry(name, match, "", {}, entry.priority, entry.metadata, entry.is_const, choice)
     action = schema.actions.of_id(entry.action.action.action_id)
     names = {each.id: each.name for each in action.params}
     return TableEntry(

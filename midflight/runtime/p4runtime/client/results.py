@@ -8,13 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from midflight.runtime.p4runtime.client.matches import MatchValue
+from midflight.runtime.p4runtime.client.profiles import Choice
 
 __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "TableEntry"]
 
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """A table entry on the device. `match` and `params` are valid arguments of `insert`."""
+    """A table entry on the device. `match` and `params` are valid arguments of `insert`.
+
+    In a table with an action profile or selector, `choice` is what the entry refers to, and `action` is empty.
+    """
 
     table: str
     match: dict[str, MatchValue]
@@ -23,6 +27,7 @@ class TableEntry:
     priority: int = 0
     metadata: bytes = b""
     const: bool = False
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from midflight.runtime.p4runtime.client.messages import (
     replica_messages,
     signed,
 )
+from midflight.runtime.p4runtime.client.profiles import Choice, Profiles
 from midflight.runtime.p4runtime.client.results import Count, Counts, DigestMessage, PacketIn, TableEntry
 from midflight.runtime.p4runtime.packets import to_metadata
 from midflight.runtime.p4runtime.schema import Schema
@@ -128,7 +129,7 @@ class Session(Connection):
         self,
         table: str,
         match: Mapping[str, object],
-        action: str,
+        action: str | Choice,
         params: Mapping[str, object] | None = None,
         *,
         priority: int = 0,
@@ -138,6 +139,7 @@ class Session(Connection):
         """Add a table entry. The device rejects one with a match and priority that already exist.
 
         match: values by field name, in the forms of the module `matches`
+        action: an action, or in a table with an action profile or selector a Member, a Group or a OneShot
         priority: at least 1 in tables with ternary, range or optional fields, where the largest wins; 0 in others
         metadata: bytes that the device stores with the entry
         rate: of the table's direct meter, in units per second, with a burst of a tenth of a second; 0 is no limit
@@ -151,7 +153,7 @@ class Session(Connection):
         self,
         table: str,
         match: Mapping[str, object],
-        action: str,
+        action: str | Choice,
         params: Mapping[str, object] | None = None,
         *,
         priority: int = 0,
@@ -172,8 +174,8 @@ class Session(Connection):
     def holding(self) -> dict[str, p4r.Entity]:
         """Return all entities that controllers created on the device, by key.
 
-        These are table entries, multicast groups, clone sessions and digest subscriptions, without the const entries of
-        the program.
+        These are table entries, groups and members of action profiles, multicast groups, clone sessions and digest
+        subscriptions, without the const entries of the program.
         """
         group, clone = p4r.MulticastGroupEntry(), p4r.CloneSessionEntry()
         wanted = [
@@ -181,6 +183,9 @@ class Session(Connection):
             for each in self.p4info.tables
             if not each.is_const_table
         ]
+        if self.p4info.action_profiles:
+            wanted.append(p4r.Entity(action_profile_group=p4r.ActionProfileGroup()))
+            wanted.append(p4r.Entity(action_profile_member=p4r.ActionProfileMember()))
         wanted += [
             p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(multicast_group_entry=group)),
             p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(clone_session_entry=clone)),
@@ -223,6 +228,11 @@ class Session(Connection):
         number = self._schema.tables.named(table).preamble.id
         (found,) = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number, is_default_action=True)))
         return read_entry(self._schema, found.table_entry)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """The members and groups of action profiles and selectors."""
+        return Profiles(lambda: self._schema, self._write, self._read, action_message)
 
     # Replication
 

@@ -84,6 +84,11 @@ def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
             name = digest.type_spec.struct.name
             same = schema.types.structs[name] == ours.types.structs[name]
             _demand(same, f"struct {name} has other members")
+    for profile in schema.profiles:
+        own_profile = _same("action profile", profile, ours.profiles)
+        name, selects = profile.preamble.name, own_profile.with_selector
+        _demand(profile.with_selector == selects, f"{name} is an action {'selector' if selects else 'profile'}")
+        _demand(profile.size == own_profile.size, f"action profile {name} has size {own_profile.size}")
     for direct in (*schema.direct_counters, *schema.direct_meters):
         if isinstance(direct, p4i.DirectCounter):
             _same("direct counter", direct, ours.direct_counters)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-__all__ = ["Change", "Undo", "apply"]
+from midflight.runtime.engine import Reason, TableError
+from midflight.runtime.p4runtime.status import Code, Refusal
+
+__all__ = ["Change", "Undo", "apply", "refusal_of"]
+
+CODES = {
+    Reason.EXISTS: Code.ALREADY_EXISTS,
+    Reason.NOT_FOUND: Code.NOT_FOUND,
+    Reason.FULL: Code.RESOURCE_EXHAUSTED,
+    Reason.INVALID: Code.INVALID_ARGUMENT,
+    Reason.CONSTANT: Code.PERMISSION_DENIED,
+    Reason.IN_USE: Code.FAILED_PRECONDITION,
+}
 
 Undo = Callable[[], None]
 """Undoes a change."""
@@ -25,3 +37,8 @@ def apply(change: Change) -> Undo:
         undo: Undo = end.value
         return undo
     raise AssertionError("a change yields once")
+
+
+def refusal_of(error: TableError) -> Refusal:
+    """Return the refusal of a request for which the engine raised an error."""
+    return Refusal(CODES[error.reason], error.message)

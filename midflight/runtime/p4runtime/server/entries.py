@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from finsy.proto import p4r
 
 from midflight.p4 import ir
-from midflight.runtime.engine import Entry, Reason, TableError
+from midflight.runtime.engine import Entry, TableError
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.p4runtime.server import direct
 from midflight.runtime.p4runtime.server.binding import BoundTable
-from midflight.runtime.p4runtime.server.change import Change
+from midflight.runtime.p4runtime.server.change import Change, refusal_of
 from midflight.runtime.p4runtime.server.pipeline import Note, Pipeline
 from midflight.runtime.p4runtime.server.tables import (
     decode_action,
+    decode_choice,
     decode_keys,
     decode_priority,
     encode_action,
@@ -26,14 +27,6 @@ __all__ = ["read_entries", "write_entry"]
 
 METADATA = 1 << 12
 """The maximum bytes of metadata in an entry."""
-
-CODES = {
-    Reason.EXISTS: Code.ALREADY_EXISTS,
-    Reason.NOT_FOUND: Code.NOT_FOUND,
-    Reason.FULL: Code.RESOURCE_EXHAUSTED,
-    Reason.INVALID: Code.INVALID_ARGUMENT,
-    Reason.CONSTANT: Code.PERMISSION_DENIED,
-}
 
 
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Change:
@@ -113,7 +106,7 @@ def _write_keyed(
     fixed = bound.table.entries_const or (place.keys, place.priority) in pipeline.const[bound.name]
     if fixed and (kind != p4r.Update.MODIFY or message.HasField("action")):
         raise Refusal(Code.PERMISSION_DENIED, f"table {bound.name}: const entries cannot be changed")
-    fresh, fault = _decoded(bound, message, place)
+    fresh, fault = _decoded(pipeline, bound, message, place)
     try:
         if kind == p4r.Update.INSERT:
             if fault is not None:
@@ -148,7 +141,7 @@ def _write_keyed(
                 _note(pipeline, key, message)
             direct.store(pipeline, bound, message, before)
     except TableError as error:
-        raise Refusal(CODES[error.reason], error.message) from None
+        raise refusal_of(error) from None
 
     def put_back() -> None:
         if kind == p4r.Update.DELETE:
@@ -161,11 +154,16 @@ def _write_keyed(
     return put_back
 
 
-def _decoded(bound: BoundTable, message: p4r.TableEntry, place: Entry) -> tuple[Entry | None, Refusal | None]:
+def _decoded(
+    pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, place: Entry
+) -> tuple[Entry | None, Refusal | None]:
     """Return the entry that a message describes, None without an action, or what is wrong with its action."""
     if not message.HasField("action"):
         return None, None
     try:
+        if (profile := pipeline.schema.profile_of(bound.info)) is not None:
+            choice = decode_choice(bound, profile, message.action)
+            return Entry(place.keys, "", (), place.priority, choice), None
         action, arguments = decode_action(bound, message.action, default=False)
     except Refusal as refusal:
         return None, refusal
@@ -218,8 +216,14 @@ def _passes(message: p4r.TableEntry, wanted: p4r.TableEntry) -> bool:
         wanted.priority in (0, message.priority)
         and wanted.metadata in (b"", message.metadata)
         and wanted.controller_metadata in (0, message.controller_metadata)
-        and (not wanted.HasField("action") or wanted.action.action.action_id == message.action.action.action_id)
+        and (not wanted.HasField("action") or _same_action(message.action, wanted.action))
     )
+
+
+def _same_action(found: p4r.TableAction, wanted: p4r.TableAction) -> bool:
+    if wanted.WhichOneof("type") == "action":
+        return found.action.action_id == wanted.action.action_id
+    return bool(found == wanted)
 
 
 def _annotate(message: p4r.TableEntry, note: Note | None) -> None:

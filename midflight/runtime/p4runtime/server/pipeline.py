@@ -53,6 +53,7 @@ class Pipeline:
     const: dict[str, set[tuple[ir.Keyset, int]]] = field(default_factory=dict)
     notes: dict[EntryId, Note] = field(default_factory=dict)
     groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
+    group_sizes: dict[tuple[str, int], int] = field(default_factory=dict)  # max_size by action selector and group
     sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
     widths: dict[str, dict[str, int]] = field(init=False)
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from finsy.proto import p4r, rpc_status
 
-from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, replication
+from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 
@@ -89,7 +89,13 @@ def _read(pipeline: Pipeline, entity: p4r.Entity) -> Iterator[p4r.Entity]:
             for each in [number] if number else sorted(pipeline.digests.configs):
                 config = pipeline.digests.read(each)
                 yield p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=each, config=config))
-        case "action_profile_member" | "action_profile_group" | "value_set_entry":
+        case "action_profile_member":
+            for member in profiles.read_members(pipeline, entity.action_profile_member):
+                yield p4r.Entity(action_profile_member=member)
+        case "action_profile_group":
+            for group in profiles.read_groups(pipeline, entity.action_profile_group):
+                yield p4r.Entity(action_profile_group=group)
+        case "value_set_entry":
             # For entities that no program here has, a wildcard finds nothing, and a particular one does not exist.
             which = entity.WhichOneof("entity")
             if getattr(entity, which or "").ByteSize():

@@ -11,12 +11,14 @@ __all__ = ["carry_over"]
 
 
 def carry_over(old: Pipeline, new: Pipeline) -> None:
-    """Copy entries, default actions, registers, counters, groups, sessions and digests to a new pipeline.
+    """Copy the state that controllers write to a new pipeline.
 
-    Objects are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type
-    keep their initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the entries
-    or the default action of a table do not fit the new pipeline.
+    That is entries, default actions, members and groups, registers, counters, replication and digests. Objects
+    are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type keep their
+    initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the state of a table or
+    of an action profile does not fit the new pipeline.
     """
+    _carry_profiles(old, new)
     for name, table in old.engine.tables.items():
         kept = [each for each in table.entries() if (each.keys, each.priority) not in old.const[name]]
         if name in new.engine.tables:
@@ -45,6 +47,25 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
         if name in names:
             new.digests.configs[names[name]] = config
     new.notes.update(old.notes)
+
+
+def _carry_profiles(old: Pipeline, new: Pipeline) -> None:
+    """Copy members and groups, which the entries refer to."""
+    for name, profile in old.engine.profiles.items():
+        members, groups = profile.members, profile.groups
+        fresh = new.engine.profiles.get(name)
+        if fresh is None:
+            if members or groups:
+                raise Refusal(Code.INVALID_ARGUMENT, f"the new program does not have the action profile {name}")
+            continue
+        try:
+            for number, member in members.items():
+                fresh.insert_member(number, member)
+            for number, group in groups.items():
+                fresh.insert_group(number, group)
+        except TableError as error:
+            raise Refusal(Code.INVALID_ARGUMENT, f"the state of {name} does not fit: {error.message}") from None
+    new.group_sizes.update(old.group_sizes)
 
 
 def _refill(old: Pipeline, new: Pipeline, name: str, table: Table) -> None:

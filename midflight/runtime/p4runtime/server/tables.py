@@ -5,7 +5,8 @@ from __future__ import annotations
 from finsy.proto import p4i, p4r
 
 from midflight.p4.ir import EntryKey
-from midflight.runtime.engine import Entry
+from midflight.runtime.engine import ActionSet, Entry, GroupOf, MemberOf, WeightedAction
+from midflight.runtime.engine.entries import Choice
 from midflight.runtime.p4runtime.server.binding import BoundAction, BoundTable
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import decode, encode
@@ -52,20 +53,26 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
     PERMISSION_DENIED for an action outside its scope (table only, or default only).
     """
     if action.WhichOneof("type") != "action":
+        if default and table.table.implementation is not None:
+            raise Refusal(Code.UNIMPLEMENTED, f"table {table.name}: the default is an action, not a member or group")
         raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name} has no action profile: use an action")
-    bound = table.by_id.get(action.action.action_id)
+    return decode_call(table, action.action, default=default)
+
+
+def decode_call(table: BoundTable, action: p4r.Action, *, default: bool = False) -> tuple[BoundAction, tuple[int, ...]]:
+    """Return an action of a table with its arguments in the program's order. Raises the same as `decode_action`."""
+    bound = table.by_id.get(action.action_id)
     if bound is None:
         named = ", ".join(table.by_name)
         raise Refusal(
-            Code.INVALID_ARGUMENT,
-            f"table {table.name} has no action with id {action.action.action_id:#010x}; it has {named}",
+            Code.INVALID_ARGUMENT, f"table {table.name} has no action with id {action.action_id:#010x}; it has {named}"
         )
     if bound.scope == (p4i.ActionRef.TABLE_ONLY if default else p4i.ActionRef.DEFAULT_ONLY):
         where = "in an entry" if default else "by default"
         raise Refusal(Code.PERMISSION_DENIED, f"table {table.name}: action {bound.name} is only run {where}")
-    given = {each.param_id: each.value for each in action.action.params}
+    given = {each.param_id: each.value for each in action.params}
     known = {each.id for each in bound.params}
-    if len(given) != len(action.action.params) or given.keys() != known:
+    if len(given) != len(action.params) or given.keys() != known:
         names = ", ".join(f"{each.name} ({each.id})" for each in bound.params) or "none"
         raise Refusal(Code.INVALID_ARGUMENT, f"action {bound.name} has the parameters {names}, each required once")
     try:
@@ -73,6 +80,55 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
     except Refusal as refusal:
         raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
     return bound, arguments
+
+
+def decode_choice(table: BoundTable, profile: p4i.ActionProfile, action: p4r.TableAction) -> Choice:
+    """Return what an entry of a table with an action profile refers to.
+
+    Raises Refusal with INVALID_ARGUMENT for a reference that the profile does not have, and for weights that do not
+    fit.
+    """
+    name, which = profile.preamble.name, action.WhichOneof("type")
+    kinds = "members, groups or sets of actions" if profile.with_selector else "members"
+    match which:
+        case "action_profile_member_id":
+            return MemberOf(action.action_profile_member_id)
+        case "action_profile_group_id" if profile.with_selector:
+            return GroupOf(action.action_profile_group_id)
+        case "action_profile_action_set" if profile.with_selector:
+            listed = action.action_profile_action_set.action_profile_actions
+            weight = sum(each.weight for each in listed)
+            if any(each.weight < 1 for each in listed):
+                raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: a weight is at least 1")
+            if profile.max_group_size and weight > profile.max_group_size:
+                raise Refusal(
+                    Code.INVALID_ARGUMENT,
+                    f"table {table.name}: the weights amount to {weight}, and a group of {name} to at most "
+                    f"{profile.max_group_size}",
+                )
+            return ActionSet(tuple(_weighted(table, each) for each in listed))
+        case _:
+            raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: its entries refer to {kinds} of {name}")
+
+
+def watch_port(message: p4r.ActionProfileAction | p4r.ActionProfileGroup.Member) -> int | None:
+    """Return the port that a member watches, or None. Raises Refusal with INVALID_ARGUMENT for one of over 9 bits."""
+    match message.WhichOneof("watch_kind"):
+        case "watch_port" if message.watch_port:
+            try:
+                return decode(message.watch_port, 9, "watch_port")
+            except Refusal as refusal:
+                raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+        case "watch":
+            if not 0 <= message.watch < 1 << 9:
+                raise Refusal(Code.INVALID_ARGUMENT, f"watch: {message.watch} is not a port")
+            return message.watch
+    return None
+
+
+def _weighted(table: BoundTable, message: p4r.ActionProfileAction) -> WeightedAction:
+    action, arguments = decode_call(table, message.action)
+    return WeightedAction(action.name, arguments, message.weight, watch_port(message))
 
 
 def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
@@ -83,8 +139,28 @@ def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
             message.match.append(match)
     if table.needs_priority:
         message.priority = entry.priority
-    message.action.CopyFrom(encode_action(table, entry.action, entry.arguments))
+    if entry.choice is None:
+        message.action.CopyFrom(encode_action(table, entry.action, entry.arguments))
+    else:
+        message.action.CopyFrom(_encode_choice(table, entry.choice))
     return message
+
+
+def _encode_choice(table: BoundTable, choice: Choice) -> p4r.TableAction:
+    match choice:
+        case MemberOf(number=number):
+            return p4r.TableAction(action_profile_member_id=number)
+        case GroupOf(number=number):
+            return p4r.TableAction(action_profile_group_id=number)
+        case ActionSet(actions=actions):
+            message = p4r.TableAction()
+            message.action_profile_action_set.SetInParent()
+            for each in actions:
+                action = encode_action(table, each.action, each.arguments).action
+                added = message.action_profile_action_set.action_profile_actions.add(action=action, weight=each.weight)
+                if each.watch_port is not None:
+                    added.watch_port = encode(each.watch_port)
+            return message
 
 
 def encode_action(table: BoundTable, name: str, arguments: tuple[int, ...]) -> p4r.TableAction:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from finsy.proto import p4r, rpc_status
 
-from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, replication
+from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication
 from midflight.runtime.p4runtime.server.arbitration import Role
 from midflight.runtime.p4runtime.server.change import Change, Undo, apply
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
@@ -79,6 +79,12 @@ def _change(pipeline: Pipeline, update: p4r.Update, role: str, permitted: frozen
         case "table_entry":
             permit(entity.table_entry.table_id)
             return entries.write_entry(pipeline, kind, entity.table_entry)
+        case "action_profile_member":
+            permit(entity.action_profile_member.action_profile_id)
+            return profiles.write_member(pipeline, kind, entity.action_profile_member)
+        case "action_profile_group":
+            permit(entity.action_profile_group.action_profile_id)
+            return profiles.write_group(pipeline, kind, entity.action_profile_group)
         case "register_entry":
             permit(entity.register_entry.register_id)
             _demand_modify(kind, which)

@@ -1,0 +1,200 @@
+"""Action profiles and selectors of a session's device: members, groups, and the references of table entries to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from finsy.proto import p4i, p4r
+
+from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.schema import Schema
+from midflight.runtime.p4runtime.values import encode
+
+__all__ = ["Choice", "Group", "GroupMember", "Member", "OneShot", "Profiles", "WeightedAction", "choice_message",
+           "read_choice"]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A reference of a table entry to a member of its action profile or selector."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A reference of a table entry to a group of its action selector."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedAction:
+    """An action of a one-shot set. It is left out while the port that it watches is down."""
+
+    action: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    weight: int = 1
+    watch_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """A set of actions, one of which the action selector chooses for each packet."""
+
+    actions: Sequence[WeightedAction]
+
+
+Choice = Member | Group | OneShot
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A member of a group, with its weight. It is left out while the port that it watches is down."""
+
+    member: int
+    weight: int = 1
+    watch_port: int | None = None
+
+
+Encode = Callable[[str, Mapping[str, object]], p4r.TableAction]
+"""Returns the message for an action with parameters by name."""
+
+
+class Profiles:
+    """Members and groups on the device. Methods raise the errors of the session's methods.
+
+    `write` sends an update, `read` a request, and `action` returns the message for a table's action.
+    """
+
+    def __init__(
+        self,
+        schema: Callable[[], Schema],
+        write: Callable[[p4r.Update.Type.ValueType, p4r.Entity, str], None],
+        read: Callable[[p4r.Entity], list[p4r.Entity]],
+        action: Callable[[Schema, str, str, Mapping[str, object]], p4r.TableAction],
+    ) -> None:
+        self._schema = schema
+        self._write = write
+        self._read = read
+        self._action = action
+
+    def insert_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
+        """Add a member, an action of the profile's tables with its parameters, under a number of at least 1."""
+        self._write(p4r.Update.INSERT, self._member(profile, number, action, params or {}), f"member {number}")
+
+    def modify_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
+        """Replace the action of a member, for all groups and entries that refer to it."""
+        self._write(p4r.Update.MODIFY, self._member(profile, number, action, params or {}), f"member {number}")
+
+    def delete_member(self, profile: str, number: int) -> None:
+        """Remove a member to which no group and no entry refers."""
+        message = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id, member_id=number)
+        self._write(p4r.Update.DELETE, p4r.Entity(action_profile_member=message), f"member {number}")
+
+    def read_members(self, profile: str) -> dict[int, WeightedAction]:
+        """Return the actions of all members, by number."""
+        wanted = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id)
+        found = [each.action_profile_member for each in self._read(p4r.Entity(action_profile_member=wanted))]
+        return {each.member_id: _read_action(self._schema(), each.action) for each in found}
+
+    def insert_group(
+        self, profile: str, number: int, members: Iterable[int | GroupMember], *, max_size: int | None = None
+    ) -> None:
+        """Add a group of members, under a number of at least 1.
+
+        `max_size` limits the sum of the weights; by default, it is the largest that the selector permits.
+        """
+        self._write(p4r.Update.INSERT, self._group(profile, number, members, max_size), f"group {number}")
+
+    def modify_group(
+        self, profile: str, number: int, members: Iterable[int | GroupMember], *, max_size: int | None = None
+    ) -> None:
+        """Replace the members of a group, whose `max_size` remains the same."""
+        self._write(p4r.Update.MODIFY, self._group(profile, number, members, max_size), f"group {number}")
+
+    def delete_group(self, profile: str, number: int) -> None:
+        """Remove a group to which no entry refers."""
+        message = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id, group_id=number)
+        self._write(p4r.Update.DELETE, p4r.Entity(action_profile_group=message), f"group {number}")
+
+    def read_groups(self, profile: str) -> dict[int, list[GroupMember]]:
+        """Return the members of all groups, by number."""
+        wanted = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id)
+        found = [each.action_profile_group for each in self._read(p4r.Entity(action_profile_group=wanted))]
+        return {
+            group.group_id: [GroupMember(each.member_id, each.weight, _watched(each)) for each in group.members]
+            for group in found
+        }
+
+    def _info(self, profile: str) -> p4i.ActionProfile:
+        return self._schema().profiles.named(profile)
+
+    def _member(self, profile: str, number: int, action: str, params: Mapping[str, object]) -> p4r.Entity:
+        schema, info = self._schema(), self._info(profile)
+        tables = [schema.tables.of_id(each).preamble.name for each in info.table_ids]
+        if not tables:
+            raise DeviceError(f"no table has the action profile {info.preamble.name}")
+        message = p4r.ActionProfileMember(action_profile_id=info.preamble.id, member_id=number)
+        message.action.CopyFrom(self._action(schema, tables[0], action, params).action)
+        return p4r.Entity(action_profile_member=message)
+
+    def _group(
+        self, profile: str, number: int, members: Iterable[int | GroupMember], max_size: int | None
+    ) -> p4r.Entity:
+        info = self._info(profile)
+        size = info.max_group_size if max_size is None else max_size
+        message = p4r.ActionProfileGroup(action_profile_id=info.preamble.id, group_id=number, max_size=size)
+        for each in members:
+            one = GroupMember(each) if isinstance(each, int) else each
+            added = message.members.add(member_id=one.member, weight=one.weight)
+            if one.watch_port is not None:
+                added.watch_port = encode(one.watch_port)
+        return p4r.Entity(action_profile_group=message)
+
+
+def choice_message(choice: Choice, action: Encode) -> p4r.TableAction:
+    """Return the message for a reference of an entry. `action` encodes the actions of a one-shot set."""
+    match choice:
+        case Member(number=number):
+            return p4r.TableAction(action_profile_member_id=number)
+        case Group(number=number):
+            return p4r.TableAction(action_profile_group_id=number)
+    message = p4r.TableAction()
+    message.action_profile_action_set.SetInParent()
+    for each in choice.actions:
+        call = action(each.action, each.params).action
+        added = message.action_profile_action_set.action_profile_actions.add(action=call, weight=each.weight)
+        if each.watch_port is not None:
+            added.watch_port = encode(each.watch_port)
+    return message
+
+
+def read_choice(schema: Schema, message: p4r.TableAction) -> Choice | None:
+    """Return the reference in a message, or None for an action."""
+    match message.WhichOneof("type"):
+        case "action_profile_member_id":
+            return Member(message.action_profile_member_id)
+        case "action_profile_group_id":
+            return Group(message.action_profile_group_id)
+        case "action_profile_action_set":
+            listed = message.action_profile_action_set.action_profile_actions
+            return OneShot(tuple(_read_action(schema, each.action, each.weight, _watched(each)) for each in listed))
+    return None
+
+
+def _read_action(schema: Schema, message: p4r.Action, weight: int = 1, watch_port: int | None = None) -> WeightedAction:
+    info = schema.actions.of_id(message.action_id)
+    names = {each.id: each.name for each in info.params}
+    params = {names[each.param_id]: int.from_bytes(each.value, "big") for each in message.params}
+    return WeightedAction(info.preamble.name, params, weight, watch_port)
+
+
+def _watched(message: p4r.ActionProfileAction | p4r.ActionProfileGroup.Member) -> int | None:
+    match message.WhichOneof("watch_kind"):
+        case "watch_port":
+            return int.from_bytes(message.watch_port, "big")
+        case "watch":
+            return int(message.watch)
+    return None
