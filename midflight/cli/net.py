@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from midflight.testbed import Net
 
 __all__ = ["net"]
 
@@ -46,6 +50,13 @@ star.yaml may contain `star: {hosts: 3}`, or links:
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of links' faults."
 )
+@click.option(
+    "--entries",
+    "entries",
+    metavar="SWITCH=FILE",
+    multiple=True,
+    help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
+)
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
 @click.option("--trace", is_flag=True, help="Let BMv2 log every packet, which `s1 trace on` needs; slow.")
@@ -58,6 +69,7 @@ def net(
     device: str,
     fabric: str,
     seed: int,
+    entries: tuple[str, ...],
     pcap: Path | None,
     picture: Path | None,
     trace: bool,
@@ -85,6 +97,7 @@ def net(
         Net(topology, program=program, device=device, fabric=fabric, seed=seed, pcap=pcap, traceable=trace) as made,
         closing(Console(made)) as console,
     ):
+        _write_entries(made, entries)
         for each in commands:
             if console.onecmd(each) or console.failed:
                 return int(console.failed)
@@ -102,3 +115,17 @@ def net(
                 except KeyboardInterrupt:
                     click.echo("")
     return 0
+
+
+def _write_entries(net: Net, entries: tuple[str, ...]) -> None:
+    """Write entries files, given as SWITCH=FILE, to the switches of a network."""
+    from midflight.runtime.p4runtime.entryfiles.reading import read_entries
+    from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, apply
+
+    for each in entries:
+        name, equals, path = each.partition("=")
+        if not equals or name not in net.sessions:
+            known = ", ".join(net.sessions)
+            raise click.BadParameter(f"{each!r} is not SWITCH=FILE; the switches are {known}", param_hint="--entries")
+        target = SessionTarget(net.sessions[name])
+        apply(read_entries(Path(path), target.schema), target)

@@ -16,6 +16,7 @@ COMMANDS = (
     "check",
     "p4info",
     "switch",
+    "run",
     "stf",
     "shell",
     "bench",

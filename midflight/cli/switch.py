@@ -107,6 +107,14 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Share compiled programs with other switches through this folder, which must belong to you alone.",
 )
+@click.option(
+    "--entries",
+    "entries",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
+)
 @click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option(
@@ -127,6 +135,7 @@ def switch(
     threads: int,
     memory: int,
     code: Path | None,
+    entries: tuple[Path, ...],
     wait: bool,
     trace: bool,
     stop_on_assert: bool,
@@ -157,6 +166,8 @@ def switch(
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.addresses import check_address
+    from midflight.runtime.p4runtime.entryfiles.reading import read_entries
+    from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
     from midflight.runtime.p4runtime.ports.opening import open_ports
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
@@ -176,6 +187,10 @@ def switch(
         device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
         if file is not None:
             device.load(read_text(file), str(file))
+        for path in entries:
+            if file is None:
+                raise click.UsageError("--entries needs a program, whose tables get them")
+            apply(read_entries(path, SwitchTarget(device).schema), SwitchTarget(device))
         ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_warn)
         traces: deque[str] = deque(maxlen=TRACES)
         failed = threading.Event()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs" / "run.md"
-BLOCK = re.compile(r"^```(p4|text|json|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(p4|python|text|json|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NAME = re.compile(r"^(?://|#) ([\w.-]+)\n")
 COMMAND = re.compile(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 

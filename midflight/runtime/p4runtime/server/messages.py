@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from finsy.proto import p4r
 
 from midflight.runtime.engine import Packets, Trace
+from midflight.runtime.engine.records import Digest
 from midflight.runtime.p4runtime.packets import header_fields, to_metadata
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Refusal
 
-__all__ = ["Messages"]
+__all__ = ["Listener", "Messages"]
+
+
+class Listener(Protocol):
+    """Receives all packet-ins and digests, whether there are controllers or not."""
+
+    def packet_in(self, values: Mapping[int, int], payload: bytes) -> None:
+        """Receive a packet-in, with its metadata by id."""
+
+    def digest(self, digest: Digest) -> None:
+        """Receive a digest."""
 
 
 class Messages:
     """Delivers a pipeline's messages. Not thread-safe: callers hold the switch's lock.
 
     `tracers` are called with every trace, while the program records them, and `loggers` with every log message.
+    `listener` receives packet-ins and digests.
     `assertion` is called once when an `assert` or `assume` has failed. `packets_in` counts packet-ins.
     """
 
@@ -30,6 +43,7 @@ class Messages:
         self.tracers: dict[object, Callable[[Trace], None]] = {}
         self.loggers: dict[object, Callable[[str], None]] = {}
         self.assertion: Callable[[], None] | None = None
+        self.listener: Listener | None = None
         self._arbitration = arbitration
         self._faults = faults
         self._lost: Counter[str] = Counter()
@@ -40,6 +54,9 @@ class Messages:
         self._deliver_log(pipeline)
         digests = pipeline.engine.digests()
         if digests:
+            if self.listener is not None:
+                for message in digests:
+                    self.listener.digest(message)
             for each in pipeline.digests.lists(digests, now):
                 self._send(p4r.StreamMessageResponse(digest=each), "digest")
 
@@ -51,6 +68,8 @@ class Messages:
             self._lost["packet-in too short"] += 1
             return
         self.packets_in += 1
+        if self.listener is not None:
+            self.listener.packet_in(values, payload)
         message = p4r.PacketIn(payload=payload, metadata=to_metadata(pipeline.schema.packet_in, values))
         self._send(p4r.StreamMessageResponse(packet=message), "packet-in")
 

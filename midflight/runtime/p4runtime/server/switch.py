@@ -18,7 +18,7 @@ from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.change import apply
 from midflight.runtime.p4runtime.server.faults import Faults
-from midflight.runtime.p4runtime.server.messages import Messages
+from midflight.runtime.p4runtime.server.messages import Listener, Messages
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
 from midflight.runtime.p4runtime.server.read import Reading
 from midflight.runtime.p4runtime.server.reconcile import carry_over
@@ -247,6 +247,11 @@ class Switch:
                 self._messages.loggers.pop(who, None)
             else:
                 self._messages.loggers[who] = observer
+
+    def listen(self, listener: Listener | None) -> None:
+        """Pass all packet-ins and digests to `listener` from now on, besides the controllers; with None, stop that."""
+        with self._lock:
+            self._messages.listener = listener
 
     def on_assertion(self, stop: Callable[[], None]) -> None:
         """Call `stop` once, after the batch of packets in which an `assert` or `assume` first fails."""
