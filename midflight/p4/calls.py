@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from midflight.p4 import ir
 from midflight.p4.nodes import within
-from midflight.p4.types import StructType
+from midflight.p4.types import EnumType, HeaderType, StructType, Type
 
 __all__ = ["called_actions", "calls", "digests", "reached"]
 
@@ -26,13 +26,25 @@ def called_actions(program: ir.Program) -> set[str]:
     return {each.action.name for each in _in_controls(program) if isinstance(each, ir.ActionCall)}
 
 
-def digests(program: ir.Program) -> list[StructType]:
-    """Return the struct types that a program passes to `digest`, each once. A digest has the name of its type."""
-    found: dict[str, StructType] = {}
+def digests(program: ir.Program) -> dict[Type, str]:
+    """Return the types that a program passes to `digest`, in order, with the names of the digests.
+
+    That is the name of the type or, for one without a name such as a tuple, `digest_0` and so on, as p4c counts them.
+    """
+    found: dict[Type, str] = {}
+    unnamed = 0
     for call in calls(program):
-        if call.name == "digest" and call.type_arguments and isinstance(kind := call.type_arguments[0], StructType):
-            found.setdefault(kind.name, kind)
-    return list(found.values())
+        if call.name != "digest" or call.instance is not None:
+            continue
+        kind = call.type_arguments[0] if call.type_arguments else call.arguments[1].type
+        if kind in found:
+            continue
+        if isinstance(kind, StructType | HeaderType | EnumType) and kind.name:
+            found[kind] = kind.name
+        else:
+            found[kind] = f"digest_{unnamed}"
+            unnamed += 1
+    return found
 
 
 def reached(control: ir.Control) -> Iterator[ir.Node]:

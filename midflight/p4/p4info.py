@@ -138,11 +138,13 @@ class _Ids:
         return name
 
 
-def _numbers(items: Iterable[T], annotations: Callable[[T], Mapping[str, str]]) -> list[int]:
+def _numbers(
+    items: Iterable[T], annotations: Callable[[T], Mapping[str, str]], place: Place | None = None
+) -> list[int]:
     """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1."""
     listed = list(items)
     asked = [
-        _id(annotations(each)["id"], "a field or parameter", None) if "id" in annotations(each) else None
+        _id(annotations(each)["id"], "a field or parameter", place) if "id" in annotations(each) else None
         for each in listed
     ]
     taken = {each for each in asked if each is not None}
@@ -233,8 +235,8 @@ class _Writer:
         for instance in self.instances:
             if instance.kind in self.kinds:
                 ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind, instance.place)
-        for digest in self.digests:
-            ids.add(p4i.P4Ids.DIGEST, digest.name, {}, "digest")
+        for name in self.digests.values():
+            ids.add(p4i.P4Ids.DIGEST, name, {}, "digest")
         for header in program.controller_headers:
             ids.add(p4i.P4Ids.CONTROLLER_HEADER, header.name, {}, "header")
         ids.settle()
@@ -249,10 +251,10 @@ class _Writer:
             self._instance(instance)
         for header in program.controller_headers:
             self._controller_header(header)
-        for digest in self.digests:
+        for kind, name in self.digests.items():
             message = self.info.digests.add()
-            self._preamble(message.preamble, p4i.P4Ids.DIGEST, digest.name, {})
-            message.type_spec.CopyFrom(self._type(digest))
+            self._preamble(message.preamble, p4i.P4Ids.DIGEST, name, {})
+            message.type_spec.CopyFrom(self._type(kind))
         return self.info
 
     def _package(self) -> None:
@@ -276,7 +278,8 @@ class _Writer:
     def _table(self, table: ir.Table) -> None:
         message = self.info.tables.add()
         self._preamble(message.preamble, p4i.P4Ids.TABLE, table.name, table.annotations)
-        for number, key in zip(_numbers(table.listed, lambda each: each.annotations), table.listed, strict=True):
+        numbers = _numbers(table.listed, lambda each: each.annotations, table.place)
+        for number, key in zip(numbers, table.listed, strict=True):
             if key.kind == "selector":
                 continue
             if key.kind not in MATCH_KINDS:
@@ -316,7 +319,7 @@ class _Writer:
 
     @staticmethod
     def _parameter_ids(action: ir.Action) -> list[int]:
-        return _numbers(action.data, lambda each: each.annotations)
+        return _numbers(action.data, lambda each: each.annotations, action.place)
 
     def _action(self, action: ir.Action) -> None:
         message = self.info.actions.add()

@@ -125,7 +125,11 @@ ANNOTATIONS = skeleton(
             counters = used;
         }
     """,
-    apply="if (false) { mark_to_drop(standard_metadata); } route.apply();",
+    apply="""
+        if (false) { mark_to_drop(standard_metadata); }
+        route.apply();
+        digest(1, { meta.small, meta.signed });
+    """,
 ).replace("V1Switch(", """@pkginfo(name = "mine", version = "1.2", url = "here") @more("of it")
     @platform_property(multicast_group_table_size = 12) V1Switch(""")  # fmt: skip
 

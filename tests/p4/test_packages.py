@@ -100,3 +100,12 @@ def test_p4info_may_be_had_of_a_program_with_externs_that_the_switch_does_not_ha
         check(skeleton(**parts))
     info = p4info(check(skeleton(**parts), runs=False))
     assert [each.preamble.name for each in info.counters] == ["MyIngress.seen"]
+
+
+def test_an_extern_object_as_a_parameter_does_not_hide_a_mistake() -> None:
+    top = "control User(register<bit<8>> r, inout bit<8> x) { apply { r.read(x, 0); } }"
+    parts = {"top": top, "locals": "register<bit<8>>(4) own; User() user;"}
+    with pytest.raises(P4Error, match="extern objects as parameters are not supported yet"):
+        check(skeleton(**parts, apply="user.apply(own, meta.small);"))
+    with pytest.raises(P4Error, match="wrong is not declared"):
+        check(skeleton(**parts, apply="user.apply(own, wrong);"))

@@ -32,7 +32,10 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
     ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
     ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
-    ("extern objects as parameters are", {"top": "control User(register<bit<8>> r) { apply { } }"}),
+    (
+        "extern objects as parameters are",
+        {"top": "control User(register<bit<8>> r) { apply { } }", "locals": "User() user;"},
+    ),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
     (
         "calls of functions in a table are",

@@ -130,7 +130,7 @@ def application(
     may_apply(ctx, place)
     if isinstance(callee, ir.Parser) != (ctx.kind == "parser"):
         raise P4Error(f"a {ctx.kind} cannot apply {describe(callee)}", place=place)
-    kept = [each for each in arguments if not _is_packet(ctx, each)]
+    kept = [each for each in arguments if not _is_object(ctx, each)]
     wanted = len(callee.parameters)
     if not accepts(ctx, callee.parameters, kept):
         raise P4Error(
@@ -142,9 +142,12 @@ def application(
     return ir.Apply(callee, made, place=place)
 
 
-def _is_packet(ctx: Context, argument: s.Argument) -> bool:
+def _is_object(ctx: Context, argument: s.Argument) -> bool:
+    """Return whether an argument is the packet or an extern object, which are no values."""
     node = argument.value
-    return isinstance(node, s.Name) and isinstance(ctx.scope.lookup(node.name, node.top, node.place), Packet)
+    if not isinstance(node, s.Name):
+        return False
+    return isinstance(ctx.scope.lookup(node.name, node.top, node.place), Packet | ir.Instance)
 
 
 def may_apply(ctx: Context, place: Place) -> None:

@@ -333,7 +333,7 @@ def _stack_member(ctx: Context, base: ir.Expression, kind: StackType, node: s.Me
             raise P4Error(f"a stack's {name} can only be used in a parser", place=node.place)
         if name == "next" and not ctx.writing:
             hint = "Read its last instead; next is where extract puts a header."
-            raise P4Error("a stack's next cannot be read", place=node.place, hint=hint)
+            ctx.state.postpone(P4Error("a stack's next cannot be read", place=node.place, hint=hint))
         if name == "next":
             return ir.Next(base, kind.element, place=node.place)
         index = name == "lastIndex"

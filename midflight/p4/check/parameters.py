@@ -42,7 +42,10 @@ def declare_parameters(ctx: Context, parameters: Sequence[d.Parameter]) -> Walk[
         kind: Type = yield type_of(ctx, node.type)
         if isinstance(kind, ExternType):
             if kind.name not in ("packet_in", "packet_out"):
-                raise refuse("extern objects as parameters", node.place)
+                ctx.state.postpone(refuse("extern objects as parameters", node.place))
+                stands = ir.Instance(node.name, kind.name, kind.arguments, (), place=node.place)
+                ctx.scope.declare(node.name, stands, node.place)
+                continue
             ctx.scope.declare(node.name, Packet(kind.name), node.place)
             continue
         annotations: dict[str, str] = yield evaluated(ctx, node.annotations)

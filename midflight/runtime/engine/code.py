@@ -13,6 +13,7 @@ from llvmlite import ir as ll
 from midflight.errors import P4Error
 from midflight.errors import Place as SourcePlace
 from midflight.p4 import ir
+from midflight.p4.calls import digests
 from midflight.p4.types import StackType, Type
 from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Builder, Module, Value, integer
 from midflight.runtime.engine.context import Slots
@@ -71,11 +72,12 @@ class Unit(Module):
     """The LLVM module of a P4 program under construction, with the state that all of its functions share.
 
     `call` emits a call of an extern and `apply` a table application; expressions and statements need these two from the
-    layers above them. `intents` collects the requests to the traffic manager that the program makes, `records` the
-    kinds of digest and log message that it sends, and `touched` the fields of the standard metadata that it uses.
-    `slots` are those of the same program compiled before, so that one context fits both. With `traced`, the code
-    records traces; `names` are the names that these refer to, or None without tracing. `pure` caches, by the identity
-    of a node, whether evaluating it unnecessarily is harmless and cheap.
+    layers above them. `digest_names` are the names of digests by type. `intents` collects the requests to the traffic
+    manager that the program makes, `records` the kinds of digest and log message that it sends, and `touched` the
+    fields of the standard metadata that it uses. `slots` are those of the same program compiled before, so
+    that one context fits both. With `traced`, the code records traces; `names` are the names that these refer to, or
+    None without tracing. `pure` caches, by the identity of a node, whether evaluating it unnecessarily is harmless and
+    cheap.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Unit(Module):
         self.apply = apply
         self.layout = Layout()
         self.state = PacketState(program, self.layout)
+        self.digest_names = digests(program)
         self.intents: set[str] = set()
         self.records: list[RecordKind] = []
         self.touched: set[str] = set()

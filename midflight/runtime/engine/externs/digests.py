@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from midflight.p4 import ir
-from midflight.p4.types import EnumType, StructType, Type
+from midflight.p4.types import Type
 from midflight.runtime.engine.code import Code, RecordKind, unsupported
 from midflight.runtime.engine.expressions import items_of
 from midflight.runtime.engine.externs.records import append, leaf_signs, number_of
@@ -24,7 +24,7 @@ def digest(code: Code, call: ir.Call) -> None:
     if not all(isinstance(each, Scalar) for each in items):
         raise unsupported("a digest with a varbit", call.place)
     scalars = [each for each in items if isinstance(each, Scalar)]
-    name = kind.name if isinstance(kind, (StructType, EnumType)) else str(kind)
+    name = code.unit.digest_names.get(kind, str(kind))
     record = RecordKind(name, tuple(each.width for each in scalars), tuple(leaf_signs(data.type)))
     note(code, Event.DIGEST, number_of(code, record))
     append(code, record, [each.value for each in scalars])
