@@ -1,4 +1,4 @@
-"""A P4_16 program with everything that is derived from its text. Each part is computed once."""
+"""A P4_16 program with everything that is derived from its text. Each part is computed once, on first use."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class CheckedProgram:
 
     @property
     def standalone(self) -> str:
-        """The text with its included files expanded, except those of the architecture, for use in another process."""
+        """The text with its included files expanded, except those of the architecture, for use in another process.
+
+        P4Error if a file cannot be included.
+        """
         if self.confined or not _includes_others(self.text):
             return self.text
         return self._part("standalone", lambda: preprocess(self.text, self.file).text)
@@ -65,7 +68,7 @@ class CheckedProgram:
 
     @property
     def footprint(self) -> Footprint:
-        """The needs of the program, for placement. Raises P4Error for an invalid text."""
+        """What the program needs from a device, for placement. P4Error for an invalid text."""
         return self._part("footprint", lambda: footprint(self.program))
 
     @property
@@ -75,7 +78,7 @@ class CheckedProgram:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether `compiled` is available without compiling, from memory or from the store."""
+        """Whether `compiled` is available without compiling, from memory or from a store on disk."""
         with self._lock:
             if "compiled" not in self._parts and self._store is not None:
                 stored: Compiled | None = self._store.load(self.text)
@@ -84,7 +87,10 @@ class CheckedProgram:
             return "compiled" in self._parts
 
     def adopt(self, compiled: Compiled) -> None:
-        """Use code that was compiled elsewhere from this text, and its typed program."""
+        """Use native code that another process compiled from this text, and its typed program, instead of compiling it.
+
+        The code is also saved in the store, if there is one.
+        """
         with self._lock:
             self._parts.update(program=compiled.program, compiled=compiled)
             if self._store is not None:
@@ -122,10 +128,11 @@ def _includes_others(text: str) -> bool:
 
 
 class Programs:
-    """Checked programs by text, which their users check and compile only once.
+    """A cache of checked programs by text, so that those who share it check and compile each text only once.
+    Thread-safe.
 
     A program is cached as long as something refers to it. Programs that include other files are not cached, because
-    these may change. With a `store`, processes share compiled code.
+    these may change. `store`, a folder on disk, shares compiled code between processes; None keeps it in this process.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -134,9 +141,10 @@ class Programs:
         self._lock = threading.Lock()
 
     def get(self, text: str, file: str = "<string>", *, confined: bool = False) -> CheckedProgram:
-        """Return the cached program with this text, or a new one with the name `file` in messages.
+        """Return the cached program with this text, or a new one, which is named `file` in messages. Checks nothing
+        yet.
 
-        Set `confined` for an untrusted text; see `CheckedProgram`.
+        `confined` forbids the text to include files other than the architecture's; set it for an untrusted text.
         """
         if not confined and _includes_others(text):
             return CheckedProgram(text, file)

@@ -20,7 +20,11 @@ __all__ = ["Device", "PacketDevice", "PipelineConfig"]
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """A program compiled for a kind of device: its P4Info, and the device-specific config."""
+    """A program compiled for one kind of device, as P4Runtime's SetForwardingPipelineConfig takes it.
+
+    `p4info` describes its tables, actions and so on; `config` has the form that the device loads: the P4 text for the
+    embedded switch, JSON for BMv2.
+    """
 
     p4info: p4i.P4Info
     config: bytes
@@ -28,7 +32,7 @@ class PipelineConfig:
 
 @runtime_checkable
 class Device(Protocol):
-    """A running device. A context manager, which closes it on exit."""
+    """A running switch that serves P4Runtime. A context manager, which closes it on exit."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -36,23 +40,33 @@ class Device(Protocol):
 
     @property
     def address(self) -> str:
-        """The P4Runtime endpoint in gRPC's form, "host:port" or "unix:/path"."""
+        """The address of its P4Runtime server in gRPC's form, "host:port" or "unix:/path"."""
 
     @property
     def device_id(self) -> int:
-        """The P4Runtime device id."""
+        """The P4Runtime device id, which requests to the server carry."""
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session, which the caller closes. Raises DeviceError if the device does not answer."""
+        """Open a controller's P4Runtime session, which the caller closes. DeviceError if the device does not answer.
+
+        `role` is the P4Runtime role; empty is the default role, with full access. `election_id` is the controller's
+        rank among those of its role; None lets the session choose it.
+        """
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program for this device, so that a session can load it. Raises P4Error for an invalid program."""
+        """Return a program compiled for this device, for a session to load. P4Error for an invalid program. Loads
+        nothing.
+        """
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Compile a P4_16 program for this device and run it, without a controller's session."""
+        """Compile the P4_16 program `source` and run it in place of the present one, without a controller's session.
+
+        `file` is its name in messages. P4Error for an invalid program, DeviceError if the device refuses; it then keeps
+        its program.
+        """
 
     def close(self) -> None:
-        """Shut the device down. Idempotent."""
+        """Shut the device down, if this process started it. Idempotent."""
 
     def __enter__(self) -> Device: ...
 
@@ -63,10 +77,16 @@ class Device(Protocol):
 
 @runtime_checkable
 class PacketDevice(Device, Protocol):
-    """A device without ports: its owner passes packets in, and gets the resulting packets back."""
+    """A device without ports: its owner passes packets in, and gets the resulting packets back.
+
+    A simulated network uses it.
+    """
 
     def process(self, packets: Packets, now: int = 0) -> Packets:
-        """Process packets at time `now`, in microseconds, and return the packets that leave through ports."""
+        """Process packets in order at time `now`, in microseconds, and return the packets that leave through ports.
+
+        Blocks until all are processed.
+        """
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of controllers' packet-outs."""

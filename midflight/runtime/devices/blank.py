@@ -1,7 +1,7 @@
-"""A BMv2 program that drops every packet, which runs until a controller loads another.
+"""A BMv2 program that drops every packet, for a switch that waits for a controller to load another.
 
 A simple_switch that starts without a program starts its packet threads at an unknown time after it gets the first one.
-With this program it is ready immediately. The program is in BMv2's JSON format.
+With this program it is ready immediately.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["blank_program"]
 
 
 def blank_program() -> str:
-    """Return a program that drops every packet, in BMv2's JSON format."""
+    """Return a program that drops every packet, as text in BMv2's JSON format."""
     widths = {"ingress_port": 9, "egress_spec": 9, "egress_port": 9, "instance_type": 32, "packet_length": 32}
     widths["_padding"] = -sum(widths.values()) % 8  # BMv2 crashes with headers that do not fill whole bytes
     metadata = "standard_metadata"

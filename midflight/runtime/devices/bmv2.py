@@ -131,18 +131,21 @@ class Bmv2Device(SwitchProcess):
             raise
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program's text with p4c. Raises P4Error with p4c's message for an invalid program."""
+        """Compile a program's text with p4c. P4Error with p4c's message for an invalid program; DeviceError if p4c is
+        missing.
+        """
         return compile_p4(program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program.
+        """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        Raises DeviceError while a controller is the primary, which must load programs itself.
+        P4Error if it does not compile; the device then keeps its previous program. DeviceError while a controller is
+        the primary, which must load programs itself.
         """
         self._push(self.compile(CheckedProgram(source, file)))
 
     def packet_log(self) -> Path:
-        """Return the path of the log with traces of all packets. Raises DeviceError unless the level is "trace"."""
+        """Return the path of the log file with traces of all packets. DeviceError unless `log_level` is "trace"."""
         if self._log_level != "trace":
             raise DeviceError(
                 "this BMv2 does not log its packets", hint='start it with log_level="trace", or midflight net --trace'
@@ -159,11 +162,15 @@ class Bmv2Device(SwitchProcess):
         return self._packets().process(packets)
 
     def transmitted(self) -> Packets:
-        """Remove and return the packets that left through ports because of controllers' packet-outs."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs, after waiting for
+        them.
+
+        DeviceError for a switch with interfaces, or if it has died.
+        """
         return self._packets().transmitted()
 
     def close(self) -> None:
-        """Stop the switch, and remove its files. Idempotent."""
+        """Stop the switch's process, and remove its folder with its files. Idempotent."""
         if self._dataplane is not None:
             self._dataplane.close()
             self._dataplane = None

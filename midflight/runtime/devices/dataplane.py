@@ -23,11 +23,13 @@ WINDOW = 32
 
 
 class Dataplane:
-    """The client of one switch's packet service, which accepts one client at a time.
+    """A client that passes packets to one BMv2 switch and receives those that leave it.
 
-    After the client ends a stream, the server ends it once the switch has no packets left; this shows that a batch is
-    complete. Packets that leave without an open stream are lost, so there is always one. `died` returns the error to
-    raise if a stream breaks.
+    The switch's packet service at the gRPC address `address` accepts one client at a time. When the client ends a
+    stream, the server ends it once the switch has no packets left; this shows that a batch is complete. Packets that
+    leave without an open stream are lost, so there is always one. `died` returns the error to raise if a stream breaks.
+    `timeout`, in seconds, limits the wait for a batch. Thread-safe. Connects at once; raises the error of `died` if
+    that fails.
     """
 
     def __init__(self, address: str, device_id: int, died: Callable[[], DeviceError], timeout: float = 30.0) -> None:
@@ -47,10 +49,10 @@ class Dataplane:
         self._open()
 
     def process(self, packets: Packets) -> Packets:
-        """Process packets, wait until the switch has finished, and return the packets that leave through ports.
+        """Process packets, block until the switch has finished, and return the packets that leave through ports.
 
-        They are in the order of the input packets, and by port for the same input packet. Packets with another origin,
-        such as a controller's packet-outs, wait for `transmitted`.
+        They are in the order of the input packets, and by port for the same input packet. Packets that come from
+        elsewhere, such as a controller's packet-outs, wait for `transmitted`.
         """
         left: list[tuple[int, int, bytes]] = []
         given = list(packets)
@@ -72,7 +74,7 @@ class Dataplane:
         return Packets.from_list(packets)
 
     def close(self) -> None:
-        """Close the connection. Idempotent."""
+        """Close the connection to the switch. Idempotent."""
         self._requests.put(None)
         self._channel.close()
 

@@ -1,4 +1,4 @@
-"""Names of temporary folders and files: each contains the process that uses it, so that leftovers can be found."""
+"""The names of temporary folders and files: each contains the id of its process, so that leftovers can be found."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["owned_prefix"]
 
 
 def owned_prefix(kind: str) -> str:
-    """Return the beginning of the name of a temporary folder or file of this process."""
+    """Return how the names of this process's temporary folders and files of a kind begin: "midflight-KIND-PID-"."""
     return f"midflight-{kind}-{os.getpid()}-"

@@ -36,7 +36,10 @@ LONGEST = 1 << 16
 
 
 def main(number: int, modules: list[str]) -> None:
-    """Serve requests until the other end of the socket is closed."""
+    """Import the modules, then serve requests to run `midflight` as forks, until the other end of the socket is closed.
+
+    `number` is the file descriptor of the socket; see the module for the protocol.
+    """
     with socket.socket(fileno=number) as connection:
         for each in modules:
             importlib.import_module(each)

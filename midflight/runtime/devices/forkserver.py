@@ -1,4 +1,6 @@
-"""Fast start of many `midflight` processes, which share their imports."""
+"""A server process that starts `midflight` commands as forks of itself, which share its imports, so that many start
+fast.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,11 @@ class ForkServer:
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def start(self, arguments: Sequence[str], log: Path, *, netns: str = "") -> Fork:
-        """Start `midflight` with these arguments. `log` and `netns` are as in `Process`.
+        """Start the command `midflight` with these arguments, and return it while it runs.
 
-        Raises DeviceError if the process cannot be started.
+        Its output is appended to the file `log`. `netns` is the file of the network namespace to run in, "new" for a
+        new one, or empty for the current one. DeviceError if the command cannot be started or the fork server is
+        closed.
         """
         with self._lock:
             connection = self._connected()
@@ -70,7 +74,7 @@ class ForkServer:
         return Fork(int(answer), files[0], ended, log)
 
     def close(self) -> None:
-        """End the server process and its forks. Idempotent."""
+        """End the server process; the kernel then kills its forks. Idempotent."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -109,7 +113,7 @@ class ForkServer:
 
 
 class Fork:
-    """A command that runs as a fork, with the interface of `Process`."""
+    """A command that a `ForkServer` has started, with the same interface as `process.Process`."""
 
     def __init__(self, pid: int, process: int, ended: int, log: Path) -> None:
         self.pid = pid
@@ -127,7 +131,7 @@ class Fork:
 
     @property
     def status(self) -> str:
-        """How the command ended, such as "status 1" or "signal SIGSEGV"."""
+        """How the command ended, such as "status 1" or "signal SIGSEGV", or "nothing yet" if it is running."""
         return ended_with(None if self.alive else self._code)
 
     def wait(self, timeout: float) -> bool:
@@ -141,11 +145,13 @@ class Fork:
         return True
 
     def log(self) -> str:
-        """Return the last 64 KiB of the command's output."""
+        """Return the last 64 KiB of the command's log file, as text."""
         return tail(self.log_file)
 
     def stop(self) -> None:
-        """Terminate the command, and kill it if it does not end in time. Idempotent."""
+        """Terminate the command, and kill it if it does not end within 3 seconds. Blocks until it has ended.
+        Idempotent.
+        """
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.wait(0):
                 return

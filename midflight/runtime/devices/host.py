@@ -77,24 +77,33 @@ class HostDevice:
 
     @property
     def address(self) -> str:
-        """The P4Runtime endpoint, "host:port"."""
+        """The address of its P4Runtime server, "host:port"."""
         return self._server.address
 
     @property
     def device_id(self) -> int:
-        """The P4Runtime device id."""
+        """The P4Runtime device id, which requests to the server carry."""
         return self.switch.device_id
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program, whose text is the config. Raises P4Error for an invalid program."""
+        """Check a program, and return it for a session to load; the config is its text. P4Error for an invalid
+        program.
+        """
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program."""
+        """Replace the program by the P4_16 text `source`, named `file` in messages.
+
+        P4Error if it does not compile; the device then keeps its previous program.
+        """
         self.switch.load(source, file)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session, which the caller closes."""
+        """Open a controller's P4Runtime session, which the caller closes.
+
+        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
+        among those of its role, None to let the session choose it. DeviceError if the device is closed.
+        """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:

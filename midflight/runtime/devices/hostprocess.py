@@ -108,13 +108,16 @@ class HostProcessDevice(SwitchProcess):
             raise
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program, whose text is the config. Raises P4Error for an invalid program."""
+        """Check a program, and return it for a session to load; the config is its text. P4Error for an invalid
+        program.
+        """
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Replace the program. Raises P4Error if it does not compile; the device then keeps its previous program.
+        """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        Raises DeviceError while a controller is the primary, which must load programs itself.
+        P4Error if it does not compile; the device then keeps its previous program. DeviceError while a controller is
+        the primary, which must load programs itself, or if the process has died.
         """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:

@@ -21,7 +21,11 @@ MS_SLAVE, MS_REC, MNT_DETACH = 0x80000, 0x4000, 2
 
 
 def main(parent: int, netns: str, command: list[str]) -> None:
-    """Execute the command. Exits with a one-line message if that fails."""
+    """Enter the network namespace, and replace this process by the command, which the kernel kills when process
+    `parent` ends.
+
+    `netns` is as NETNS in the module's docstring. Does not return; exits with a one-line message if something fails.
+    """
     enter(netns)
     die_with(parent)  # after the namespaces, because a change of credentials resets it
     try:
@@ -31,7 +35,10 @@ def main(parent: int, netns: str, command: list[str]) -> None:
 
 
 def enter(netns: str) -> None:
-    """Enter a network namespace, given like NETNS above. Exits with a message if that fails."""
+    """Move this process to a network namespace. Exits with a one-line message if that fails.
+
+    `netns` is the file of the namespace, "new" for a new one if the system permits it, or empty for the current one.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if netns == "new":
         # Without root, a new user namespace gives the necessary capability.
@@ -49,7 +56,10 @@ def enter(netns: str) -> None:
 
 
 def die_with(parent: int) -> None:
-    """Let the kernel kill this process when the thread that started it ends. Exits if that thread has already ended."""
+    """Let the kernel kill this process when the thread that started it ends.
+
+    `parent` is the id of that thread's process. Exits with a message if it has ended already.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0):
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")

@@ -53,7 +53,7 @@ class Process:
             raise DeviceError(f"cannot run {arguments[0]}: {error.strerror}") from None
         self.pid = self._process.pid
         self.stop = weakref.finalize(self, _stop, self._process, self._ended, os.getpid())
-        """Terminate the command, and kill it if it does not end in time. Idempotent."""
+        """Terminate the command and its children, and kill them if they do not end within 3 seconds. Idempotent."""
 
     @property
     def alive(self) -> bool:
@@ -62,7 +62,7 @@ class Process:
 
     @property
     def status(self) -> str:
-        """How the command ended, such as "status 1" or "signal SIGSEGV"."""
+        """How the command ended, such as "status 1" or "signal SIGSEGV", or "nothing yet" if it is running."""
         return ended_with(self._process.returncode)
 
     def wait(self, timeout: float) -> bool:
@@ -70,19 +70,22 @@ class Process:
         return self._ended.wait(timeout)
 
     def log(self) -> str:
-        """Return the last 64 KiB of the command's output."""
+        """Return the last 64 KiB of the command's log file, as text."""
         return tail(self.log_file)
 
 
 def ended_with(code: int | None) -> str:
-    """Return an exit code in words. None means that the process is running."""
+    """Return a process's exit code in words: "status 1", or "signal SIGSEGV" for the negative number of a signal.
+
+    None, for a process that is running, gives "nothing yet".
+    """
     if code is None:
         return "nothing yet"
     return f"status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
 def tail(log: Path) -> str:
-    """Return the last 64 KiB of a log."""
+    """Return the last 64 KiB of a log file, as text. Bytes that are not UTF-8 are replaced."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         return file.read().decode(errors="replace")

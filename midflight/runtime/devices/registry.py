@@ -1,4 +1,4 @@
-"""Devices by name. Each kind is imported on first use."""
+"""Devices by the name of their kind. The module of a kind is imported on first use."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ KINDS = {
     "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
 }
-"""The module and class of each kind of device that can be started."""
+"""By name, the module and class of each kind of device that `open_device` can start."""
 
 REMOTE = "grpc"
 
 
 def open_device(name: str, source: str | None = None, **options: Any) -> Device:
-    """Start a device by the name of its kind, with a P4_16 program or without.
+    """Start a device of the kind `name`, "host" or "bmv2", and return it.
 
-    The name "grpc:ADDRESS" is a device that runs already, at that address. `options` are the arguments of the kind's
-    class. Raises DeviceError for an unknown kind, or if the device does not start.
+    The name "grpc:ADDRESS" connects to a switch that runs already, at that P4Runtime address. `source` is the P4_16
+    program to run; None waits for a controller to load one. `options` are further arguments of the kind's class.
+    DeviceError for an unknown kind, or if the device does not start; P4Error for an invalid program.
     """
     kind, _, address = name.partition(":")
     if kind == REMOTE and address:
@@ -36,7 +37,10 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
 
 
 def capabilities(name: str) -> Capabilities:
-    """Return the capabilities of a kind without starting a device. Raises DeviceError for an unknown kind."""
+    """Return the capability sheet of a kind of device, "host" or "bmv2", without starting one.
+
+    DeviceError for an unknown kind.
+    """
     sheet: Capabilities = _class(name).capabilities
     return sheet
 

@@ -86,9 +86,10 @@ class RemoteDevice:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The capabilities, as far as the switch reveals them.
+        """The capability sheet: that given to the constructor, or what the switch reveals.
 
-        They are read again until the switch has a program: a switch without one may not report what it lacks.
+        A read sends requests until the switch has a program: a switch without one may not report what it lacks.
+        DeviceError if it does not answer.
         """
         if self._capabilities is not None:
             return self._capabilities
@@ -99,13 +100,20 @@ class RemoteDevice:
         return found
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session, which the caller closes. Raises DeviceError if the switch does not answer."""
+        """Open a controller's P4Runtime session, which the caller closes. DeviceError if the switch does not answer.
+
+        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
+        among those of its role, None to let the session choose it.
+        """
         return Session(
             self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout, tls=self._tls
         )
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program with the device's compiler. Raises P4Error if the compiler rejects it."""
+        """Compile a program with the compiler that the constructor was given or chose. Loads nothing.
+
+        P4Error if the compiler rejects it; DeviceError if the compiler cannot be run or takes more than 5 minutes.
+        """
         if self.compiler == "midflight":
             return PipelineConfig(program.p4info, program.standalone.encode())
         if self.compiler == "p4c":
@@ -113,13 +121,16 @@ class RemoteDevice:
         return _run(self.compiler, program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Replace the program. Raises DeviceError while another controller is the primary."""
+        """Replace the program by the P4_16 text `source`, named `file` in messages.
+
+        P4Error if it does not compile. DeviceError if the switch does not answer or another controller is its primary.
+        """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 
     def close(self) -> None:
-        """Do nothing. The switch continues to run with its program."""
+        """Do nothing: the switch continues to run with its program, and no connection stays open."""
 
     def __enter__(self) -> RemoteDevice:
         return self

@@ -30,11 +30,11 @@ RETRY = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff
 
 
 class SwitchProcess:
-    """A switch in a child process.
+    """The common part of devices whose switch is a child process.
 
-    `program` is its name in errors, after its `name` in a network, if it has one. A subclass creates files in `folder`
-    and calls `_run` with the command; if that fails, it calls `close`. The folder is created in `place`, by
-    default the system's temporary folder, and `close` removes it.
+    `program` is the program's name in errors, after the switch's `name` in a network, which is empty if it has none. A
+    subclass creates files in `folder` and calls `_run` with the command; if that fails, it calls `close`. The folder is
+    created in `place`, None for the system's temporary folder; `kind` is a part of its name, and `close` removes it.
     """
 
     def __init__(self, program: str, device_id: int, *, kind: str, place: Path | None) -> None:
@@ -49,26 +49,28 @@ class SwitchProcess:
 
     @property
     def address(self) -> str:
-        """The P4Runtime endpoint in gRPC's form: "unix:/path", or "host:port" if requested."""
+        """The address of the P4Runtime server in gRPC's form: "unix:/path", or "host:port" if requested."""
         return self._address
 
     @property
     def device_id(self) -> int:
-        """The P4Runtime device id."""
+        """The P4Runtime device id, which requests to the server carry."""
         return self._id
 
     @property
     def alive(self) -> bool:
-        """Whether the process is running."""
+        """Whether the switch's process is running; False after `close`."""
         return self._process is not None and self._process.alive
 
     def ends(self, within: float) -> bool:
-        """Wait up to `within` seconds for the end of the process. Return whether it has ended."""
+        """Wait up to `within` seconds for the end of the switch's process. Return whether it has ended or
+        was closed.
+        """
         return self._process is None or self._process.wait(within)
 
     @property
     def pid(self) -> int:
-        """The process id of the switch. Raises DeviceError after `close`."""
+        """The process id of the switch. DeviceError after `close`."""
         if self._process is None:
             raise self.lost()
         return self._process.pid
@@ -78,16 +80,18 @@ class SwitchProcess:
         return self._last_log if self._process is None else self._process.log()
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session, which the caller closes.
+        """Open a controller's P4Runtime session, which the caller closes.
 
-        Raises DeviceError, as the session does later, with the status and the end of the log if the process has ended.
+        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
+        among those of its role, None to let the session choose it. DeviceError, as the session raises later, with the
+        status and the end of the log if the process has ended.
         """
         if not self.alive:
             raise self.lost()
         return Session(self.address, self.device_id, role=role, election_id=election_id, death=self._death)
 
     def close(self) -> None:
-        """Stop the switch, and remove its folder. Idempotent."""
+        """Stop the switch's process, and remove its folder. `log` still works. Idempotent."""
         if self._process is not None:
             self._process.stop()
             self._last_log = self._process.log()
@@ -126,7 +130,10 @@ class SwitchProcess:
                 ready.cancel()
 
     def lost(self) -> DeviceError:
-        """Return the error for a switch that no longer answers."""
+        """Return, without raising it, the error for a switch that no longer answers, with the end of its log.
+
+        Waits up to one second to see whether its process has ended, and says so.
+        """
         what = f"switch {self.name}: {self._program}" if self.name else self._program
         process = self._process
         if process is None:

@@ -37,7 +37,10 @@ class Tool:
     image: str
 
     def find(self) -> str:
-        """Return the tool's path, from the variable or else by its names from PATH. Raises DeviceError without one."""
+        """Return the tool's path: the one in the environment variable, or else the first of its names on PATH.
+
+        DeviceError if it is not found, with a hint what to install.
+        """
         chosen = os.environ.get(self.variable)
         for name in [chosen] if chosen else self.names:
             if path := shutil.which(name):
@@ -55,7 +58,7 @@ class Tool:
 
     @property
     def missing(self) -> str:
-        """The reason why the tool is not available, in one line; empty if it is."""
+        """Why the tool is not available, in one line; empty if it is."""
         try:
             self.find()
         except DeviceError as error:
@@ -74,7 +77,7 @@ class Tool:
 
 
 P4C = Tool(("p4c-bm2-ss", "p4c"), "MIDFLIGHT_P4C", "p4lang-p4c", "p4lang/p4c")
-"""The compiler: its back end for BMv2's simple_switch, or the driver that calls the back end."""
+"""p4lang's P4 compiler: its back end for BMv2's simple_switch, or the driver that calls the back end."""
 
 SIMPLE_SWITCH_GRPC = Tool(
     ("simple_switch_grpc",), "MIDFLIGHT_SIMPLE_SWITCH_GRPC", "p4lang-bmv2", "p4lang/behavioral-model"

@@ -1,4 +1,7 @@
-"""Traces of packets through a switch: over P4Runtime from the embedded switch, from the log of BMv2."""
+"""Traces of packets through a switch: from the embedded switch over P4Runtime, from BMv2 out of its log.
+
+A trace lists the steps of one packet: parser states, tables, actions, and where it left.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,16 @@ MOST = 256
 
 
 class Tracer(Protocol):
-    """Collects the traces of a switch's packets from its creation until it is closed."""
+    """Collects traces of a switch's packets, from its creation until it is closed."""
 
     def take(self) -> list[str]:
-        """Remove and return the traces so far, each as lines, the first one for the packet."""
+        """Remove and return the traces that are complete, one text for each packet.
+
+        The first line names the port by which it arrived; each further line is a step.
+        """
 
     def close(self) -> list[str]:
-        """Stop tracing, and return the remaining traces."""
+        """Stop tracing, and return the traces that `take` has not returned, also incomplete ones."""
 
 
 def open_tracer(device: Device, session: Session) -> Tracer:
@@ -77,11 +83,11 @@ DROP_PORT = "port 511"
 
 
 class LogTracer:
-    """Reads the log of a BMv2 switch from its current end on.
+    """A `Tracer` that reads the log file of a BMv2 switch, from the end that it has now.
 
-    A trace is complete if a `take` adds nothing to it. If more than 256 packets are in progress, the oldest traces are
-    returned unfinished. `tables` are the tables of the program. Tables that p4c generates for statements are left out,
-    and so are their actions.
+    A trace counts as complete if a call of `take` adds nothing to it. If more than 256 packets are in progress, the
+    oldest traces are returned unfinished. `tables` are the names of the program's tables. Tables that p4c generates for
+    statements are left out, and so are their actions.
     """
 
     def __init__(self, log: Path, tables: Collection[str]) -> None:
@@ -95,7 +101,7 @@ class LogTracer:
         self._ports: dict[str, str] = {}
 
     def take(self) -> list[str]:
-        """Remove and return the traces that have become complete."""
+        """Read what was appended to the log; remove and return the traces that have become complete."""
         with self._log.open("rb") as file:
             file.seek(self._at)
             data = file.read()
@@ -110,7 +116,9 @@ class LogTracer:
         return [self._finish(each) for each in list(self._packets) if each not in touched or each in crowd]
 
     def close(self) -> list[str]:
-        """Return the remaining traces."""
+        """Read what was appended to the log, and return all traces that `take` has not returned, also
+        incomplete ones.
+        """
         complete = self.take()
         return complete + [self._finish(number) for number in list(self._packets)]
 

@@ -1,4 +1,6 @@
-"""The far ends of a switch's ports as Linux interfaces, to send frames to the switch and receive its frames."""
+"""Raw sockets on Linux interfaces that lead to a switch's ports, to send frames to the switch and receive
+its frames.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ _BUFFER = 1 << 24
 
 
 class Wires:
-    """A raw socket on an interface for each port. A context manager.
+    """Sends frames to a switch's ports and receives its frames, by a raw socket on an interface for each. A context
+    manager.
 
-    Frames are complete, with VLAN tags. Raises DeviceError if an interface does not exist or cannot be opened.
+    `interfaces` maps a port of the switch to the interface at the other end of its link. Frames are complete Ethernet
+    frames, with VLAN tags. DeviceError if an interface does not exist or cannot be opened, for example without root.
     """
 
     def __init__(self, interfaces: Mapping[int, str]) -> None:
@@ -39,7 +43,7 @@ class Wires:
         self._ports = {each.fileno(): port for port, each in self._sockets.items()}
 
     def send(self, port: int, frame: bytes) -> None:
-        """Send a frame to a port of the switch. Raises DeviceError if the interface rejects it."""
+        """Send an Ethernet frame to a port of the switch. DeviceError if the interface rejects it."""
         try:
             self._sockets[port].send(frame)
         except OSError as error:
@@ -49,9 +53,10 @@ class Wires:
             ) from None
 
     def receive(self, timeout: float) -> list[tuple[int, bytes]]:
-        """Return the frames that have arrived as (port, frame), for each port in the order of arrival.
+        """Return the frames that the switch has sent, as (port, frame), for each port in the order of arrival.
 
-        Waits up to `timeout` seconds for the first. Raises DeviceError if an interface no longer exists.
+        Waits up to `timeout` seconds for the first; empty if none arrives. DeviceError if an interface no longer
+        exists.
         """
         ready, _, _ = select.select(list(self._ports), [], [], max(0.0, timeout))
         found = []
@@ -67,13 +72,15 @@ class Wires:
         return found
 
     def drain(self, quiet: float = 0.0) -> None:
-        """Discard frames until none arrives for `quiet` seconds."""
+        """Receive and discard frames until none arrives for `quiet` seconds, or for at most 100 times `quiet` (at least
+        1 s).
+        """
         deadline = time.monotonic() + 100 * max(quiet, 0.01)
         while self.receive(quiet) and time.monotonic() < deadline:
             pass
 
     def close(self) -> None:
-        """Close the sockets. Idempotent."""
+        """Close the sockets; the interfaces stay. Idempotent."""
         self._open.close()
 
     def __enter__(self) -> Wires:

@@ -1,4 +1,4 @@
-"""Placement of applications on devices: capabilities, needs and the decision."""
+"""Placement: the decision which application of a program runs on which device, from capabilities and needs."""
 
 from midflight.runtime.placement.plan import Decision, Placement, Refusal, place, reasons_against
 

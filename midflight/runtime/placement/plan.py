@@ -17,7 +17,7 @@ AROUND = frozenset({"recirculate", "recirculate_preserving_field_list", "resubmi
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A device on which an application does not fit, with all reasons."""
+    """A device on which an application does not fit, by name, with all reasons as texts."""
 
     device: str
     reasons: tuple[str, ...]
@@ -25,7 +25,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The device that runs an application. `device` is None if no device fits and the hosts compute instead."""
+    """The name of the device that runs an application; None if no device fits and the hosts compute instead.
+
+    `refusals` are the devices that were tried before and on which it does not fit.
+    """
 
     application: str
     device: str | None
@@ -39,13 +42,15 @@ class Placement:
     decisions: tuple[Decision, ...]
 
     def device_of(self, application: str) -> str | None:
-        """Return the device that runs an application, or None for the hosts. Raises KeyError for an unknown
+        """Return the name of the device that runs an application, or None for the hosts. KeyError for an unknown
         application.
         """
         return {each.application: each.device for each in self.decisions}[application]
 
     def on(self, device: str | None) -> tuple[str, ...]:
-        """Return the applications that run on a device, or on the hosts for None."""
+        """Return the names of the applications that run on a device, in the program's order; None stands for
+        the hosts.
+        """
         return tuple(each.application for each in self.decisions if each.device == device)
 
     def explain(self) -> str:
@@ -60,8 +65,9 @@ class Placement:
 def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabilities]) -> Placement:
     """Place each application, in the program's order, on the first candidate that has room for it.
 
-    `candidates` are in order of preference. Each device also holds what the applications share and the applications
-    placed on it before. An application that fits on no device is left to the hosts, so that placement always succeeds.
+    `candidates` are capability sheets by device name, in order of preference. A device also needs room for what all
+    applications share and for those placed on it before. An application that fits on no device is left to the hosts, so
+    that placement always succeeds. P4Error if the program is invalid.
     """
     needs = program.footprint if isinstance(program, CheckedProgram) else program
     loads = dict.fromkeys(candidates, needs.shared)
@@ -82,7 +88,7 @@ def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabili
 
 
 def reasons_against(demand: Demand, capabilities: Capabilities) -> tuple[str, ...]:
-    """Return all reasons why a demand does not fit on a device, which are none if it fits."""
+    """Return, as texts, all reasons why a demand does not fit on a device; empty if it fits."""
     stages = demand.stages_on(capabilities.per_stage)
     amounts: list[tuple[int, int | None, str]] = [
         (demand.register_arrays, capabilities.register_arrays, "register arrays"),

@@ -12,10 +12,11 @@ __all__ = ["broken_rules", "sheet"]
 
 
 def broken_rules(program: Program, checked: CheckedProgram, profile: str) -> tuple[MidflightError, ...]:
-    """Return the errors of a program under a profile; `checked` is its compiled form.
+    """Return the errors of a program under a pipeline profile, given by name; empty if it satisfies the profile.
 
-    Violations by kernels are returned with their source lines. If there are none, one error lists the resources that
-    the whole program needs and the pipeline lacks. Raises MidflightError for an unknown profile.
+    `checked` is the same program as P4. Violations by kernels are returned with their source lines. If there are none,
+    one error lists the resources that the whole program needs and the pipeline lacks. Raises KernelError for an unknown
+    profile.
     """
     broken = program.check(profile)
     if broken:
@@ -28,7 +29,9 @@ def broken_rules(program: Program, checked: CheckedProgram, profile: str) -> tup
 
 
 def sheet(profile: Profile) -> Capabilities:
-    """Return the capabilities of a device that just meets a profile. What the profile leaves open is unlimited."""
+    """Return the capabilities of a device that just satisfies a pipeline profile. What the profile leaves open is
+    unlimited.
+    """
     rooms = {"register": profile.registers_per_stage, "table": profile.tables_per_stage}
     return Capabilities(
         kind=profile.name,

@@ -1,4 +1,4 @@
-"""The port at each end of a link: as given, or numbered in the order of the links."""
+"""The port numbers at both ends of links: as given in the description of a network, or numbered in the links' order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from midflight.errors import MidflightError
 __all__ = ["End", "parse_end", "plugged"]
 
 End = tuple[str, int]
-"""A node and the number of its port."""
+"""The end of a link: the name of a node, and the number of its port."""
 
 
 def parse_end(text: str) -> tuple[str, int | None]:
-    """Return the node and port of a link's end: "s1:3" is port 3 of s1, and "s1" leaves the port open (None).
+    """Return the node and port that a text names: "s1:3" is port 3 of s1; "s1" gives no port, so the port is None.
 
     MidflightError if the port is not a number.
     """
@@ -26,10 +26,10 @@ def parse_end(text: str) -> tuple[str, int | None]:
 
 
 def plugged(links: Sequence[tuple[str, str]], switches: Collection[str]) -> list[tuple[End, End]]:
-    """Return the ends of all links with their ports.
+    """Return both ends of each link with their ports, in the order of `links`, whose ends are texts as for `parse_end`.
 
-    The ports of a switch that are not given are numbered from 1, in the order of the links, without those that are
-    given. A host has only port 0. MidflightError if an end is malformed.
+    Ports of the nodes in `switches` that are not given are numbered from 1, in the order of the links, skipping those
+    that are given. Any other node is a host, whose port is 0 if not given. MidflightError if an end is malformed.
     """
     parsed = [(parse_end(one), parse_end(other)) for one, other in links]
     given = {(name, number) for ends in parsed for name, number in ends if number is not None}

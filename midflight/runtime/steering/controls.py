@@ -23,7 +23,11 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Add a table entry and set the rate of its meter. DeviceError if there is an entry with the same match."""
+        """Add an entry to a table: the values of its key by field, its action, and the action's parameters by name.
+
+        `priority` matters for ternary and range keys; the largest wins. `rate` sets the entry's meter, in packets a
+        second; 0 is no limit. DeviceError if there is an entry with the same match.
+        """
 
     def modify(
         self,
@@ -35,16 +39,16 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Change the action of an existing table entry and the rate of its meter."""
+        """Change the action and the meter's rate of an existing entry; the parameters are as for `insert`."""
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove an existing table entry."""
+        """Remove the table entry with this match and priority. DeviceError if there is none."""
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the direct counter of an existing table entry."""
+        """Return the packets and bytes that the table entry with this match and priority has counted."""
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
-        """Set the ports that a multicast group copies to. Without ports the group is removed."""
+        """Set the ports to which multicast group `group` copies. Without ports, the group is removed."""
 
     def clone_session(self, number: int, ports: Sequence[int]) -> None:
-        """Set the ports that a clone session copies to. Without ports the session is removed."""
+        """Set the ports to which clone session `number` copies. Without ports, the clone session is removed."""

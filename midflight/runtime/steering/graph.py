@@ -1,4 +1,4 @@
-"""A network as plain data, and shortest paths in it."""
+"""A network as plain data, hosts, switches and links, and the shortest paths in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IPAddress = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host with its address. `mac` is a 48-bit integer."""
+    """A host of a network: its name, its MAC address as a 48-bit integer, and its IP address."""
 
     name: str
     mac: int
@@ -25,7 +25,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A switch. `mac` is the destination that its neighbours send to, a 48-bit integer."""
+    """A switch of a network: its name, and the MAC address, a 48-bit integer, that its neighbours send to."""
 
     name: str
     mac: int
@@ -33,9 +33,10 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link between two ports, the same in both directions.
+    """A link between port `left_port` of node `left` and port `right_port` of node `right`, the same in both
+    directions.
 
-    `delay` is at least 0, in a unit that the caller chooses.
+    `delay` is at least 0, in a unit that the caller chooses for the whole graph.
     """
 
     left: str
@@ -60,7 +61,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The nodes from a source to a destination, including both, and the delay between them."""
+    """The names of the nodes from a source to a destination, including both, and the sum of the links' delays."""
 
     nodes: tuple[str, ...]
     delay: int
@@ -71,7 +72,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Hosts, switches and links. Only switches forward traffic of others.
+    """A network: hosts, switches and links. Only switches forward traffic of others. Immutable.
 
     MidflightError if two nodes have the same name, two hosts the same address or two links the same port, if a link
     ends at an unknown node, or if its delay is negative.
@@ -121,7 +122,7 @@ class Graph:
         raise MidflightError(f"there is no host or switch named {name}")
 
     def without(self, names: Collection[str]) -> Graph:
-        """Return the graph without these switches and their links."""
+        """Return the graph without the switches of these names and without their links."""
         switches = tuple(each for each in self.switches if each.name not in names)
         links = tuple(each for each in self.links if each.left not in names and each.right not in names)
         return Graph(self.hosts, switches, links)
@@ -163,7 +164,9 @@ class Graph:
         return hops
 
     def opposite(self, node: str, port: int) -> tuple[str, int]:
-        """Return the node and port at the other end of a port's link. MidflightError if the port has no link."""
+        """Return the node and port at the other end of the link at a node's port. MidflightError if the port has no
+        link.
+        """
         for link in self.links:
             if (link.left, link.left_port) == (node, port):
                 return link.right, link.right_port
@@ -172,9 +175,9 @@ class Graph:
         raise MidflightError(f"no link ends at port {port} of {node}")
 
     def port_towards(self, node: str, neighbour: str) -> int:
-        """Return the port of a node that leads to a neighbour. MidflightError if no link does.
+        """Return the number of a node's port whose link leads to a neighbour. MidflightError if no link does.
 
-        Of several links the one with the least delay is taken, then the one with the lowest port.
+        Of several links, it is the one with the least delay, then the one with the lowest port.
         """
         ports = [(delay, port) for port, far, delay in self._edges.get(node, ()) if far == neighbour]
         if not ports:
@@ -182,7 +185,11 @@ class Graph:
         return min(ports)[1]
 
     def path(self, source: str, destination: str) -> Path | None:
-        """Return the shortest path between two nodes, or None if there is none."""
+        """Return the shortest path between two nodes, given by name, or None if there is none. See `towards` for the
+        order.
+
+        MidflightError if there is no such node.
+        """
         self.node(source)
         hops = self.towards(destination)
         nodes = [source]

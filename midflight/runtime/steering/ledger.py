@@ -1,4 +1,4 @@
-"""The entries and groups that a session has written to a switch, and transactional changes of them."""
+"""The entries and groups that have been written to one switch, and transactional changes of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """The steps that are in force on a switch.
+    """The table entries, multicast groups and clone sessions that a session has written to a switch.
 
-    A change is a transaction: if the device refuses a step, the steps before it are rolled back and the refusal is
-    raised. If the device dies, steps that could not be rolled back remain in the ledger, and the next change corrects
-    them.
+    A change is a transaction: if the device refuses a step, the steps before it are rolled back and the DeviceError is
+    raised. If the device dies, steps that could not be rolled back remain recorded, and the next change corrects them.
     """
 
     def __init__(self, session: Controls) -> None:
@@ -25,7 +24,9 @@ class Ledger:
         self._done: dict[tuple[str, object], Step] = {}
 
     def change(self, steps: Iterable[Step]) -> None:
-        """Put these steps in force, in order. Steps that are already in force are not written again."""
+        """Write these steps to the switch, in order, except those that it holds already. DeviceError after a
+        rollback.
+        """
         undo: list[Step] = []
         try:
             for step in steps:
@@ -41,13 +42,17 @@ class Ledger:
             raise
 
     def clear(self) -> None:
-        """Delete everything: routes first, then admissions, then what those depend on."""
+        """Delete everything that was written: routes first, then admissions, then the receivers that these depend on.
+
+        DeviceError if the switch refuses; the deletions are then rolled back.
+        """
         self.change([each.deletion() for each in self._in_force()])
 
     def reset(self, session: Controls) -> None:
-        """Start with an empty ledger and another session.
+        """Forget everything that was written, and write through another session from now on.
 
-        Entries that may still exist are deleted on a best-effort basis.
+        Entries that may still exist are deleted first through the old session, as far as it works. Raises no
+        DeviceError.
         """
         for each in self._in_force():
             # The device refuses to delete an entry that is already gone.

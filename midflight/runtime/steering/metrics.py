@@ -60,7 +60,7 @@ class Gauge:
             raise MidflightError(f"gauge {self.name}: weight {self.weight} is not a positive integer")
 
     def score(self, reading: float) -> Fraction:
-        """Return the score of a reading by min-max scaling, 0 to 10, not rounded."""
+        """Return the score of a reading: 0 at `worst`, 10 at `best`, linear in between, and not rounded."""
         worst, best = Fraction(self.worst), Fraction(self.best)
         return BEST * min(Fraction(1), max(Fraction(0), (Fraction(reading) - worst) / (best - worst)))
 
@@ -74,7 +74,10 @@ class Metric:
     value: int
 
     def fields(self) -> dict[str, str | int]:
-        """Return the representation of the metric (section 4.4): one octet, unsigned, without a unit, normalised."""
+        """Return the metric's fields with the names of draft-ietf-cats-metric-definition, section 4.4.
+
+        The value is one unsigned octet, normalised and without a unit.
+        """
         return {
             "Metric_Type": self.kind,
             "Level": self.level,
@@ -87,7 +90,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The metrics that an agent reports of a service contact instance or a path at time `at`, one for each category."""
+    """The scores that an agent reports of a `subject`, an instance or a path: one level 1 metric for each category.
+
+    `at` is the time of the readings, in the unit of `Agent.report`.
+    """
 
     subject: str
     metrics: Mapping[Category, Metric]
@@ -95,9 +101,10 @@ class Report:
 
 
 class Agent:
-    """A metric agent: it converts raw readings to level 1 metrics.
+    """A metric agent: converts raw readings to level 1 metrics, scores from 0 to 10 for each category.
 
-    MidflightError if a gauge belongs to a category outside of the agent's role.
+    `role` is the set of categories that it may report: `C_SMA` or `C_NMA`. MidflightError if a gauge belongs to
+    another.
     """
 
     def __init__(self, role: frozenset[Category], gauges: Iterable[Gauge]) -> None:
@@ -109,9 +116,10 @@ class Agent:
                 )
 
     def report(self, subject: str, readings: Mapping[str, float], at: int) -> Report:
-        """Return the level 1 metrics of a subject. MidflightError if a gauge has no reading.
+        """Return the level 1 metrics of a subject, an instance or path by name, from its readings by name of the gauge.
 
-        `at` is the time of the readings, in the caller's unit. Readings without a gauge are ignored.
+        `at` is the time of the readings, in a unit that the caller chooses. Readings without a gauge are ignored.
+        MidflightError if a gauge has no reading.
         """
         scores: dict[Category, list[tuple[Gauge, Fraction]]] = {}
         for gauge in self._gauges:
@@ -134,7 +142,11 @@ def combine(metrics: Iterable[Metric], weights: Mapping[Category, int]) -> Fract
 
 
 def level2(metrics: Iterable[Metric], weights: Mapping[Category, int]) -> Metric:
-    """Return the single normalised metric for level 1 scores."""
+    """Return the level 2 metric, one score from 0 to 10, for level 1 metrics: their weighted mean, rounded half up.
+
+    A category without a weight has weight 1. MidflightError if there are no metrics, or if their total weight is not
+    positive.
+    """
     return Metric("norm_fi", 2, _rounded(combine(metrics, weights)))
 
 

@@ -22,10 +22,10 @@ __all__ = ["Offload"]
 
 
 class Offload:
-    """The steering state of one switch, written through a session.
+    """Writes one switch's routes and admissions (which applications it computes on) through a P4Runtime session.
 
-    Methods are declarative and idempotent: they state what should be in force. Each change is a transaction: if the
-    device refuses a step, the steps before it are rolled back and the refusal is raised. If the device dies during the
+    Methods are declarative and idempotent: they state what the switch should hold. Each change is a transaction: if the
+    device refuses a step, the steps before it are rolled back and DeviceError is raised. If the device dies during the
     rollback, the next call corrects what remains. The order of steps ensures that no packet meets half a change:
     receivers are configured before an application is admitted and removed after it is withdrawn.
     """
@@ -40,12 +40,14 @@ class Offload:
 
     @property
     def admitted(self) -> Mapping[int, Admission]:
-        """The admissions now in force, by application id."""
+        """A copy of the current admissions, by application id."""
         return dict(self._admitted)
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes in force, including redirections, sorted by address."""
+        """The routes that the switch holds, a redirection in place of the route that it overrides, sorted by
+        address.
+        """
         both = {**self._routes, **self._redirected}
         return tuple(both[key] for key in sorted(both))
 
@@ -63,12 +65,15 @@ class Offload:
         self._routes = wanted
 
     def redirect(self, route: Route) -> None:
-        """Override the installed route for `route.address` with this one."""
+        """Override the installed route for `route.address` and its prefix by this one, until `restore`."""
         self._ledger.change([routing(route)])
         self._redirected[route.key] = route
 
     def restore(self, address: IPAddress, prefix: int = -1) -> None:
-        """End a redirection: the installed route is in force again, or none if there was none. Idempotent."""
+        """End a redirection: the installed route for this address applies again, or none if there is none. Idempotent.
+
+        `prefix` is the length of the redirected prefix in bits; -1 stands for the whole address.
+        """
         key = Route(address, 0, 0, prefix).key
         if key in self._redirected:
             installed = self._routes.get(key)
@@ -148,7 +153,10 @@ class Offload:
         )
 
     def withdraw(self, application: int) -> None:
-        """Make the switch only forward an application's packets. Idempotent."""
+        """Delete what makes the switch compute on the application with this id, so that it only forwards its packets.
+
+        Its counters are lost; its registers stay. Idempotent.
+        """
         if before := self._admitted.get(application):
             steps: list[Step] = [each.deletion() for each in (*admitting(before), *enrolling(before))]
             steps.append(Copies("group", before.group))
@@ -158,17 +166,18 @@ class Offload:
             self._counted = {place: each for place, each in self._counted.items() if place[0] != application}
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
-        """Send the copies that an application's kernel mirrors to these ports, or to none."""
+        """Send the copies that the kernel of the application with this id mirrors to these ports, or to none
+        if empty.
+        """
         mirror = Copies("mirror", application, tuple(sorted(set(ports))))
         self._ledger.change([mirror])
         self._mirrors[application] = mirror.ports
 
     def counters(self, application: int) -> dict[int | None, Count]:
-        """Return the packets and bytes that arrived for an admitted application, by port.
+        """Return the packets and bytes that arrived for the application with this id, by port of the switch.
 
-        The key None stands for all ports.
-
-        Requests beyond the rate are counted, too. MidflightError if the application is not admitted.
+        The key is None if it is admitted on all ports. Requests beyond the rate are counted, too. Sends requests to the
+        switch. MidflightError if the application is not admitted.
         """
         if application not in self._admitted:
             raise MidflightError(f"application {application} is not admitted here, so it has no counters")
@@ -180,7 +189,9 @@ class Offload:
         return found
 
     def standing(self) -> Standing:
-        """Return a snapshot of the admissions, mirrors and counters, for `resume`."""
+        """Return a snapshot of the admissions, mirrors and counters, for `resume`. Reads the counters from
+        the switch.
+        """
         counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
         return Standing(self.admitted, dict(self._mirrors), counted)
 
@@ -194,7 +205,8 @@ class Offload:
         self._ledger.clear()
 
     def resume(self, session: Controls, standing: Standing) -> None:
-        """Put the applications of a snapshot and the routes in force again.
+        """Write the admissions and mirrors of a snapshot and the current routes to the switch again, with its counter
+        values.
 
         Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`.
         """
@@ -207,7 +219,9 @@ class Offload:
         self._counted = dict(standing.counted)
 
     def close(self) -> None:
-        """Withdraw every application, end mirrors and restore redirections. The installed routes stay."""
+        """Withdraw every application, end all mirrors and redirections. The installed routes stay, so the switch
+        forwards.
+        """
         for application in tuple(self._mirrors):
             self.mirror(application)
         for application in tuple(self._admitted):

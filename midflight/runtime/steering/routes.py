@@ -1,4 +1,4 @@
-"""Routes and multicast members of each switch, derived from a graph."""
+"""The routes of each switch and the members of its multicast groups, derived from a network's graph."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ __all__ = ["Member", "Route", "along", "members", "port_to", "routes", "tree"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route for packets to `address`, IPv4 or IPv6: they leave by `port`, addressed to the neighbour `mac`.
+    """A switch's route for packets to `address`, IPv4 or IPv6: they leave by `port`, with the destination MAC address
+    `mac`.
 
-    `prefix` is the length of the prefix in bits, by default the whole address.
+    `mac`, a 48-bit integer, is that of the next node. `prefix` is the length of the matched prefix in bits; -1 stands
+    for the whole address.
     """
 
     address: IPAddress
@@ -30,7 +32,9 @@ class Route:
 
     @property
     def key(self) -> tuple[int, int, int]:
-        """What the route is for: IP version, address and prefix length."""
+        """The IP version, the address as an integer, and the prefix length: two routes with the same key replace each
+        other.
+        """
         return self.address.version, int(self.address), self.prefix
 
     def __str__(self) -> str:
@@ -39,8 +43,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A host that receives an application's multicast results: one copy leaves by `port`, over the address's IP
-    version.
+    """A host that receives an application's multicast results: one copy leaves the switch by `port`.
+
+    The copy gets the destination MAC address `mac` (that of the next node, 48 bits), the host's IP `address` and the
+    UDP port `udp_port`.
     """
 
     port: int
@@ -50,7 +56,9 @@ class Member:
 
 
 def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
-    """Return each switch's routes to every host that it can reach, in the order of the hosts' addresses."""
+    """Return, by switch name, the switch's routes to every host that it can reach, in the order of the hosts'
+    addresses.
+    """
     found: dict[str, list[Route]] = {switch.name: [] for switch in graph.switches}
     for host in sorted(graph.hosts, key=lambda each: (each.address.version, int(each.address))):
         hops = graph.towards(host.name)
@@ -61,9 +69,9 @@ def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
 
 
 def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
-    """Return the route that each switch on a path needs so that packets to `address` follow it to its end.
+    """Return, by name, the route that each switch on a path needs so that packets to `address` follow it to its end.
 
-    `address` is that of the service (its CS-ID), or any address that the last node of the path accepts.
+    `address` is that of the service (its CS-ID in CATS), or any address that the last node of the path accepts.
     """
     switches = {each.name for each in graph.switches}
     return {
@@ -98,7 +106,7 @@ def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Me
 
 
 def port_to(graph: Graph, switch: str, host: str) -> int:
-    """Return the port of a switch that a host lies behind. MidflightError where it is out of reach."""
+    """Return the port of a switch on the shortest path to a host. MidflightError if the host is out of reach."""
     hop = graph.towards(host).get(switch)
     if hop is None:
         raise MidflightError(f"{switch} has no way to {host}")

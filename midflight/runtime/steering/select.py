@@ -1,4 +1,7 @@
-"""Choose a service contact instance and the path to it together: the task of a C-PS (RFC 10053)."""
+"""The choice of a service contact instance (a switch or server that computes) together with the path to it.
+
+This is the task of a CATS path selector, C-PS (RFC 10053).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ __all__ = ["Candidate", "Choice", "Policy", "Ranked", "candidates", "select"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance, identified by its CSCI-ID, one path to it, and the reports of both agents."""
+    """An instance that may compute, identified by its CSCI-ID, with one path to it and the reports on both.
+
+    `service` has the metrics of the instance, `network` those of the path.
+    """
 
     csci_id: str
     path: Path
@@ -30,12 +36,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An operator's policy. Times are in the unit of the reports and of the paths' delays.
+    """An operator's policy for `select`. Times are in the unit of the reports and of the paths' delays.
 
-    `weights` is the share of each category, 1 by default. Candidates beyond `max_delay` or `max_age` are excluded. A
-    candidate with a category below `recommended` is chosen only if there is no better one. Traffic stays with its
-    current instance and path until another one is ahead by more than `stickiness` points, so that small changes move no
-    traffic (RFC 10054 asks for instance affinity and against oscillation).
+    `weights` are the weights of the categories, 1 where none is given. Candidates whose path is longer than `max_delay`
+    or whose metrics are older than `max_age` are excluded; None is no limit. A candidate with a score below
+    `recommended` in a category is chosen only if there is no better one. Traffic stays with its current instance and
+    path until another one is ahead by more than `stickiness` points, so that small changes move no traffic (RFC 10054
+    asks for instance affinity and against oscillation).
     """
 
     weights: Mapping[Category, int] = field(default_factory=dict)
@@ -47,7 +54,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A candidate with its combined score (0 to 10, not rounded), or with the reason why it is excluded."""
+    """A candidate with its combined score, 0 to 10 and not rounded; `refusal` is why it is excluded, or empty.
+
+    `recommended` is whether no category scores below `Policy.recommended`.
+    """
 
     candidate: Candidate
     score: Fraction
@@ -87,10 +97,12 @@ def candidates(
     paths: int = 2,
     now: int = 0,
 ) -> tuple[Candidate, ...]:
-    """Return every instance with each of its up to `paths` shortest paths from the switch at which traffic enters.
+    """Return the candidates for `select`: each instance with each of its up to `paths` shortest paths from `ingress`.
 
-    `sites` is the node of each instance, by CSCI-ID, and `reports` the latest report of its C-SMA. An instance without
-    a report is no candidate. The C-NMA `agent` measures each path from the readings of its links.
+    `ingress` is the switch at which traffic enters. `sites` has the node of each instance, by CSCI-ID, and `reports`
+    the latest report on it; an instance without a report is no candidate. `agent` scores each path from the readings of
+    its links, which `links` gives by pair of nodes; None is idle and lossless links. `now` is the time of these
+    reports.
     """
     return tuple(
         Candidate(csci_id, path, reports[csci_id], agent.report(str(path), path_readings(path, links or {}), now))
@@ -109,9 +121,10 @@ def select(
 ) -> Choice:
     """Return the best candidate: the one with the highest combined score of compute and network.
 
-    Ties go to the smaller delay, then to fewer links, then to the smaller CSCI-ID and node names, so the order of
-    `offered` does not matter. `current` is the CSCI-ID and the nodes of the path that the traffic uses now.
-    MidflightError, with all reasons, if no candidate remains.
+    `policy` excludes and weighs candidates; None is the default `Policy`. Ties go to the smaller delay, then to fewer
+    links, then to the smaller CSCI-ID and node names, so the order of `offered` does not matter. `current` is the
+    CSCI-ID and the nodes of the path that the traffic uses now, or None. `now` is the time from which the age of
+    metrics is computed. MidflightError, with all reasons, if no candidate remains.
     """
     policy = policy or Policy()
     ranking = tuple(sorted((_rank(each, policy, now) for each in offered), key=_order))

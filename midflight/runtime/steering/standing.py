@@ -1,4 +1,4 @@
-"""A snapshot of how applications stand on a switch: admissions, mirrors and counters."""
+"""Admissions of applications on a switch, as values, and a snapshot of all of them with mirrors and counters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from midflight.runtime.steering.routes import Member
 __all__ = ["Admission", "Child", "Inlet", "Sender", "Standing"]
 
 Inlet = tuple[int, int | None]
-"""An application id and a port by which its requests arrive. None stands for all ports."""
+"""An application's id, and a port of the switch by which its requests arrive; None stands for all ports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A switch below, with members of its own: one copy of a result leaves by `port` for the child to copy further."""
+    """A switch that receives a multicast result, to copy it to its own members; in a tree, it is nearer to the workers.
+
+    One copy leaves by `port`, with the destination MAC address `mac`, a 48-bit integer.
+    """
 
     port: int
     mac: int
@@ -26,11 +29,11 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """A member as the switch recognises it: its packets arrive by `port`, come from `address`, and carry the
-    number of the member and that of the `job`.
+    """A sender whose packets a switch computes on: they arrive by `port`, come from the IP `address`, and carry these
+    numbers.
 
-    These are 0 if the application's header has none. `kind` is that of the packets: requests, or, from the switch
-    above, results for all members.
+    `number` is that of the member and `job` that of the job; they are 0 if the application's header has no such field.
+    `kind` is the message kind of the packets: requests, or, from the switch above in a tree, results for all members.
     """
 
     port: int
@@ -62,14 +65,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How applications stand on a switch: its admissions, its mirrors, and the counters by inlet."""
+    """How applications stand on a switch: admissions and mirror ports by application id, and counters by inlet."""
 
     admitted: Mapping[int, Admission]
     mirrors: Mapping[int, tuple[int, ...]]
     counted: Mapping[Inlet, Count]
 
     def only(self, applications: Collection[int]) -> Standing:
-        """Return the part that belongs to these applications, given by id."""
+        """Return the part that belongs to the applications with these ids."""
         return Standing(
             {name: each for name, each in self.admitted.items() if name in applications},
             {name: each for name, each in self.mirrors.items() if name in applications},
@@ -77,5 +80,5 @@ class Standing:
         )
 
     def recounted(self, later: Standing) -> Standing:
-        """Return the same standing with the counters of a later one, where that has any."""
+        """Return the same admissions and mirrors with the counters of a later snapshot, where that has any."""
         return replace(self, counted={**self.counted, **later.counted})

@@ -1,4 +1,4 @@
-"""The steps of a change: desired table entries, multicast groups and clone sessions."""
+"""The steps of which changes to a switch consist: desired table entries, multicast groups and clone sessions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ APPLICATION, INGRESS = "hdr.midflight.application", "standard_metadata.ingress_p
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The desired state of one match of a table: an action with its parameters. Without an action, no entry."""
+    """A desired table entry: its match by field, its action, and the action's parameters. Without an action, no such
+    entry.
+
+    `rate` is that of the entry's meter, in packets a second; 0 is no limit.
+    """
 
     table: str
     match: tuple[tuple[str, object], ...]
@@ -29,7 +33,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, object]:
-        """What the step is about. Of two steps with the same key, the later one is in force."""
+        """The table and the match: of two steps with the same key, the later one replaces the earlier."""
         return self.table, self.match
 
     def deletion(self) -> Entry:
@@ -39,7 +43,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """The desired ports of a multicast group or clone session. Without ports, it does not exist."""
+    """The desired ports to which a multicast group ("group") or clone session ("mirror") copies. Without ports, there
+    is none.
+    """
 
     kind: Literal["group", "mirror"]
     number: int
@@ -47,7 +53,7 @@ class Copies:
 
     @property
     def key(self) -> tuple[str, object]:
-        """What the step is about, as for `Entry`."""
+        """The kind and the number: of two steps with the same key, the later one replaces the earlier."""
         return self.kind, self.number
 
     def deletion(self) -> Copies:
@@ -59,7 +65,9 @@ Step = Entry | Copies
 
 
 def rank(step: Step) -> int:
-    """Return the order in which steps are deleted: routes first, then admissions, then what those depend on."""
+    """Return a sort key for the deletion of steps: routes first, then admissions, then the receivers that these depend
+    on.
+    """
     table = step.table if isinstance(step, Entry) else ""
     return (*ROUTES.values(), ADMISSION, MEMBERSHIP, DELIVER, "").index(table)
 
@@ -79,7 +87,9 @@ def computing(admission: Admission) -> list[Step]:
 
 
 def inlets(admission: Admission) -> tuple[int | None, ...]:
-    """Return the ports by which requests arrive, in the order of `admitting`. None stands for all ports."""
+    """Return the ports by which an application's requests arrive, in the order of `admitting`; (None,) for
+    all ports.
+    """
     return (None,) if admission.ports is None else admission.ports
 
 
@@ -98,7 +108,10 @@ def admitting(admission: Admission) -> list[Entry]:
 
 
 def enrolling(admission: Admission) -> list[Entry]:
-    """Return the entries of an application's members, one for each port, address and number. None for an open one."""
+    """Return the entries that bind an application's senders: one for each port, address, member and job.
+
+    Empty if the admission does not restrict its senders.
+    """
     return [
         Entry(
             MEMBERSHIP,
@@ -117,7 +130,7 @@ def enrolling(admission: Admission) -> list[Entry]:
 
 
 def delivering(application: int, member: Member | Child) -> Entry:
-    """Return the entry that addresses the copy of a result for one member."""
+    """Return the entry by which the switch addresses the copy of a result to one member; `application` is the id."""
     match = (APPLICATION, application), ("standard_metadata.egress_port", member.port)
     if isinstance(member, Child):
         return Entry(DELIVER, match, "egress.to_switch", (("mac", member.mac),))
