@@ -1,4 +1,4 @@
-"""Footprint of a program: what it needs from a device, independent of the kind of device."""
+"""The footprint of a checked program: what it needs from a device, independent of the kind of device."""
 
 from midflight.runtime.footprint.demand import Demand, Footprint, footprint
 from midflight.runtime.footprint.operations import Operation

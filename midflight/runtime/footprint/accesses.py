@@ -1,4 +1,4 @@
-"""Worst-case number of accesses of one packet to each register array."""
+"""The worst-case number of accesses of one packet to each register array."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Calls = Counter[tuple[str, str]]
 
 
 def accesses(*controls: ir.Control) -> dict[str, int]:
-    """Return the largest number of times that one packet may access each register array on its way through the
+    """Return, by register array, the largest number of times that one packet may access it on its way through the
     controls.
 
     Reads and writes are counted separately and the larger number is returned, because hardware performs a read and a

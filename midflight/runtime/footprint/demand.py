@@ -1,4 +1,4 @@
-"""Resource needs of a program: memory, tables, header bits, externs and stages."""
+"""The resource needs of a program: memory, tables, header bits, externs and stages."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ class Demand:
         return circles(self.ingress) + circles(self.egress)
 
     def stages_on(self, per_stage: Mapping[str, int] | None = None) -> int:
-        """Return the smallest number of stages, which ingress and egress share. See `stages` for `per_stage`."""
+        """Return the smallest number of pipeline stages for the operations; ingress and egress share the stages.
+
+        `per_stage` limits the operations of a kind (`register`, `table`) in one stage; None is no limit.
+        """
         return max(stages(self.ingress, per_stage), stages(self.egress, per_stage))
 
     def __add__(self, other: Demand) -> Demand:

@@ -28,7 +28,7 @@ VALID = "isValid()"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A table or register array, the operations it needs results of, and the matches that decide if it runs."""
+    """A table or register array, the operations whose results it needs, and those whose matches decide if it runs."""
 
     name: str
     kind: str

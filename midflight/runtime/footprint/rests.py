@@ -1,4 +1,6 @@
-"""Data dependencies: the operations that the current value of each lvalue depends on, with branches that roll back."""
+"""Data dependencies: the operations on whose results the current value of each lvalue depends, in branches that roll
+back.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,11 @@ class _Branch:
 
 
 class Rests:
-    """Dependencies by lvalue. An lvalue without its own has those of the nearest enclosing struct or header.
+    """For each lvalue, the operations (tables and register arrays) on whose results its current value depends.
 
-    Each open branch records the previous dependencies of the lvalues that it changes, so that its cost depends on the
-    number of changes and not on the number of known lvalues.
+    An lvalue without dependencies of its own has those of the nearest enclosing struct or header. Each open branch
+    records the previous dependencies of the lvalues that it changes, so that its cost depends on the number of changes
+    and not on the number of known lvalues.
     """
 
     def __init__(self) -> None:
@@ -38,24 +41,24 @@ class Rests:
         self._open: list[_Branch] = []
 
     def at(self, key: Key) -> Names:
-        """Return the dependencies of an lvalue, including those of its fields."""
+        """Return the names of the operations that an lvalue depends on, including those that its fields depend on."""
         inside = self._inside.get(key)
         upward = _upward(self._names, {}, key)
         return upward.union(*(self._names[each] for each in inside)) if inside else upward
 
     def own(self, key: Key) -> Names:
-        """Return the dependencies set on an lvalue itself."""
+        """Return the names of the operations set for an lvalue itself, without those of its fields."""
         return self._names.get(key, NONE)
 
     def set(self, key: Key, names: Names | None) -> None:
-        """Set the dependencies of an lvalue, or remove its own with None. Its fields keep theirs."""
+        """Set the names of the operations that an lvalue depends on; None removes its own. Its fields keep theirs."""
         old = self._names.get(key)
         if self._open:
             self._open[-1].before.setdefault(key, old)
         self._put(key, old, names)
 
     def replace(self, key: Key, names: Names) -> None:
-        """Set the dependencies of an lvalue and remove those of its fields."""
+        """Set the names of the operations that an lvalue and all its fields depend on."""
         for each in list(self._inside.get(key, ())):
             self.set(each, None)
         self.set(key, names)
@@ -74,7 +77,7 @@ class Rests:
             self.set(key, names)
 
     def open(self) -> int:
-        """Open a branch, and return its number for `change`."""
+        """Open a branch, inside any that are open, and return its number for `change`."""
         self._open.append(_Branch())
         return len(self._open) - 1
 
@@ -95,7 +98,7 @@ class Rests:
         return change
 
     def keep(self) -> None:
-        """Close the innermost branch and keep its changes."""
+        """Close the innermost open branch, and keep its changes, as part of the enclosing branch."""
         branch = self._open.pop()
         if self._open:
             around = self._open[-1]

@@ -1,4 +1,4 @@
-"""Assignment of operations to pipeline stages, each to the earliest possible one."""
+"""The assignment of operations (tables and register arrays) to pipeline stages, each to the earliest possible one."""
 
 from __future__ import annotations
 

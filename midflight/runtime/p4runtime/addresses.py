@@ -14,10 +14,10 @@ _PORTS = 65535
 
 
 def check_address(address: str, *, listening: bool = False) -> None:
-    """Raise DeviceError for an address that no server can have.
+    """Raise DeviceError for an address that no P4Runtime server can have; it does not connect.
 
-    gRPC accepts some of them: it takes a port modulo 65536. `listening`: whether a server is to listen there, for which
-    port 0 lets the system choose, and the folder of a socket must exist.
+    gRPC itself accepts some of these: it takes a TCP port modulo 65536. `listening` is whether a server is to listen at
+    the address: then port 0 is valid, for which the system chooses a port, and the folder of a Unix socket must exist.
     """
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")

@@ -1,4 +1,4 @@
-"""File descriptors: gRPC crashes or hangs if it cannot have any more."""
+"""A check of the limit of open files: gRPC crashes or hangs if it cannot open any more."""
 
 from __future__ import annotations
 

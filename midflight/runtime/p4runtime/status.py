@@ -17,7 +17,7 @@ DETAILS_BUDGET = 48 * 1024
 
 
 class Refusal(DeviceError):  # noqa: N818 - the client gets the error; this is the server saying no
-    """The error of a request, or of one element of a batch, that the server rejects."""
+    """The error with which the server rejects a request, or one element of a batch: a gRPC code and a message."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)

@@ -17,11 +17,12 @@ __all__ = ["ClientTls", "ServerTls", "is_local"]
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """A server's certificate and key, as PEM files.
+    """A P4Runtime server's TLS settings: the paths of its certificate and its key, as PEM files.
 
-    With `client_ca`, each client needs a certificate that this authority signed. `roles` maps the common name of a
-    client's certificate to the roles that the client may take, where "" is the default role. If `roles` is not empty,
-    other clients may only read. Raises DeviceError for `roles` without `client_ca`.
+    With `client_ca`, the certificate of an authority, each client needs a certificate that this authority signed; None
+    accepts any client. `roles` maps the common name of a client's certificate to the roles that the client may take,
+    where "" is the default role. If `roles` is not empty, other clients may only read. DeviceError for `roles` without
+    `client_ca`.
     """
 
     certificate: Path
@@ -40,15 +41,20 @@ class ServerTls:
         return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
 
     def roles_of(self, name: str | None) -> frozenset[str] | None:
-        """Return the roles that a client may take, by the common name in its certificate, or None for any role."""
+        """Return the roles that a client may take, by the common name in its certificate; empty if it may only read.
+
+        None means any role: `roles` is empty. A client without a certificate has the name None.
+        """
         return self.roles.get(name or "", frozenset()) if self.roles else None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """A session's TLS settings, as PEM files: the authority that signed the server's certificate, and the client's own.
+    """A session's TLS settings, as paths of PEM files.
 
-    `server_name` is the name in the server's certificate, if that is not the server's address.
+    `ca` is the authority that signed the server's certificate. `certificate` and `key` are the client's own, None if
+    the server requires none. `server_name` is the name in the server's certificate, if that is not the server's
+    address.
     """
 
     ca: Path

@@ -96,7 +96,9 @@ def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "")
 
 
 def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int]) -> p4d.P4Data:
-    """Return P4Data for the scalars that `flat_types` lists, and remove them from the front of `values`."""
+    """Return P4Data for the first scalars of `values`, as many as the type has (see `flat_types`), and remove them from
+    it.
+    """
     data = p4d.P4Data()
     match spec.WhichOneof("type_spec"):
         case "struct":

@@ -29,7 +29,10 @@ BATCH_LIMIT = 1000
 
 
 class Connection:
-    """The part of a session that deals with arbitration and requests. `Session` documents the parameters."""
+    """The part of a `Session` with a device that deals with arbitration, the stream and requests.
+
+    `Session` documents the parameters.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """The device's "host:port"."""
+        """The address of the device's P4Runtime server, "host:port" or "unix:/path"."""
         return self._link.address
 
     @property
@@ -83,7 +86,7 @@ class Connection:
         return self.was_primary
 
     def update_primary(self) -> None:
-        """Process the arbitration updates that have arrived since the last call."""
+        """Process the arbitration updates that have arrived since the last call, for `was_primary`. Does not wait."""
         while self._link.arbitration:
             self._arbitration = self._link.arbitration.popleft()
 
@@ -108,12 +111,15 @@ class Connection:
         return self._link.failure
 
     def bid(self, election_id: int) -> None:
-        """Set another election id, which should exceed the previous one, and take part in arbitration with it."""
+        """Join the arbitration again with another election id, which should exceed the previous one.
+
+        See `was_primary` for the outcome.
+        """
         self.election_id = election_id
         self._arbitrate()
 
     def close(self) -> None:
-        """End the session. Idempotent."""
+        """End the session: close its stream and its channel. The device keeps its state. Idempotent."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -151,8 +157,8 @@ class Connection:
     def planning(self) -> Iterator[list[p4r.Entity]]:
         """Collect the entities that the writes in the `with` block would leave on the device, in order; send nothing.
 
-        The session assumes that the device will get them: it does not subscribe again to digests from the block. Raises
-        DeviceError inside a batch.
+        The list is complete at the end of the block. The session assumes that the device will get them: it does not
+        subscribe again to digests from the block. DeviceError inside a batch.
         """
         if self._batch is not None or self._planned is not None:
             raise DeviceError("another batch is open")
@@ -236,11 +242,17 @@ class Connection:
             self._journal.drop()  # a new pipeline starts with empty tables
 
     def send(self, update: p4r.Update, what: str) -> None:
-        """Write an update, or add it to the open batch. `what` names it in errors. Raises RequestError if rejected."""
+        """Send an update in a Write request, or add it to the open batch. `what` names it in errors.
+
+        RequestError if the device rejects it; with an open batch, `batch` raises that at its end.
+        """
         self._gather([(update, what)])
 
     def fetch(self, entity: p4r.Entity) -> list[p4r.Entity]:
-        """Return the entities that a read request selects. Raises RequestError if the device rejects it."""
+        """Return the entities on the device that a read request for `entity` selects.
+
+        A default value, such as id 0, selects all. RequestError if the device rejects the request.
+        """
         return self._read(entity)
 
     def _read(self, entity: p4r.Entity) -> list[p4r.Entity]:

@@ -1,4 +1,4 @@
-"""Difference between the entities that a device has and those that it should have."""
+"""The difference between the entities (table entries, groups and so on) that a device holds and should hold."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class _Packets(Protocol):
 
 
 class InBand:
-    """Sends requests to the program of a session's switch. Calling it with requests returns their answers.
+    """Sends requests to the program of a session's switch in packets. Calling it with requests returns their answers.
 
     Requests must be idempotent, because one whose answer is lost is sent again.
     """
@@ -44,9 +44,10 @@ class InBand:
         self._number = 0
 
     def __call__(self, requests: Sequence[bytes]) -> list[bytes]:
-        """Send requests, after numbering them, and return the answers in the same order.
+        """Send requests, which are messages with the common header, and return the answers in the same order.
 
-        Raises DeviceError if the switch does not answer.
+        Sets the sequence number of each request. Blocks. DeviceError if a request is not answered after 4 attempts of 2
+        s each.
         """
         answers: list[bytes] = []
         for start in range(0, len(requests), WINDOW):

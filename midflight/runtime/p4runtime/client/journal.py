@@ -1,4 +1,4 @@
-"""Journal of a session's writes, which distinguishes its entities from those of other controllers."""
+"""A journal of the entities that a session writes, which distinguishes them from those of other controllers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Journal", "entity_key", "made_key", "undone"]
 
 
 class Journal(Protocol):
-    """Stores the keys (see `entity_key`) of the entities that a session wrote to its device."""
+    """Stores the keys (see `entity_key`) of the entities that a deployment's controllers wrote to a device."""
 
     def note(self, keys: Sequence[str]) -> Collection[str]:
-        """Store keys before their entities are written, and return those that are new."""
+        """Store keys before their entities are written, and return those that were not stored yet."""
 
     def kept(self) -> Collection[str]:
         """Return all stored keys."""
 
     def drop(self, keys: Collection[str] | None = None) -> None:
-        """Remove keys whose entities are no longer on the device; without an argument, all keys."""
+        """Remove the keys of entities that are no longer on the device; None removes all keys."""
 
 
 def entity_key(entity: p4r.Entity) -> str:
@@ -57,9 +57,10 @@ def made_key(update: p4r.Update) -> str:
 
 
 def undone(updates: Sequence[p4r.Update], refused: Collection[int], fresh: Collection[str]) -> list[str]:
-    """Return the keys of entities that these updates did not leave on the device.
+    """Return the keys of the entities that a batch of updates, now sent, did not leave on the device.
 
-    These are the deleted ones, and those that are new (`fresh`) but rejected. `refused` are positions in `updates`.
+    Those are the ones that it deleted, and those that are new but were rejected. `refused` are the positions of
+    rejected updates, and `fresh` the keys that were new before the batch.
     """
     keys = []
     for at, each in enumerate(updates):

@@ -1,4 +1,4 @@
-"""Transport of a session: finsy's asynchronous client on an event loop of its own, behind synchronous methods."""
+"""The transport of a session: finsy's asynchronous gRPC client on an event loop of its own, behind blocking methods."""
 
 from __future__ import annotations
 
@@ -51,11 +51,13 @@ class RequestError(DeviceError):
 
 
 class Link:
-    """A gRPC channel with its stream. Messages from the device wait in the queues named after their kinds.
+    """A gRPC channel to a P4Runtime server, with its stream.
 
-    These are `packets`, `digests`, `traces`, `errors` and `arbitration`. Methods may be called from any thread other
-    than the link's own. They raise DeviceError if the device does not answer in time, and RequestError if it rejects a
-    request. If the device's process has ended, `death` returns the error to raise instead.
+    `timeout`, in seconds, limits each request. `observer` is called after each unary request; None observes nothing.
+    Messages from the device wait in the queues `packets`, `digests`, `traces`, `errors` and `arbitration`, by their
+    kind. Methods block. They may be called from any thread other than the link's own. They raise DeviceError if the
+    device does not answer in time, and RequestError if it rejects a request. If the device's process has ended, `death`
+    returns the error to raise instead, otherwise None.
     """
 
     def __init__(
@@ -91,7 +93,11 @@ class Link:
         self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # its type depends on the channel's
 
     def request(self, rpc: str, message: Any, timeout: float | None = None) -> Any:
-        """Make a unary request. `rpc` is its name in the service, `timeout` in seconds, by default the link's."""
+        """Make a unary request and return its response. `rpc` is the name of the RPC, such as "Write", `message` its
+        request.
+
+        `timeout` is in seconds; None is the link's own.
+        """
         begun, succeeded = time.perf_counter(), False
         try:
             answer = self._run(self._request(rpc, message, timeout or self.timeout))
@@ -106,19 +112,19 @@ class Link:
         return self._run(self._read(message))
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
-        """Send a message on the stream. The first one opens the stream."""
+        """Send a message on the stream, without waiting for an answer. The first one opens the stream."""
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
-        """Send messages on the stream, in order."""
+        """Send messages on the stream, in order, without waiting for answers."""
         if self.failure is not None:
             raise self._explained(self.failure)
         self._run(self._send(messages))
 
     def sync(self) -> None:
-        """Wait until the device has processed all messages sent before, and its answers have arrived.
+        """Block until the device has processed all messages sent before on the stream, and its answers have arrived.
 
-        Requires a server that echoes the `other` field of messages.
+        Requires a server that sends back messages with the field `other`, as Midflight's does.
         """
         self._synced += 1
         token = f"sync {self._synced}"
@@ -129,7 +135,8 @@ class Link:
             pass
 
     def wait(self, waiting: deque[T]) -> T:
-        """Remove and return the first message of a queue. Waits for one up to the link's timeout.
+        """Remove and return the first message of one of the queues. Blocks until there is one, up to the link's
+        timeout.
 
         DeviceError if none arrives, or if the connection fails.
         """
@@ -142,7 +149,11 @@ class Link:
             return waiting.popleft()
 
     def take(self, waiting: deque[T], timeout: float) -> list[T]:
-        """Remove and return all messages of a queue. If it is empty, wait up to `timeout` seconds for the first."""
+        """Remove and return all messages of one of the queues. If it is empty, wait up to `timeout` seconds for the
+        first.
+
+        Returns an empty list if none arrives.
+        """
         with self.arrived:
             if not waiting and timeout > 0:
                 self.arrived.wait_for(lambda: waiting or self.failure, timeout)
@@ -151,7 +162,10 @@ class Link:
             return taken
 
     def pick(self, waiting: deque[T], wanted: Callable[[T], bool], timeout: float) -> list[T]:
-        """Remove and return the wanted messages of a queue. Waits up to `timeout` seconds for the first."""
+        """Remove and return the messages of one of the queues for which `wanted` returns True; others stay in it.
+
+        Waits up to `timeout` seconds for the first; returns an empty list if none arrives.
+        """
         with self.arrived:
             if timeout > 0:
                 self.arrived.wait_for(lambda: self.failure or any(map(wanted, waiting)), timeout)
@@ -165,7 +179,7 @@ class Link:
             return taken
 
     def close(self) -> None:
-        """Close stream and channel, and end the event loop. Idempotent."""
+        """Close the stream and the channel, and end the event loop's thread. Idempotent."""
         if self._loop.is_closed():
             return
         self._run(self._close())

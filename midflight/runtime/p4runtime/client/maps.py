@@ -1,4 +1,4 @@
-"""Kernels' maps over P4Runtime, with keys and values as Python numbers."""
+"""The maps of kernels (tables that a controller writes), read and written over P4Runtime with Python numbers."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Maps:
                 self._writers[names] = other
 
     def entries(self) -> dict[tuple[str, str], tuple[Entry, ...]]:
-        """Return the remembered entries of all maps, by application and attribute."""
+        """Return the remembered entries of all maps, by application and attribute. Sends nothing to the device."""
         return {names: each.entries for names, each in self._writers.items()}
 
     def fill(self, entries: Mapping[tuple[str, str], Iterable[Entry]]) -> None:
@@ -174,12 +174,14 @@ class MapWriter(MutableMapping[Key, int]):
         return len(self._read())
 
     def alike(self, other: MapWriter) -> bool:
-        """Return whether another map has the same type."""
+        """Return whether another map has the same types of key and value, match kinds and size, so that entries can be
+        kept.
+        """
         return self._map.alike(other._map)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The remembered entries."""
+        """The entries that this process remembers; unlike indexing, this does not read the device."""
         return self._map.entries
 
     def fill(self, entries: Iterable[Entry]) -> None:
@@ -190,7 +192,7 @@ class MapWriter(MutableMapping[Key, int]):
             self._map.insert(self._map.key(each.parts), each.value, priority=each.priority)
 
     def install(self) -> None:
-        """Write all remembered entries to the device, whose table must be empty."""
+        """Write all remembered entries to the device, whose table must be empty. DeviceError if it rejects one."""
         for each in self._map.entries:
             self._insert(each)
 

@@ -56,9 +56,9 @@ def number(value: object, width: int, what: str) -> int:
 
 
 def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
-    """Return the messages for a match, a mapping from field names to values as in the table above.
+    """Return the P4Runtime messages for a match: values by field name, in the forms of the module's table.
 
-    Raises DeviceError, which names the table and the field, for a field or value that does not fit.
+    DeviceError, which names the table and the field, for a field or value that does not fit.
     """
     name = table.preamble.name
     fields = {field.name: field for field in table.match_fields}
@@ -79,7 +79,10 @@ def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.Fiel
 
 
 def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, MatchValue]:
-    """Return a match by field name, without the fields that match everything."""
+    """Return the match that P4Runtime messages describe, by field name; values are as in the module's table.
+
+    Fields that match everything are left out.
+    """
     fields = {field.id: field for field in table.match_fields}
     match: dict[str, MatchValue] = {}
     for message in messages:

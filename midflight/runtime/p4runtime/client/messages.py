@@ -71,7 +71,7 @@ def action_message(schema: Schema, table: str, action: str | Choice, params: Map
 
 
 def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
-    """Return an entry with names instead of ids."""
+    """Return a table entry that the device sent, with names of fields, actions and parameters instead of ids."""
     info = schema.tables.of_id(entry.table_id)
     choice = read_choice(schema, entry.action)
     if choice is not None:
@@ -92,13 +92,15 @@ def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
 
 
 def replica_messages(ports: Iterable[int | tuple[int, int]]) -> list[p4r.Replica]:
-    """Return replicas for ports, or (port, instance) pairs."""
+    """Return P4Runtime's replicas for ports of the switch, or for (port, instance) pairs; the instance of a port alone
+    is 0.
+    """
     pairs = [(each, 0) if isinstance(each, int) else each for each in ports]
     return [p4r.Replica(port=encode(port), instance=instance) for port, instance in pairs]
 
 
 def read_replica(replica: p4r.Replica) -> tuple[int, int]:
-    """Return a replica's port and instance."""
+    """Return the port and the instance of a P4Runtime replica, a copy that a multicast group or clone session makes."""
     old = replica.WhichOneof("port_kind") == "egress_port"
     return (replica.egress_port if old else int.from_bytes(replica.port, "big")), replica.instance
 
@@ -117,7 +119,7 @@ def signed(value: int, width: int) -> int:
 
 
 def bytes_for(width: int) -> int:
-    """Return the size of the smallest machine integer with at least `width` bits, up to 64."""
+    """Return the size in bytes, 1, 2, 4 or 8, of the smallest machine integer with at least `width` bits (up to 64)."""
     return next(size for size in (1, 2, 4, 8) if width <= 8 * size)
 
 

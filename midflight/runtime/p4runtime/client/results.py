@@ -1,4 +1,4 @@
-"""Results of a session's methods."""
+"""The values that a session's methods return: table entries, counts, packet-ins and digest messages."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "TableEntry"]
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """A table entry on the device. `match` and `params` are valid arguments of `insert`.
+    """A table entry read from a device. `match` and `params` are valid arguments of `Session.insert`.
 
-    In a table with an action profile or selector, `choice` is what the entry refers to, and `action` is empty.
+    In a table with an action profile or selector, `choice` is the member, group or set of actions that the entry refers
+    to, and `action` is empty.
     """
 
     table: str

@@ -97,7 +97,7 @@ class Session(Connection):
             self._known = Schema(info)
 
     def commit(self) -> None:
-        """Activate the pipeline that VERIFY_AND_SAVE saved."""
+        """Activate the pipeline that `load` with the action VERIFY_AND_SAVE has saved on the device."""
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=Actions.COMMIT))
 
     @property
@@ -167,7 +167,7 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"modify {table} {dict(match)}")
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove an existing table entry."""
+        """Remove the table entry with this match and priority. RequestError if there is none."""
         entity = p4r.Entity(table_entry=entry_message(self._schema, table, match, priority))
         self._write(p4r.Update.DELETE, entity, f"delete from {table} {dict(match)}")
 
@@ -207,7 +207,7 @@ class Session(Connection):
             self._gather([(p4r.Update(type=kind, entity=each), entity_key(each)) for kind, each in run])
 
     def set_default(self, table: str, action: str, params: Mapping[str, object] | None = None) -> None:
-        """Set a table's default action."""
+        """Set the default action of a table, which runs if no entry matches, with its parameters by name."""
         entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
@@ -264,7 +264,7 @@ class Session(Connection):
     @overload
     def read_register(self, name: str, index: int) -> int: ...
     def read_register(self, name: str, index: int | None = None) -> npt.NDArray[np.integer] | list[int] | int:
-        """Return one cell as an int, or all cells.
+        """Return the cell at `index` of a register as an int, or all cells if it is None.
 
         All cells are an array of the smallest integer type that fits, or a list of int for more than 64 bits.
         """
@@ -301,7 +301,7 @@ class Session(Connection):
     @overload
     def read_counter(self, name: str, index: int) -> Count: ...
     def read_counter(self, name: str, index: int | None = None) -> Counts | Count:
-        """Return one cell of a counter, or all cells."""
+        """Return the cell at `index` of a counter, or all cells if it is None."""
         info = self._schema.counters.named(name)
         entry = p4r.CounterEntry(counter_id=info.preamble.id)
         if index is not None:
@@ -315,7 +315,7 @@ class Session(Connection):
         return Counts(packets, octets)
 
     def write_counter(self, name: str, index: int | None = None, *, packets: int = 0, bytes: int = 0) -> None:
-        """Set one cell of a counter, or all cells."""
+        """Set the cell at `index` of a counter, or all cells if it is None, to these packets and bytes."""
         entry = p4r.CounterEntry(counter_id=self._schema.counters.named(name).preamble.id)
         if index is not None:
             entry.index.index = index
@@ -323,7 +323,9 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(counter_entry=entry), f"counter {name}")
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the direct counter of a table entry."""
+        """Return the packets and bytes that the direct counter of the table entry with this match and priority has
+        counted.
+        """
         place = entry_message(self._schema, table, match, priority)
         entity = p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(table_entry=place))
         (found,) = self._read(entity)
@@ -359,12 +361,17 @@ class Session(Connection):
         )
 
     def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
-        """Remove and return the packets from the switch. Waits up to `timeout` seconds for the first."""
+        """Remove and return the packet-ins that have arrived, oldest first. Waits up to `timeout` seconds for the
+        first.
+        """
         self.flush()
         return [self._packet_in(each) for each in self._link.take(self._link.packets, timeout)]
 
     def pick_packets(self, wanted: Callable[[PacketIn], bool], timeout: float = 0.0) -> list[PacketIn]:
-        """Remove and return the wanted packets from the switch. Waits up to `timeout` seconds for the first."""
+        """Remove and return the packet-ins for which `wanted` returns True; others stay for `packets_in`.
+
+        Waits up to `timeout` seconds for the first.
+        """
         taken = self._link.pick(self._link.packets, lambda each: wanted(self._packet_in(each)), timeout)
         return [self._packet_in(each) for each in taken]
 
@@ -383,7 +390,7 @@ class Session(Connection):
         self.subscriptions.add(digest)
 
     def unsubscribe(self, digest: str) -> None:
-        """End the subscription to a digest."""
+        """End the subscription to a digest; the switch sends no more of its messages. RequestError if there is none."""
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id)
         self._write(p4r.Update.DELETE, p4r.Entity(digest_entry=entry), f"unsubscribe from {digest}")
         self.subscriptions.discard(digest)
@@ -405,7 +412,7 @@ class Session(Connection):
             self.flush()
 
     def inherit(self, before: Session) -> None:
-        """Adopt the stored digest messages of a previous session with the same device."""
+        """Adopt the digest messages that a previous session with the same device has stored by `keep`."""
         self._kept, before._kept = before._kept + self._kept, []
 
     def _receive_digests(self, timeout: float) -> list[DigestMessage]:
@@ -440,7 +447,10 @@ class Session(Connection):
         self.flush()
 
     def traces(self, timeout: float = 0.0) -> list[str]:
-        """Remove and return the traces of packets, each as lines. Waits up to `timeout` seconds for the first."""
+        """Remove and return the traces of packets that have arrived, each a text of several lines.
+
+        Waits up to `timeout` seconds for the first.
+        """
         return self._link.take(self._link.traces, timeout)
 
     def _packet_in(self, message: p4r.PacketIn) -> PacketIn:

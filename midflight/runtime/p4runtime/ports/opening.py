@@ -26,10 +26,10 @@ class Ports(Protocol):
 
     @property
     def stats(self) -> TrafficStats:
-        """The traffic counts so far."""
+        """The packets and bytes that passed each port since it was opened."""
 
     def start(self) -> None:
-        """Start processing packets."""
+        """Start processing packets. Returns at once."""
 
     def close(self) -> None:
         """Process the packets that have arrived, and close the ports. Idempotent."""
@@ -117,13 +117,13 @@ class InterfacePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """The traffic counts so far."""
+        """The packets and bytes that passed each port since it was opened."""
         found = self._last or self._loop.stats
         switch = self._switch
         return TrafficStats(found.ports, found.other, switch.packets_in, switch.packets_out, switch.lost)
 
     def start(self) -> None:
-        """Start processing packets."""
+        """Start processing packets in threads. Returns at once."""
         self._switch.attach(self._loop)
         self._loop.start()
         self._messenger.start()

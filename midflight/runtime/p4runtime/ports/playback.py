@@ -97,7 +97,7 @@ class FilePorts:
         return []
 
     def send(self, port: int, packet: bytes) -> None:
-        """Write a packet to a port's file."""
+        """Write a packet to the output capture of a port. If the port has none, the packet is only counted."""
         with self._lock:
             if self._closed:
                 return
@@ -112,7 +112,7 @@ class FilePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """The traffic counts so far."""
+        """The packets and bytes that passed each port since playback started."""
         other = self._other + Counter({} if self._engine is None else dict(self._engine.stats.dropped))
         ports = {
             each: PortStats(self._received[each], self._sent[each], {"truncated": self._truncated[each]})
@@ -121,7 +121,7 @@ class FilePorts:
         return TrafficStats(ports, other, self._switch.packets_in, self._switch.packets_out, self._switch.lost)
 
     def start(self) -> None:
-        """Start playback."""
+        """Start playback in a thread. Returns at once."""
         self._switch.attach(self)
         self._switch.watchers.append(self._watch)
         self._thread.start()

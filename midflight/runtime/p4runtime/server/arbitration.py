@@ -28,7 +28,9 @@ class Client(Protocol):
     peer: str
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
-        """Queue a message for the controller. Return False if the queue is full."""
+        """Queue a message for the controller, without waiting. Return False if the queue is full; the message is then
+        lost.
+        """
 
 
 @dataclass(eq=False)
@@ -48,12 +50,14 @@ class Role:
 
     @property
     def may_push(self) -> bool:
-        """Whether the role's primary may set the pipeline."""
+        """Whether the role's primary may set the device's pipeline."""
         limits = self.limits
         return limits is None or limits.can_push_pipeline
 
     def takes(self, response: p4r.StreamMessageResponse) -> bool:
-        """Return whether this role's primary receives a packet-in or a digest."""
+        """Return whether this role's primary is to receive a message: a packet-in or a digest, which its config may
+        exclude.
+        """
         limits = self.limits
         if limits is None:
             return True
@@ -65,13 +69,13 @@ class Role:
         return limits.receives_packet_ins and passes
 
     def may_write(self, number: int) -> bool:
-        """Return whether the role may write to the object with this id."""
+        """Return whether the role's primary may write to the P4Info object with this id."""
         writable = self.writable
         return writable is None or number in writable
 
     @property
     def writable(self) -> frozenset[int] | None:
-        """The ids of the objects that the role may write to, None for all."""
+        """The ids of the P4Info objects that the role's primary may write to; None for all."""
         limits = self.limits
         return frozenset((*limits.exclusive_p4_ids, *limits.shared_p4_ids)) or None if limits else None
 
@@ -122,7 +126,7 @@ class Arbitration:
             del self.roles[next(each.name for each in self.roles.values() if not each.clients)]
 
     def leave(self, client: Client) -> None:
-        """Remove a controller whose stream has ended."""
+        """Remove a controller whose stream has ended, and notify the others of its role if it was the primary."""
         role = self.role_of(client)
         if role is None:
             return

@@ -17,7 +17,10 @@ __all__ = ["cells_of", "count_of", "counter_data", "read_counter", "read_registe
 
 
 def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Change:
-    """Set one cell, or all cells if there is no index."""
+    """Return the change that sets one cell of a register, or all cells if the message has no index.
+
+    Refusal if the register, the index or the value is invalid.
+    """
     info = pipeline.schema.registers.of_id(entry.register_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     (value,) = decode_data(info.type_spec, pipeline.schema.types, entry.data, f"register {info.preamble.name}")
@@ -41,7 +44,10 @@ def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.
 
 
 def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Change:
-    """Set one cell, or all cells if there is no index. Without `data`, nothing changes."""
+    """Return the change that sets one cell of a counter, or all cells if the message has no index.
+
+    Without `data`, nothing changes. Refusal if the counter, the index or a value is invalid.
+    """
     info = pipeline.schema.counters.of_id(entry.counter_id)
     cells = cells_of(entry, info.preamble.name, info.size)
     counter = pipeline.engine.counters[info.preamble.name]

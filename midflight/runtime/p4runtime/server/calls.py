@@ -1,4 +1,4 @@
-"""Limits for calls in progress, in total and for each peer, and which call ends first in favour of a new one."""
+"""Limits of concurrent calls to the server, in total and for each client; some calls end in favour of new ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["Call", "Calls"]
 
 @dataclass(eq=False)
 class Call:
-    """A call in progress. `waiting` is the time in seconds since which it waits for its client, or None."""
+    """A call in progress. `waiting` is the time in seconds since which the server waits for its client; None if it does
+    not.
+    """
 
     peer: str
     end: Callable[[Refusal], None]
@@ -39,9 +41,11 @@ class Calls:
         return len(self._calls)
 
     def enter(self, peer: str, end: Callable[[Refusal], None], *, waiting: float | None = None) -> Call:
-        """Register a new call. If there are too many, the one that has waited longest for its client is ended.
+        """Register a new call from `peer`, and return it. If there are too many, the one that has waited longest is
+        ended.
 
-        Raises Refusal with RESOURCE_EXHAUSTED if none waits.
+        `end` is called to end this call with an error in favour of others. `waiting` is the time in seconds since which
+        it waits for its client, or None. Refusal with RESOURCE_EXHAUSTED if there are too many and none waits.
         """
         for full, mine in ((self._peers[peer] >= self._per_peer, True), (len(self._calls) >= self._most, False)):
             if full:

@@ -1,4 +1,4 @@
-"""A change in two steps, of which only the second one holds the switch's lock."""
+"""Changes of a pipeline in two steps, of which only the second one holds the switch's lock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ raise Refusal, and leaves everything as it was.
 
 
 def apply(change: Change) -> Undo:
-    """Do the second step. The caller holds the switch's lock."""
+    """Do the second step of a change, which modifies the pipeline, and return the function that undoes it.
+
+    The caller holds the switch's lock. Refusal if the pipeline cannot take the change; it is then unmodified.
+    """
     try:
         next(change)
     except StopIteration as end:
@@ -40,5 +43,5 @@ def apply(change: Change) -> Undo:
 
 
 def refusal_of(error: TableError) -> Refusal:
-    """Return the refusal of a request for which the engine raised an error."""
+    """Return the P4Runtime error for an error that the engine raised when it modified a table."""
     return Refusal(CODES[error.reason], error.message)

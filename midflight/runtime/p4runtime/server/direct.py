@@ -37,7 +37,10 @@ def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> Non
 
 
 def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry: Entry) -> None:
-    """Set the counter and meter of an inserted or modified entry. Without a meter config, the meter is reset."""
+    """Set the direct counter and meter of an inserted or modified table entry to those of the message.
+
+    A message without a counter leaves the counter unchanged; one without a meter config resets the meter.
+    """
     number = _number(pipeline, bound, entry)
     if message.HasField("counter_data"):
         _counter(pipeline, bound).write(number, CounterValue(*count_of(message.counter_data)))
@@ -75,7 +78,10 @@ def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
 
 
 def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Change:
-    """Set an entry's counter, unless there is no `data`."""
+    """Return the change that sets the direct counter of a table entry; without `data`, it changes nothing.
+
+    Refusal if the table has no direct counter or there is no such entry.
+    """
     bound, keys, priority = _identity(pipeline, message.table_entry)
     counter = _counter(pipeline, bound)
     value = CounterValue(*count_of(message.data)) if message.HasField("data") else None
@@ -88,7 +94,8 @@ def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Change
 
 
 def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
-    """Configure an entry's meter. Without `config`, it marks every packet green.
+    """Return the change that configures the direct meter of a table entry; without `config`, it marks every packet
+    green.
 
     Refusal if the configuration is invalid, or if the message has counter data.
     """

@@ -30,7 +30,7 @@ METADATA = 1 << 12
 
 
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Change:
-    """Insert, modify or delete an entry, or set a default action.
+    """Return the change that inserts, modifies or deletes a table entry, or sets a default action, as `kind` says.
 
     Refusal if the entry is invalid, or if the table cannot have it.
     """

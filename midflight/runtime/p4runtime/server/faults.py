@@ -1,4 +1,4 @@
-"""Unexpected exceptions: logged with an id, counted, and survived."""
+"""Unexpected exceptions of a server, which are bugs: they are logged and counted, and the server continues."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ class Listener(Protocol):
     """Receives all packet-ins and digests, whether there are controllers or not."""
 
     def packet_in(self, values: Mapping[int, int], payload: bytes) -> None:
-        """Receive a packet-in, with its metadata by id."""
+        """Receive a packet-in: the values of its header by metadata id, and the bytes after the header."""
 
     def digest(self, digest: Digest) -> None:
-        """Receive a digest."""
+        """Receive a digest message of the running program."""
 
 
 class Messages:
@@ -61,7 +61,10 @@ class Messages:
                 self._send(p4r.StreamMessageResponse(digest=each), "digest")
 
     def packet_in(self, pipeline: Pipeline, packet: bytes) -> None:
-        """Send a packet to the controllers. One that is too short for the packet-in header is counted as lost."""
+        """Send a packet that the program sent to the CPU port to the controllers, as a packet-in.
+
+        One that is too short for the packet-in header is counted as lost.
+        """
         try:
             values, payload = header_fields(pipeline.schema.packet_in, packet, pipeline.widths["packet_in"])
         except Refusal:
@@ -74,7 +77,7 @@ class Messages:
         self._send(p4r.StreamMessageResponse(packet=message), "packet-in")
 
     def split(self, pipeline: Pipeline, output: Packets, cpu_port: int) -> Packets:
-        """Send the packets to the CPU port to the controllers, and return the others."""
+        """Send the packets that left through the CPU port `cpu_port` to the controllers, and return the others."""
         inward = output.ports == cpu_port
         if not inward.any():
             return output
@@ -91,7 +94,7 @@ class Messages:
         )
 
     def retire(self, pipeline: Pipeline) -> None:
-        """Keep the counts of a pipeline that ends."""
+        """Add the counts of lost messages of a pipeline that ends to those of this object."""
         self._lost += _lost_by(pipeline)
 
     def lost(self, pipeline: Pipeline | None) -> Mapping[str, int]:

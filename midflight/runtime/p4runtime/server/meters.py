@@ -17,9 +17,10 @@ __all__ = ["config_message", "meter_config", "read_meter", "write_meter"]
 
 
 def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Change:
-    """Configure one cell of a meter, or all cells if there is no index. Without `config`, the cells mark packets green.
+    """Return the change that configures one cell of a meter, or all cells if the message has no index.
 
-    Refusal if the meter is unknown, if the index or the configuration is invalid, or if the message has counter data.
+    Without `config`, the cells mark every packet green. Refusal if the meter is unknown, if the index or the
+    configuration is invalid, or if the message has counter data.
     """
     info = pipeline.schema.meters.of_id(entry.meter_id)
     if entry.HasField("counter_data"):

@@ -1,4 +1,4 @@
-"""Forwarding pipeline: a program, its engine, and the P4Info that controllers use.
+"""A forwarding pipeline of a switch: a program, the engine that runs it, and the P4Info that controllers use.
 
 The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, sections 7 and 14).
 """
@@ -31,7 +31,7 @@ EntryId = tuple[str, ir.Keyset | None, int]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Data that a controller stores with an entry and the device only returns."""
+    """Data that a controller stores with a table entry, and that the device only returns."""
 
     metadata: bytes = b""
     controller_metadata: int = 0

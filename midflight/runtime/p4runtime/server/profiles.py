@@ -18,7 +18,7 @@ __all__ = ["read_groups", "read_members", "write_group", "write_member"]
 
 
 def write_member(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.ActionProfileMember) -> Change:
-    """Insert, modify or delete a member.
+    """Return the change that inserts, modifies or deletes a member of an action profile or selector, as `kind` says.
 
     Refusal if the member is invalid, if the profile cannot have it, or if it is still referred to.
     """
@@ -61,7 +61,7 @@ def write_member(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p
 
 
 def write_group(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.ActionProfileGroup) -> Change:
-    """Insert, modify or delete a group.
+    """Return the change that inserts, modifies or deletes a group of an action selector, as `kind` says.
 
     Refusal if the group is invalid, if the selector cannot have it, or if it is still referred to.
     """

@@ -27,17 +27,17 @@ _REPLICA = 256
 
 
 class Groups(Protocol):
-    """The engine's replication lists, by group or session number."""
+    """The replication lists of an engine by number: those of its multicast groups, or of its clone sessions."""
 
     def set(self, group: int, replicas: Sequence[tuple[int, int]], /) -> None:
-        """Set the (port, instance) pairs of a number."""
+        """Set the (port, instance) pairs to which the group or session of this number copies a packet."""
 
     def delete(self, group: int, /) -> None:
-        """Remove the list of a number."""
+        """Remove the replication list of this number."""
 
 
 def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry) -> Change:
-    """Insert, modify or delete a multicast group or a clone session.
+    """Return the change that inserts, modifies or deletes a multicast group or a clone session, as `kind` says.
 
     Refusal if it is invalid, or if it asks for truncation or a class of service.
     """

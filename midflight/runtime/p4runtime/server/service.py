@@ -97,7 +97,7 @@ class Service:
         self._pushes = Workers(PUSHES, "p4runtime pushes")
 
     def close(self) -> None:
-        """End the threads after their current work."""
+        """Stop the threads that do the work of requests, after their current work."""
         for each in (self._pool, self._stream_pool, self._pushes):
             each.close()
 

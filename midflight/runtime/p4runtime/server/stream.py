@@ -33,7 +33,7 @@ OWED = 2 * BACKLOG
 
 
 class StreamHandler(Protocol):
-    """The receiver of a stream's messages."""
+    """The interface by which a controller's stream passes on its messages; `Switch` implements it."""
 
     faults: Faults
 
@@ -41,10 +41,10 @@ class StreamHandler(Protocol):
         """Process an arbitration update. Raises Refusal, which ends the stream."""
 
     def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
-        """Process a packet from the controller."""
+        """Process a packet that the controller sends through the switch. Refusal if its metadata is invalid."""
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
-        """Process the acknowledgement of a digest list."""
+        """Process the acknowledgement of a digest list. Refusal unless the stream is the primary of its role."""
 
     def trace_to(self, stream: Stream, on: bool) -> None:
         """Start or stop sending traces of packets on the stream."""
@@ -82,7 +82,9 @@ class Stream:
         self._wake = asyncio.Event()
 
     def send(self, response: p4r.StreamMessageResponse) -> bool:
-        """Queue a message for the controller. Return False if the queue is full or the stream has ended."""
+        """Queue a message for the controller, without waiting. Return False if the queue is full or the stream has
+        ended.
+        """
         return self._queue(response, BACKLOG, BACKLOG_BYTES)
 
     def send_trace(self, text: str) -> None:
@@ -110,7 +112,7 @@ class Stream:
                 yield response
 
     def take(self, requests: Iterable[object]) -> bool:
-        """Process messages of the controller. Return False if the stream has ended."""
+        """Process messages of the controller, in order. Return False if the stream has ended."""
         try:
             for request in requests:
                 self._take(request)

@@ -42,7 +42,7 @@ class _Options(TypedDict):
 
 
 class Carrier(Protocol):
-    """Transports packets between ports and a switch's engine itself, without `Switch.process`."""
+    """Carries packets between ports and a switch's engine in native code, so that they do not pass `Switch.process`."""
 
     @property
     def now(self) -> int:
@@ -55,7 +55,7 @@ class Carrier(Protocol):
         """Remove and return the packets that the program sent to the CPU port."""
 
     def send(self, port: int, packet: bytes) -> None:
-        """Send a packet through a port immediately."""
+        """Send a packet that a controller has sent through a port of the switch, immediately."""
 
 
 class Switch:
@@ -174,7 +174,7 @@ class Switch:
     # Carriers
 
     def attach(self, carrier: Carrier) -> None:
-        """Attach a carrier. From now on, packet-outs leave through its ports."""
+        """Attach a carrier, which moves packets between ports and engine. Packet-outs now leave through its ports."""
         with self._lock:
             assert self._carrier is None, "the switch already has a carrier"
             self._carrier = carrier
@@ -391,7 +391,7 @@ class Switch:
             return response
 
     def demand_device(self, device_id: int) -> None:
-        """Raise Refusal with NOT_FOUND for another device id."""
+        """Raise Refusal with NOT_FOUND unless `device_id`, which a request carries, is that of this switch."""
         if device_id != self.device_id:
             raise Refusal(Code.NOT_FOUND, f"there is no device {device_id} here; this is device {self.device_id}")
 

@@ -132,7 +132,7 @@ def _weighted(table: BoundTable, message: p4r.ActionProfileAction) -> WeightedAc
 
 
 def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
-    """Return the P4Runtime message for an entry."""
+    """Return the P4Runtime message for a table entry of the engine: its match, action and priority."""
     message = p4r.TableEntry(table_id=table.info.preamble.id)
     for field, key in zip(table.fields, entry.keys, strict=True):
         if (match := _encode_key(field, key)) is not None:

@@ -16,10 +16,10 @@ __all__ = ["commit", "prepare"]
 
 
 def prepare(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> list[Change | Refusal]:
-    """Check and decode the updates of a batch. Return the change of each, or what it is refused for.
+    """Check and decode the updates of a batch. Return, in order, the change of each, or the error why it is refused.
 
-    This is the greater part of the work, and needs no lock. It depends on nothing but the request, the pipeline's
-    program and what the role may write.
+    This is the greater part of the work of a Write, and needs no lock. It depends on nothing but the request, the
+    pipeline's program and what the role may write.
     """
     permitted = role.writable
     return [_prepared(pipeline, update, role.name, permitted) for update in request.updates]
