@@ -86,7 +86,11 @@ class Commands:
         self.added: dict[int, list[p4r.TableEntry | None]] = {}
 
     def steps(self, words: Sequence[str], place: Place | None = None) -> list[Step]:
-        """Return the steps of one command. Raises MidflightError with the place for a mistake."""
+        """Return the steps of one command, given as its words. `place` is where it stands in a file, for errors; None
+        if nowhere.
+
+        Remembers nodes and handles for later commands. MidflightError for a mistake.
+        """
         name, arguments = words[0], list(words[1:])
         try:
             if name not in USAGE:
@@ -260,7 +264,10 @@ class Commands:
         return [p4r.Update(type=p4r.Update.MODIFY, entity=p4r.Entity(counter_entry=entry))]
 
     def counter(self, name: str, index: str) -> p4r.Entity:
-        """Return the cell of a counter, or the counter of the entry with this handle. Raises MidflightError."""
+        """Return the cell of an indirect counter, or the direct counter of the entry with this handle, to be read.
+
+        `index` is the cell's index or the handle, as text. MidflightError for an unknown counter or a wrong index.
+        """
         info = resolve("counter", [*self.schema.counters, *self.schema.direct_counters], name)
         if isinstance(info, p4i.DirectCounter):
             table = self.schema.tables.of_id(info.direct_table_id)

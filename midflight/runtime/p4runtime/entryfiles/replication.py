@@ -27,32 +27,38 @@ class Replication:
         self._of_group: dict[int, int] = {}  # of sessions with a group
 
     def create_group(self, group: int) -> list[p4r.Update]:
-        """`mc_mgrp_create`. MidflightError if the group exists."""
+        """Return the updates for `mc_mgrp_create`, which adds an empty multicast group. MidflightError if it exists."""
         if group in self._groups:
             raise MidflightError(f"multicast group {group} already exists")
         self._groups[group] = []
         return [_group(p4r.Update.INSERT, group, [])]
 
     def destroy_group(self, group: int) -> list[p4r.Update]:
-        """`mc_mgrp_destroy`."""
+        """Return the updates for `mc_mgrp_destroy`, which removes a group and keeps its nodes. MidflightError if it is
+        unknown.
+        """
         self._known_group(group)
         del self._groups[group]
         return [_group(p4r.Update.DELETE, group, [])]
 
     def create_node(self, instance: int, ports: list[int]) -> list[p4r.Update]:
-        """`mc_node_create`."""
+        """Create a node, which gets the next handle, as `mc_node_create`. Return no updates: it is in no group yet."""
         self._nodes[self._created] = (instance, ports)
         self._created += 1
         return []
 
     def update_node(self, handle: int, ports: list[int]) -> list[p4r.Update]:
-        """`mc_node_update`."""
+        """Return the updates for `mc_node_update`, which replaces a node's ports in its groups. MidflightError if it is
+        unknown.
+        """
         instance, _ = self._known_node(handle)
         self._nodes[handle] = (instance, ports)
         return self._changed([group for group, nodes in self._groups.items() if handle in nodes])
 
     def destroy_node(self, handle: int) -> list[p4r.Update]:
-        """`mc_node_destroy`."""
+        """Return the updates for `mc_node_destroy`, which removes a node from its groups. MidflightError if it is
+        unknown.
+        """
         self._known_node(handle)
         touched = [group for group, nodes in self._groups.items() if handle in nodes]
         for group in touched:
@@ -61,7 +67,10 @@ class Replication:
         return self._changed(touched)
 
     def associate(self, group: int, handle: int) -> list[p4r.Update]:
-        """`mc_node_associate`. MidflightError for an unknown group or node, or if the node is in the group."""
+        """Return the updates for `mc_node_associate`, which adds a node to a group.
+
+        MidflightError for an unknown group or node, or if the node is in the group.
+        """
         nodes = self._known_group(group)
         self._known_node(handle)
         if handle in nodes:
@@ -70,7 +79,10 @@ class Replication:
         return self._changed([group])
 
     def dissociate(self, group: int, handle: int) -> list[p4r.Update]:
-        """`mc_node_dissociate`. MidflightError if the node is not in the group."""
+        """Return the updates for `mc_node_dissociate`, which removes a node from a group.
+
+        MidflightError if there is no such group, or if the node is not in it.
+        """
         nodes = self._known_group(group)
         if handle not in nodes:
             raise MidflightError(f"node {handle} is not in multicast group {group}")
@@ -78,14 +90,20 @@ class Replication:
         return self._changed([group])
 
     def mirror(self, session: int, port: int) -> list[p4r.Update]:
-        """`mirroring_add`, which replaces an earlier session of this number."""
+        """Return the updates for `mirroring_add`, by which a clone session copies to one port.
+
+        Replaces an earlier session of this number.
+        """
         kind = self._kind(session)
         self._of_group.pop(session, None)
         self._ports[session] = [port]
         return [_session(kind, session, [(port, 0)])]
 
     def mirror_to_group(self, session: int, group: int) -> list[p4r.Update]:
-        """`mirroring_add_mc`, which replaces an earlier session of this number. MidflightError for an unknown group."""
+        """Return the updates for `mirroring_add_mc`, by which a clone session copies to the ports of a multicast group.
+
+        Replaces an earlier session of this number. MidflightError for an unknown group.
+        """
         self._known_group(group)
         kind = self._kind(session)
         self._ports.pop(session, None)
@@ -93,7 +111,7 @@ class Replication:
         return [_session(kind, session, self._pairs(group))]
 
     def unmirror(self, session: int) -> list[p4r.Update]:
-        """`mirroring_delete`. MidflightError for an unknown session."""
+        """Return the updates for `mirroring_delete`, which removes a clone session. MidflightError if it is unknown."""
         if self._kind(session) != p4r.Update.MODIFY:
             raise MidflightError(f"there is no mirroring session {session}")
         self._ports.pop(session, None)

@@ -19,7 +19,7 @@ __all__ = ["Read", "SessionTarget", "Step", "SwitchTarget", "Target", "Write", "
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """An update. `what` names it in errors."""
+    """A step that applies an update to a switch. `what` names it in errors, `place` is where the file has it."""
 
     update: p4r.Update
     what: str
@@ -28,7 +28,9 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A request to read entities, such as a cell of a register."""
+    """A step that reads entities from a switch, such as a cell of a register. `what` names it in the result of
+    `apply`.
+    """
 
     entity: p4r.Entity
     what: str
@@ -49,7 +51,7 @@ class Target(Protocol):
         """Apply an update."""
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
-        """Return the entities that a request selects."""
+        """Return the entities that a read request for `entity` selects; a default value, such as id 0, selects all."""
 
 
 @dataclass(frozen=True, slots=True)

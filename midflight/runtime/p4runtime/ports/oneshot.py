@@ -19,7 +19,7 @@ __all__ = ["DigestOut", "Message", "Played", "Sent", "play_captures"]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A packet that left through a port."""
+    """A packet that left the switch through a port."""
 
     port: int
     data: bytes
@@ -27,7 +27,9 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A packet-in, with its metadata by name."""
+    """A packet-in: a packet that the program sent to the controller, with the fields of its packet-in header
+    by name.
+    """
 
     metadata: Mapping[str, int]
     payload: bytes

@@ -14,7 +14,7 @@ __all__ = ["EntryCount", "ProgramState", "state_of"]
 
 @dataclass(frozen=True, slots=True)
 class EntryCount:
-    """The count of a table entry in a direct counter."""
+    """The packets and bytes that the direct counter of a table entry has counted."""
 
     counter: str
     table: str
@@ -24,7 +24,7 @@ class EntryCount:
 
 @dataclass(frozen=True, slots=True)
 class ProgramState:
-    """Cells by index, of each counter and register that has one that is not zero."""
+    """The counters and registers of a program, without cells that are zero: by name, then by index of the cell."""
 
     counters: dict[str, dict[int, CounterValue]]
     entries: list[EntryCount]
@@ -32,7 +32,7 @@ class ProgramState:
 
 
 def state_of(engine: Engine) -> ProgramState:
-    """Return the state of a program."""
+    """Return the state of the program that an engine runs, as it is now."""
     counters = {}
     for name, counter in engine.counters.items():
         cells = np.flatnonzero(counter.packets | counter.bytes).tolist()
