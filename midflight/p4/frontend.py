@@ -8,6 +8,7 @@ from pathlib import Path
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.bmv2json.emit import is_bmv2_json, to_p4
 from midflight.p4.bounded import LARGEST
 from midflight.p4.check.program import check_program
 from midflight.p4.declarations import Program
@@ -34,6 +35,8 @@ def check(
     core.p4 and v1model.p4 can be included. Without `runs`, the program may use externs that our switch does not have,
     for a P4Info. Raises P4Error for the first error or unsupported feature, with its place in the source.
     """
+    if is_bmv2_json(source):
+        source, file = to_p4(source, file), f"{file} as P4"
     parts = split(source, file, include_dirs, defines)
     if parts is None:
         expanded = preprocess(source, file, include_dirs, defines, confined=confined)

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from finsy.proto import p4i
 
 from midflight.p4 import ir
+from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.p4.preprocess import preprocess
@@ -123,8 +124,8 @@ class CheckedProgram:
 
 
 def _includes_others(text: str) -> bool:
-    """Return whether a text includes files that are not the architecture's."""
-    return _INCLUDE.search(_OWN_INCLUDE.sub("", text.replace("\\\n", ""))) is not None
+    """Return whether a text includes files that are not the architecture's. BMv2's JSON includes none."""
+    return not is_bmv2_json(text) and _INCLUDE.search(_OWN_INCLUDE.sub("", text.replace("\\\n", ""))) is not None
 
 
 class Programs:

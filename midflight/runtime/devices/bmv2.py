@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from midflight.errors import DeviceError
+from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.blank import blank_program
@@ -134,6 +135,8 @@ class Bmv2Device(SwitchProcess):
         """Compile a program's text with p4c. P4Error with p4c's message for an invalid program; DeviceError if p4c is
         missing.
         """
+        if is_bmv2_json(program.text):
+            return PipelineConfig(program.p4info, program.text.encode())
         return compile_p4(program.text, program.file)
 
     def load(self, source: str, file: str = "<string>") -> None:

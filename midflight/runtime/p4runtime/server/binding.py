@@ -12,6 +12,7 @@ from midflight.p4 import ir
 from midflight.p4.p4info import p4info
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema
 from midflight.runtime.p4runtime.status import Code, Refusal
+from midflight.runtime.p4runtime.values import flat_types
 
 __all__ = ["BoundAction", "BoundTable", "bind"]
 
@@ -53,18 +54,21 @@ class BoundTable:
         return any(field.match_type in NEEDS_PRIORITY for field in self.fields)
 
 
-def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
+def bind(schema: Schema, program: ir.Program, *, loose: bool = False) -> dict[int, BoundTable]:
     """Return the tables of a P4Info, by id, bound to the program.
 
     Raises Refusal with INVALID_ARGUMENT if the P4Info has an object that the program does not have, or that differs
     there. It may omit objects, which the controller then cannot access; the specification allows that.
+
+    Set `loose` for a program from BMv2's JSON, which lacks some of what P4Info has: actions that no table has, names of
+    members, controller headers, and optional match fields, which are ternary there.
     """
     ours = Schema(p4info(program))
     tables = {}
     for info in schema.tables:
         own = _same("table", info, ours.tables)
-        tables[info.preamble.id] = _table(schema, ours, info, own, program.tables[own.preamble.name])
-    for action in schema.actions:
+        tables[info.preamble.id] = _table(schema, ours, info, own, program.tables[own.preamble.name], loose)
+    for action in () if loose else schema.actions:
         _same("action", action, ours.actions)
     for counter in schema.counters:
         known = _same("counter", counter, ours.counters)
@@ -76,9 +80,14 @@ def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
         cells = _same("register", register, ours.registers)
         name = cells.preamble.name
         _demand(register.size == cells.size, f"register {name} has {cells.size} cells")
-        _demand(_alike(register.type_spec, cells.type_spec), f"register {name} has cells of another type")
+        alike = _alike_scalars(schema, register, ours, cells) if loose else _alike(register.type_spec, cells.type_spec)
+        _demand(alike, f"register {name} has cells of another type")
     for digest in schema.digests:
         message = _same("digest", digest, ours.digests)
+        if loose:
+            alike = _alike_scalars(schema, digest, ours, message)
+            _demand(alike, f"digest {message.preamble.name} has members of other widths")
+            continue
         _demand(_alike(digest.type_spec, message.type_spec), f"digest {message.preamble.name} has another type")
         if digest.type_spec.HasField("struct"):
             name = digest.type_spec.struct.name
@@ -100,7 +109,7 @@ def bind(schema: Schema, program: ir.Program) -> dict[int, BoundTable]:
     ):
         layout = [(each.name, each.bitwidth) for each in own_fields]
         given = [(each.name, each.bitwidth) for each in theirs]
-        _demand(not given or given == layout, f"controller header {what} has the fields {layout}")
+        _demand(loose or not given or given == layout, f"controller header {what} has the fields {layout}")
     return tables
 
 
@@ -123,14 +132,29 @@ def _alike(theirs: p4t.P4DataTypeSpec, ours: p4t.P4DataTypeSpec) -> bool:
     return bool(theirs == ours)
 
 
-def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table: ir.Table) -> BoundTable:
+def _alike_scalars(
+    schema: Schema, info: p4i.Register | p4i.Digest, ours: Schema, own: p4i.Register | p4i.Digest
+) -> bool:
+    """Return whether two types consist of numbers of the same widths. BMv2's JSON does not say which are signed."""
+    theirs = flat_types(info.type_spec, schema.types)
+    known = flat_types(own.type_spec, ours.types)
+    return [each.width for each in theirs] == [each.width for each in known]
+
+
+def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table: ir.Table, loose: bool) -> BoundTable:
     given = {field.name: field for field in info.match_fields}
     truth = {field.name: (field.bitwidth, field.match_type) for field in own.match_fields}
     keys = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
-    fits = {name: (field.bitwidth, field.match_type) for name, field in given.items()} == truth
-    _demand(fits, f"table {table.name} has the key ({keys})")
+    kinds = {name: (field.bitwidth, field.match_type) for name, field in given.items()}
+    if loose:
+        kinds = {
+            name: (width, p4i.MatchField.TERNARY if kind == p4i.MatchField.OPTIONAL else kind)
+            for name, (width, kind) in kinds.items()
+        }
+    _demand(kinds == truth, f"table {table.name} has the key ({keys})")
     _demand(
-        info.is_const_table == own.is_const_table, f"table {table.name} is {'' if own.is_const_table else 'not '}const"
+        loose or info.is_const_table == own.is_const_table,
+        f"table {table.name} is {'' if own.is_const_table else 'not '}const",
     )
     by_id, by_name = {}, {}
     listed = {reference.action.name: reference for reference in table.actions}

@@ -5,12 +5,14 @@ The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, se
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from finsy.proto import p4r
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.p4info import metadata_widths
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
@@ -24,6 +26,10 @@ from midflight.runtime.p4runtime.status import Code, Refusal
 __all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
 
 _FILE = "p4_device_config"
+
+# The beginning of p4.tmp.P4DeviceConfig, in which older controllers wrap BMv2's JSON: `reassign`, and `device_data`
+# with its length.
+_WRAPPER = re.compile(rb"\A(?:\x08[\x00\x01])?\x1a[\x80-\xff]{0,4}[\x00-\x7f](?=\s*\{)")
 
 EntryId = tuple[str, ir.Keyset | None, int]
 """A table's name, an entry's keys (None for the default action) and its priority."""
@@ -93,7 +99,7 @@ def assemble(
     exceeds `memory`. Raises P4Error for a construct that the engine does not support.
     """
     schema = Schema(config.p4info)
-    tables = bind(schema, checked.program)
+    tables = bind(schema, checked.program, loose=is_bmv2_json(checked.text))
     try:
         demand(checked.program, memory)  # before code is generated
         compiled = checked.compiled
@@ -120,11 +126,13 @@ def build(
     RESOURCE_EXHAUSTED if it exceeds a limit.
     """
     if not config.p4_device_config:
-        raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4_device_config, which is P4_16 source text")
+        raise Refusal(
+            Code.INVALID_ARGUMENT, "the config has no p4_device_config, which is P4_16 source text or BMv2's JSON"
+        )
     if not config.HasField("p4info"):
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
-        text = config.p4_device_config.decode()
+        text = _WRAPPER.sub(b"", config.p4_device_config).decode()
         checked = (programs or Programs()).get(text, _FILE, confined=True)
         if apart is not None and not checked.is_compiled:
             checked.adopt(compile_apart(text, _FILE, apart, memory))

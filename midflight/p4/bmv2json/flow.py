@@ -1,0 +1,199 @@
+"""Pipelines: tables and conditions, which JSON links like nodes of a graph."""
+
+from __future__ import annotations
+
+import json
+
+from midflight.p4.bmv2json.names import Json, Names, Value, identifier, refusal
+from midflight.p4.bmv2json.statements import Statements
+
+__all__ = ["pipeline"]
+
+HIDDEN = "tbl_"
+"""The beginning of names of tables that p4c makes for statements outside of tables."""
+
+
+def pipeline(names: Names, found: Json, direct: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the declarations and the body of a control. `direct` maps tables to their direct counters."""
+    return _Pipeline(names, found, direct).lines()
+
+
+class _Pipeline:
+    def __init__(self, names: Names, found: Json, direct: dict[str, str]) -> None:
+        self._names = names
+        self._found = found
+        self._direct = direct
+        self._actions: dict[int, Json] = {each["id"]: each for each in names.root["actions"]}
+        self._nodes: dict[str, Json] = {each["name"]: each for each in [*found["tables"], *found["conditionals"]]}
+        self._declared: dict[str, str] = {}
+        self._known: set[str] = set()
+        self._declarations: list[str] = []
+
+    def lines(self) -> tuple[list[str], list[str]]:
+        order = self._order()
+        numbers = {name: number for number, name in enumerate(order, 1)}
+        body: list[str] = []
+        if order:
+            body.append(f"bit<32> at = {numbers[self._found['init_table']]};")
+        for name in order:
+            steps = self._step(self._nodes[name], numbers)
+            body += [f"if (at == {numbers[name]}) {{", *(f"    {each}" for each in steps), "}"]
+        return self._declarations, body
+
+    def _order(self) -> list[str]:
+        """Return the nodes so that each comes after all that lead to it. Raises P4Error if there is a circle."""
+        order: list[str] = []
+        state: dict[str, int] = {}
+        start = self._found["init_table"]
+        waiting: list[tuple[str, bool]] = [(start, False)] if start else []
+        while waiting:
+            name, done = waiting.pop()
+            if done:
+                state[name] = 2
+                order.append(name)
+                continue
+            if name in state:
+                if state[name] == 1:
+                    raise refusal("the pipeline has a circle of tables", self._found, self._names.file)
+                continue
+            state[name] = 1
+            waiting.append((name, True))
+            for each in self._following(self._nodes[name]):
+                if state.get(each) != 2:
+                    waiting.append((each, False))
+        return order[::-1]
+
+    def _following(self, node: Json) -> list[str]:
+        if "expression" in node:
+            found = [node["true_next"], node["false_next"]]
+        else:
+            found = [*node["next_tables"].values(), node.get("base_default_next")]
+        return [each for each in dict.fromkeys(found) if each]
+
+    def _step(self, node: Json, numbers: dict[str, int]) -> list[str]:
+        def go(name: str | None) -> str:
+            return f"at = {numbers[name] if name else 0};"
+
+        if "expression" in node:
+            condition = Statements(self._names).code.boolean(node["expression"])
+            return [f"if ({condition}) {{ {go(node['true_next'])} }} else {{ {go(node['false_next'])} }}"]
+        following = node["next_tables"]
+        if node["name"].startswith(HIDDEN) and not node["key"] and len(node["action_ids"]) == 1:
+            after = following.get(node["actions"][0], node.get("base_default_next"))
+            return [go(after), *self._inlined(node)]
+        table = self._table(node)
+        if "__HIT__" in following or "__MISS__" in following:
+            hit, miss = following.get("__HIT__"), following.get("__MISS__")
+            return [f"if ({table}.apply().hit) {{ {go(hit)} }} else {{ {go(miss)} }}"]
+        targets = dict.fromkeys(following.values())
+        if len(targets) <= 1:
+            after = next(iter(targets), node.get("base_default_next"))
+            return [go(after), f"{table}.apply();"]
+        lines = [f"switch ({table}.apply().action_run) {{"]
+        seen = set()
+        for action, number in zip(node["actions"], node["action_ids"], strict=True):
+            if (name := self._action(number)) not in seen:
+                seen.add(name)
+                lines.append(f"    {name}: {{ {go(following.get(action))} }}")
+        return [*lines, "}"]
+
+    def _inlined(self, node: Json) -> list[str]:
+        """Return the statements of a hidden table's only action."""
+        action = self._actions[node["action_ids"][0]]
+        given = node["default_entry"]["action_data"]
+        data = [
+            Value(f"{each['bitwidth']}w{int(value, 16)}", each["bitwidth"])
+            for each, value in zip(action["runtime_data"], given, strict=True)
+        ]
+        return Statements(self._names, data).all(action["primitives"])
+
+    def _action(self, number: int) -> str:
+        """Return the name of an action in the P4 text, after declaring it. p4c repeats actions for each use."""
+        action = self._actions[number]
+        same = json.dumps([action["name"], action["runtime_data"], action["primitives"]], sort_keys=True)
+        if same in self._declared:
+            return self._declared[same]
+        if not action["primitives"] and not action["runtime_data"] and action["name"] in ("NoAction", ".NoAction"):
+            self._declared[same] = "NoAction"
+            return "NoAction"
+        if action["name"] in self._known:
+            raise refusal(f"variants of the action {action['name']} are not supported", action, self._names.file)
+        self._known.add(action["name"])
+        name = self._declared[same] = f"action_{number}"
+        data = [
+            Value(f"p{at}_{identifier(each['name'])}", each["bitwidth"])
+            for at, each in enumerate(action["runtime_data"])
+        ]
+        parameters = ", ".join(
+            f'@name("{each["name"]}") bit<{each["bitwidth"]}> {value.text}'
+            for each, value in zip(action["runtime_data"], data, strict=True)
+        )
+        body = " ".join(Statements(self._names, data).all(action["primitives"]))
+        self._declarations.append(f'@name(".{action["name"]}") action {name}({parameters}) {{ {body} }}')
+        return name
+
+    def _table(self, node: Json) -> str:
+        """Declare a table, and return its name in the P4 text."""
+        if node["type"] != "simple":
+            raise refusal(
+                f"tables of type {node['type']!r} of BMv2's JSON are not supported yet", node, self._names.file
+            )
+        if node.get("direct_meters"):
+            raise refusal("direct meters of BMv2's JSON are not supported yet", node, self._names.file)
+        name = f"table_{node['id']}"
+        keys, kinds = [], []
+        for each in node["key"]:
+            target = each["target"]
+            is_valid = target[1] == "$valid$"
+            value = self._names.field(target)
+            text = f"{self._names.header(target[0])}.isValid()" if is_valid else value.text
+            if each.get("mask"):
+                text = f"({text} & {value.width}w{int(each['mask'], 16)})"
+            label = each.get("name") or ".".join(target)
+            keys.append(f'{text} : {each["match_type"]} @name("{label}");')
+            kinds.append(is_valid)
+        actions = dict.fromkeys(self._action(each) for each in node["action_ids"])
+        lines = [f'@name(".{node["name"]}") table {name} {{']
+        if keys:
+            lines.append(f"    key = {{ {' '.join(keys)} }}")
+        lines.append("    actions = { " + " ".join(f"{each};" for each in actions) + " }")
+        if default := node.get("default_entry"):
+            const = "const " if default.get("action_const") else ""
+            lines.append(f"    {const}default_action = {self._call(default['action_id'], default['action_data'])};")
+        lines.append(f"    size = {node['max_size']};")
+        if node["name"] in self._direct:
+            lines.append(f"    counters = {self._direct[node['name']]};")
+        if entries := node.get("entries"):
+            lines.append("    const entries = {")
+            for entry in sorted(entries, key=lambda each: int(each.get("priority", 0))):
+                matched = [_keyset(key, kind) for key, kind in zip(entry["match_key"], kinds, strict=True)]
+                action = entry["action_entry"]
+                call = self._call(action["action_id"], action["action_data"])
+                lines.append(f"        ({', '.join(matched)}) : {call};")
+            lines.append("    }")
+        self._declarations += [*lines, "}"]
+        return name
+
+    def _call(self, number: int, given: list[str]) -> str:
+        parameters = self._actions[number]["runtime_data"]
+        values = [f"{each['bitwidth']}w{int(value, 16)}" for each, value in zip(parameters, given, strict=True)]
+        return f"{self._action(number)}({', '.join(values)})"
+
+
+def _keyset(key: Json, is_bool: bool) -> str:
+    match key["match_type"]:
+        case "exact" | "valid":
+            value = key["key"]
+            number = int(value, 16) if isinstance(value, str) else int(value)
+            return ("true" if number else "false") if is_bool else str(number)
+        case "lpm":
+            value, length = key["key"], key["prefix_length"]
+            width = 4 * (len(value) - 2)
+            mask = (1 << width) - 1 ^ (1 << max(0, width - length)) - 1
+            return f"{value} &&& {mask:#x}"
+        case "ternary" | "optional":
+            return "_" if not int(key["mask"], 16) else f"{key['key']} &&& {key['mask']}"
+        case "range":
+            return f"{key['start']} .. {key['end']}"
+        case kind:
+            raise refusal(f"an entry's key of type {kind!r} is not supported")

@@ -1,0 +1,192 @@
+"""BMv2's JSON behaves like the program that p4c made it from, and keeps its control-plane names."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midflight.errors import P4Error
+from midflight.p4.bmv2json.emit import to_p4
+from midflight.p4.frontend import check
+from midflight.p4.p4info import p4info
+from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.devices.toolchain import compile_p4
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.entryfiles.reading import read_entries
+from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
+from midflight.runtime.p4runtime.server.switch import Switch
+from tests.bmv2 import BMV2, PROGRAM
+from tests.testbed.test_stf import PROGRAM as PORTS
+
+JSON = (Path(__file__).parent / "golden" / "router.json").read_text()
+"""What p4c 1.2.5.16 makes of the program in docs/run.md."""
+
+PAGE = (Path(__file__).parents[2] / "docs" / "run.md").read_text()
+SOURCE = re.search(r"```p4\n(.*?)```", PAGE, re.DOTALL)[1]  # type: ignore[index]
+COMMANDS = re.search(r"```text\n(# commands.txt.*?)```", PAGE, re.DOTALL)[1]  # type: ignore[index]
+
+Root = dict[str, Any]
+
+
+def switch(text: str, tmp_path: Path, commands: str = "") -> Switch:
+    made = Switch()
+    made.load(text, "program")
+    path = tmp_path / "commands.txt"
+    path.write_text(commands)
+    target = SwitchTarget(made)
+    apply(read_entries(path, target.schema), target)
+    return made
+
+
+def packet(dst: int, ttl: int, kind: int = 0x800) -> bytes:
+    ethernet = bytes(5) + b"\xaa" + bytes(5) + b"\xbb" + kind.to_bytes(2, "big")
+    return ethernet + bytes([0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0]) + b"\x0a\x00\x09\x01" + dst.to_bytes(4, "big")
+
+
+def test_packets_and_state_are_those_of_the_source(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    addresses = [0x0A000107, 0x0A000201, 0x0A000301, 0x0A000101]
+    packets = [
+        (
+            chance.randrange(8),
+            packet(chance.choice(addresses), chance.choice([0, 1, 2, 64]), chance.choice([0x800, 0x86DD])),
+        )
+        for _ in range(200)
+    ]
+    packets += [(1, each[: chance.randrange(len(each))]) for _, each in packets[:50]]
+    outcomes = []
+    for text in (SOURCE, JSON):
+        made = switch(text, tmp_path, COMMANDS)
+        left = list(made.process(Packets.from_list(packets)))
+        assert made.pipeline is not None
+        engine = made.pipeline.engine
+        registers = engine.registers["MyIngress.last_source"].read_all().tolist()
+        counts = engine.counters["MyIngress.arrivals"].packets.tolist()
+        outcomes.append((left, registers, counts, [each.values for each in engine.digests()]))
+    assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0][0]) > 40
+
+
+def test_names_and_ids_of_tables_and_actions_stay() -> None:
+    ours, theirs = p4info(check(SOURCE)), p4info(check(JSON))
+    assert list(theirs.tables) == list(ours.tables)
+    assert {each.preamble.id for each in theirs.actions} == {each.preamble.id for each in ours.actions}
+    assert [each.preamble.name for each in theirs.registers] == ["MyIngress.last_source"]
+    assert [each.preamble.name for each in theirs.digests] == ["expired_t"]
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: b"\x08\x01\x1a" + _length(data) + data])
+def test_a_controller_pushes_it_with_its_p4info(wrap: Callable[[bytes], bytes]) -> None:
+    info = p4info(check(SOURCE))
+    with HostDevice() as device, device.session() as session:
+        session.load(info, wrap(JSON.encode()))
+        session.insert("MyIngress.routes", {"hdr.ipv4.dst": "10.0.1.0/24"}, "MyIngress.forward", {"mac": 7, "port": 2})
+        (left,) = device.process(Packets.from_list([(1, packet(0x0A000107, 64))]))
+        assert left[0] == 2
+        assert left[1][:6] == bytes([0, 0, 0, 0, 0, 7])
+        assert session.read_counter("MyIngress.arrivals", 1).packets == 1
+
+
+def _length(data: bytes) -> bytes:
+    encoded, rest = b"", len(data)
+    while rest >> 7:
+        encoded, rest = encoded + bytes([rest & 0x7F | 0x80]), rest >> 7
+    return encoded + bytes([rest])
+
+
+def test_a_pushed_json_that_is_refused_keeps_the_pipeline() -> None:
+    with HostDevice(SOURCE) as device, device.session() as session:
+        with pytest.raises(RequestError, match="not BMv2's JSON"):
+            session.load(session.p4info, b'{"program": "x.p4", "__meta__": {"version": [2, 23]}}')
+        assert session.read_table("MyIngress.routes") == []
+
+
+def changed(change: Callable[[Root], object]) -> str:
+    root: Root = json.loads(JSON)
+    change(root)
+    return json.dumps(root)
+
+
+def _primitive(root: Root) -> None:
+    root["actions"][3]["primitives"][0]["op"] = "teleport"
+
+
+def _field(root: Root) -> None:
+    root["actions"][3]["primitives"][0]["parameters"][0]["value"] = ["ethernet", "nothing"]
+
+
+def _circle(root: Root) -> None:
+    tables = root["pipelines"][0]["tables"]
+    tables[-1]["next_tables"] = dict.fromkeys(tables[-1]["actions"], tables[0]["name"])
+
+
+def _jump(root: Root) -> None:
+    primitives = root["actions"][3]["primitives"]
+    primitives[1] = {**primitives[1], "op": "_jump", "parameters": [{"type": "hexstr", "value": "0x0"}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("{", "program: not JSON", 0),
+        ("{}", "not BMv2's JSON", 0),
+        (changed(lambda root: root.pop("pipelines")), "not BMv2's JSON", 0),
+        (changed(_primitive), "the primitive 'teleport'", 31),
+        (changed(_field), "the header type 'ethernet_t' has no field 'nothing'", 0),
+        (changed(_circle), "circle of tables", 24),
+        (changed(_jump), "loops", 32),
+        (changed(lambda root: root.update(pipelines=[])), "does not have the form that p4c writes", 0),
+        (changed(lambda root: root.update(actions=3)), "does not have the form that p4c writes", 0),
+    ],
+)
+def test_refusals_have_the_place_in_the_source(text: str, message: str, line: int) -> None:
+    with pytest.raises(P4Error) as caught:
+        to_p4(text, "program")
+    assert message in caught.value.message
+    place = caught.value.place
+    assert (place and (place.file, place.line)) == (("router.p4", line) if line else None)
+
+
+def test_jumps_forward_skip_statements(tmp_path: Path) -> None:
+    def skip(root: Root) -> None:
+        primitives = root["actions"][3]["primitives"]
+        test = {"type": "field", "value": ["ipv4", "tos"]}
+        jump = {"op": "_jump_if_zero", "parameters": [test, {"type": "hexstr", "value": "0x3"}]}
+        primitives.insert(0, jump)  # over the addresses, unless the type of service is set
+
+    made = switch(changed(skip), tmp_path, COMMANDS)
+    plain, marked = packet(0x0A000107, 64), bytearray(packet(0x0A000107, 64))
+    marked[15] = 1
+    left = [data for _, data in made.process(Packets.from_list([(1, plain), (1, bytes(marked))]))]
+    assert [each[:6].hex() for each in left] == ["0000000000aa", "080000000101"]
+
+
+@pytest.mark.bmv2
+class TestCompiled:
+    pytestmark = BMV2
+
+    @pytest.mark.parametrize("source", [SOURCE, PORTS, PROGRAM], ids=["router", "ports", "everything"])
+    def test_random_packets_agree(self, source: str, tmp_path: Path) -> None:
+        config = compile_p4(source)
+        chance = random.Random(7)
+        packets = [(chance.randrange(4), chance.randbytes(chance.randrange(120))) for _ in range(300)]
+        packets += [(1, bytes(12) + each.to_bytes(2, "big") + chance.randbytes(60)) for each in (0x800, 0x1234) * 100]
+        found = [
+            list(switch(text, tmp_path).process(Packets.from_list(packets)))
+            for text in (source, config.config.decode())
+        ]
+        assert found[0] == found[1]
+
+    def test_p4c_s_p4info_fits(self) -> None:
+        config = compile_p4(PROGRAM)
+        with HostDevice() as device, device.session() as session:
+            session.load(config.p4info, config.config)
+            session.write_register("levels", -3, index=1)
+            assert session.read_register("levels", 1) == -3
