@@ -1,22 +1,18 @@
-"""P4Info of a program (P4Runtime specification 1.5, section 6).
-
-Ids follow p4c's rule, so that a controller can use either P4Info: eight bits of resource type, then the low 24 bits of
-the Jenkins one-at-a-time hash of the fully qualified name, probing upwards on a collision.
-"""
+"""P4Info of a program (P4Runtime specification 1.5, section 6), as p4c writes it."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from finsy.proto import p4i, p4t
 from google.protobuf import text_format
 
-from midflight.errors import P4Error, Place
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.calls import called_actions, digests
+from midflight.p4.ids import Ids, number_in, numbered
 from midflight.p4.types import (
     Bits,
     Bool,
@@ -48,7 +44,9 @@ COUNTER_UNITS = (p4i.CounterSpec.PACKETS, p4i.CounterSpec.BYTES, p4i.CounterSpec
 METER_UNITS = (p4i.MeterSpec.PACKETS, p4i.MeterSpec.BYTES)
 
 # These annotations have fields of their own in the message, so they are not repeated as text.
-SPOKEN_FOR = frozenset({"name", "id", "brief", "description", "max_group_size"})
+SPOKEN_FOR = frozenset(
+    ["name", "id", "brief", "description", "max_group_size", "max_member_weight", "selector_size_semantics"]
+)
 
 
 def p4info(program: ir.Program) -> p4i.P4Info:
@@ -77,99 +75,6 @@ def metadata_widths(program: ir.Program) -> dict[str, dict[str, int]]:
         header.controller: {each.name: width_of(each.type) for each in _flat(header.fields)}
         for header in program.controller_headers
     }
-
-
-def name_hash(name: str) -> int:
-    """Return the 32-bit Jenkins one-at-a-time hash of a name in UTF-8, from which ids of objects are derived."""
-    value = 0
-    for byte in name.encode():
-        value = (value + byte) & 0xFFFFFFFF
-        value = (value + (value << 10)) & 0xFFFFFFFF
-        value ^= value >> 6
-    value = (value + (value << 3)) & 0xFFFFFFFF
-    value ^= value >> 11
-    return (value + (value << 15)) & 0xFFFFFFFF
-
-
-class _Ids:
-    """Assigns ids and aliases to all objects of a program."""
-
-    def __init__(self) -> None:
-        self._wanted: dict[int, dict[str, int | None]] = {}
-        self._ids: dict[tuple[int, str], int] = {}
-        self._names: set[str] = set()
-
-    def add(
-        self, prefix: int, name: str, annotations: Mapping[str, str], what: str, place: Place | None = None
-    ) -> None:
-        wanted = annotations.get("id")
-        number: int | None = None
-        if wanted is not None:
-            number = _id(wanted, f"{what} {name}", place)
-            if number >> 24 not in (0, prefix):
-                raise P4Error(f"@id({wanted}) of {what} {name}: the top byte must be {prefix:#04x} or 0", place=place)
-            number |= prefix << 24
-            if number in (each for known in self._wanted.values() for each in known.values()):
-                raise P4Error(f"@id({wanted}) of {what} {name} is already taken", place=place)
-        self._wanted.setdefault(prefix, {})[name] = number
-        self._names.add(name)
-
-    def settle(self) -> None:
-        """Assign ids to the objects without `@id`, sorted by name, because the order decides collisions."""
-        taken = {each for known in self._wanted.values() for each in known.values() if each is not None}
-        for prefix, known in self._wanted.items():
-            for name in sorted(known, key=str.encode):
-                number, probe = known[name], name_hash(name)
-                while number is None or (known[name] is None and number in taken):
-                    number, probe = prefix << 24 | probe & 0xFFFFFF, probe + 1
-                taken.add(number)
-                self._ids[prefix, name] = number
-
-    def __call__(self, prefix: int, name: str) -> int:
-        return self._ids[prefix, name]
-
-    def alias(self, name: str) -> str:
-        """Return the shortest trailing part of a dotted name that is unique in the program, or the full name."""
-        parts = name.split(".")
-        for start in range(len(parts) - 1, 0, -1):
-            tail = ".".join(parts[start:])
-            if sum(each == tail or each.endswith("." + tail) for each in self._names) < 2:
-                return tail
-        return name
-
-
-def _numbers(
-    items: Iterable[T], annotations: Callable[[T], Mapping[str, str]], place: Place | None = None
-) -> list[int]:
-    """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1."""
-    listed = list(items)
-    asked = [
-        _id(annotations(each)["id"], "a field or parameter", place) if "id" in annotations(each) else None
-        for each in listed
-    ]
-    taken = {each for each in asked if each is not None}
-    numbers, following = [], 1
-    for each in asked:
-        if each is not None:
-            numbers.append(each)
-            following += 1
-            continue
-        while following in taken:
-            following += 1
-        taken.add(following)
-        numbers.append(following)
-    return numbers
-
-
-def _id(text: str, what: str, place: Place | None) -> int:
-    """Return the number in `@id`. Raises P4Error for a text that is not a number of 32 bits."""
-    match = re.fullmatch(r"(?:\d+w)?(0[xX][\da-fA-F]+|0[bB][01]+|\d+)", text)
-    number = (
-        int(match[1].lstrip("0") or "0", 10) if match and match[1].isdecimal() else int(match[1], 0) if match else 0
-    )
-    if match is None or not 0 < number < 1 << 32:
-        raise P4Error(f"@id({text}) of {what} must be a number of at most 32 bits", place=place)
-    return number
 
 
 def _annotate(message: Any, annotations: Mapping[str, str]) -> None:
@@ -204,7 +109,7 @@ class _Writer:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.info = p4i.P4Info()
-        self.ids = _Ids()
+        self.ids = Ids()
         self.digests = digests(program)
         # As in p4c, an action that no table lists has no parameters for the control plane, and an action that only
         # other actions call is omitted.
@@ -278,7 +183,7 @@ class _Writer:
     def _table(self, table: ir.Table) -> None:
         message = self.info.tables.add()
         self._preamble(message.preamble, p4i.P4Ids.TABLE, table.name, table.annotations)
-        numbers = _numbers(table.listed, lambda each: each.annotations, table.place)
+        numbers = numbered(table.listed, lambda each: each.annotations, table.place)
         for number, key in zip(numbers, table.listed, strict=True):
             if key.kind == "selector":
                 continue
@@ -319,7 +224,7 @@ class _Writer:
 
     @staticmethod
     def _parameter_ids(action: ir.Action) -> list[int]:
-        return _numbers(action.data, lambda each: each.annotations, action.place)
+        return numbered(action.data, lambda each: each.annotations, action.place)
 
     def _action(self, action: ir.Action) -> None:
         message = self.info.actions.add()
@@ -361,7 +266,18 @@ class _Writer:
         selects = instance.kind == "action_selector"
         size = int(instance.arguments[1 if selects else 0])
         message: p4i.ActionProfile = self.info.action_profiles.add(with_selector=selects, size=size)
-        message.max_group_size = int(instance.annotations.get("max_group_size", "0"), 0)
+        numbers = {
+            name: number_in(instance.annotations[name], f"{instance.kind} {instance.name}", instance.place, name, 31)
+            for name in ("max_group_size", "max_member_weight")
+            if selects and name in instance.annotations
+        }
+        message.max_group_size = numbers.get("max_group_size", 0)
+        match _unquoted(instance.annotations.get("selector_size_semantics", "")).lower() if selects else "":
+            case "sum_of_weights":
+                message.sum_of_weights.SetInParent()
+            case "sum_of_members":
+                message.sum_of_members.max_member_weight = numbers.get("max_member_weight", 0)
+                message.sum_of_members.SetInParent()
         for table in self.program.tables.values():
             if table.implementation is instance:
                 message.table_ids.append(self.ids(p4i.P4Ids.TABLE, table.name))
@@ -378,7 +294,7 @@ class _Writer:
         message.preamble.name = message.preamble.alias = header.controller
         message.preamble.annotations.append(f'@controller_header("{header.controller}")')
         fields = list(_flat(header.fields))
-        numbers = _numbers(fields, lambda each: each.annotations)
+        numbers = numbered(fields, lambda each: each.annotations)
         for number, each in zip(numbers, fields, strict=True):
             added = message.metadata.add(id=number, name=each.name)
             self._value(added, each.type)

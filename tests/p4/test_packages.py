@@ -109,3 +109,26 @@ def test_an_extern_object_as_a_parameter_does_not_hide_a_mistake() -> None:
         check(skeleton(**parts, apply="user.apply(own, meta.small);"))
     with pytest.raises(P4Error, match="wrong is not declared"):
         check(skeleton(**parts, apply="user.apply(own, wrong);"))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "size", "semantics", "weight"),
+    [
+        ("@max_group_size(200)", 200, None, 0),
+        ('@selector_size_semantics("sum_of_members") @max_member_weight(4000)', 0, "sum_of_members", 4000),
+        ('@selector_size_semantics("sum_of_weights")', 0, "sum_of_weights", 0),
+    ],
+)
+def test_p4info_says_how_a_selector_counts(annotations: str, size: int, semantics: str | None, weight: int) -> None:
+    parts = {
+        "locals": f"""{annotations} action_selector(HashAlgorithm.crc16, 16, 8) choice;
+            table t {{ key = {{ meta.small: selector; meta.medium: exact; }} actions = {{ NoAction; }}
+                       implementation = choice; }}""",
+        "apply": "t.apply();",
+    }
+    (profile,) = p4info(check(skeleton(**parts))).action_profiles
+    assert (profile.max_group_size, profile.WhichOneof("selector_size_semantics")) == (size, semantics)
+    assert profile.sum_of_members.max_member_weight == weight
+    assert not profile.preamble.annotations
+    with pytest.raises(P4Error, match="@max_group_size"):
+        p4info(check(skeleton(**{**parts, "locals": "@max_group_size(x)" + parts["locals"].removeprefix(annotations)})))

@@ -8,7 +8,8 @@ from google.protobuf import text_format
 
 from midflight.errors import P4Error
 from midflight.p4.frontend import check
-from midflight.p4.p4info import name_hash, p4info, to_bytes, to_text
+from midflight.p4.ids import name_hash
+from midflight.p4.p4info import p4info, to_bytes, to_text
 from tests.p4runtime.support import EVERYTHING
 
 
