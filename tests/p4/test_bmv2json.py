@@ -154,6 +154,26 @@ def test_refusals_have_the_place_in_the_source(text: str, message: str, line: in
     assert (place and (place.file, place.line)) == (("router.p4", line) if line else None)
 
 
+def test_damaged_json_is_refused_or_runs() -> None:
+    chance = random.Random(3)
+    refused = 0
+    for _ in range(150):
+        root: Root = json.loads(JSON)
+        node: Any = root
+        while True:
+            keys = list(range(len(node))) if isinstance(node, list) else list(node)
+            key = chance.choice(keys)
+            if not isinstance(node[key], dict | list) or not node[key] or chance.random() < 0.1:
+                break
+            node = node[key]
+        node[key] = chance.choice([None, -1, 3, 1 << 40, "x", "0x7f", [], {}, [[1]], {"type": "field"}])
+        try:
+            check(json.dumps(root), "program", confined=True)
+        except P4Error:
+            refused += 1
+    assert 50 < refused < 150
+
+
 def test_jumps_forward_skip_statements(tmp_path: Path) -> None:
     def skip(root: Root) -> None:
         primitives = root["actions"][3]["primitives"]

@@ -44,7 +44,7 @@ def to_p4(text: str, file: str) -> str:
         raise P4Error(f"{file}: not BMv2's JSON, which p4c writes for simple_switch")
     try:
         return "\n".join(_Program(root, file).lines()) + "\n"
-    except (KeyError, IndexError, TypeError, ValueError, StopIteration, RecursionError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise P4Error(f"{file}: this JSON does not have the form that p4c writes: {error!r}") from None
 
 

@@ -9,6 +9,8 @@ from midflight.p4.bmv2json.names import Json, Names, Value, refusal
 __all__ = ["Expressions"]
 
 LARGEST = 2048
+# A saturating cast repeats its operand, so casts within casts would grow exponentially.
+REPEATED = 4096
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 MODULAR = ("+", "-", "*", "|", "^", "&")
 
@@ -214,6 +216,8 @@ class Expressions:
 
     def _saturated(self, value: Value, width: int, *, signed: bool) -> Value:
         low, high = (-(1 << width - 1), (1 << width - 1) - 1) if signed else (0, (1 << width) - 1)
+        if len(value.text) > REPEATED:
+            raise refusal(f"a saturating cast of an expression of more than {REPEATED} characters is not supported")
         size = max(value.width, width) + 2
         whole = _as(value, size, True)
         least, most = f"({size}s0 + ({low}))", f"{size}s{high}"

@@ -95,7 +95,7 @@ class Statements:
                 target = code.target(given[0])
                 return f"{identifier(given[1]['value'])}.read({target.text}, {code.modular(given[2], 32)});"
             case "register_write":
-                width = next(each["bitwidth"] for each in self._registers if each["name"] == given[0]["value"])
+                width = {each["name"]: each["bitwidth"] for each in self._registers}[given[0]["value"]]
                 value = code.modular(given[2], width)
                 return f"{identifier(given[0]['value'])}.write({code.modular(given[1], 32)}, {value});"
             case "execute_meter":
@@ -111,9 +111,8 @@ class Statements:
                 low, high = (code.modular(each, target.width) for each in given[1:3])
                 return f"random({target.text}, {low}, {high});"
             case "generate_digest":
-                found = next(
-                    each for each in self._names.root["learn_lists"] if each["id"] == int(given[1]["value"], 16)
-                )
+                lists = {each["id"]: each for each in self._names.root["learn_lists"]}
+                found = lists[int(given[1]["value"], 16)]
                 values = ", ".join(code.exact(each).text for each in found["elements"])
                 return f"digest<{identifier(found['name'])}>(1, {{ {values} }});"
             case "clone_ingress_pkt_to_egress" | "clone_egress_pkt_to_egress":
