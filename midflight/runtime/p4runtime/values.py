@@ -49,6 +49,16 @@ def decode(data: bytes, width: int, what: str = "value", *, signed: bool = False
     return value
 
 
+def _original(kind: p4t.P4NewTypeSpec) -> p4t.P4DataTypeSpec:
+    """Return the type of a new type's values: its own, or the controller's if they are translated numbers."""
+    if kind.WhichOneof("representation") != "translated_type":
+        return kind.original_type
+    if kind.translated_type.WhichOneof("sdn_type") == "sdn_string":
+        raise Refusal(Code.UNIMPLEMENTED, "registers and digests with translated strings are not supported")
+    width = kind.translated_type.sdn_bitwidth
+    return p4t.P4DataTypeSpec(bitstring=p4t.P4BitstringLikeTypeSpec(bit=p4t.P4BitTypeSpec(bitwidth=width)))
+
+
 def flat_types(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo) -> list[ValueType]:
     """Return the scalars of a type in order, with structs and tuples flattened.
 
@@ -70,7 +80,7 @@ def flat_types(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo) -> list[ValueType
         case "serializable_enum":
             return [ValueType(info.serializable_enums[spec.serializable_enum.name].underlying_type.bitwidth)]
         case "new_type":
-            return flat_types(info.new_types[spec.new_type.name].original_type, info)
+            return flat_types(_original(info.new_types[spec.new_type.name]), info)
         case "struct":
             members_of = info.structs[spec.struct.name].members
             return [kind for each in members_of for kind in flat_types(each.type_spec, info)]
@@ -84,7 +94,7 @@ def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "")
     """Return a name for each scalar that `flat_types` lists: member names, or tuple positions, joined with dots."""
     match spec.WhichOneof("type_spec"):
         case "new_type":
-            return flat_names(info.new_types[spec.new_type.name].original_type, info, prefix)
+            return flat_names(_original(info.new_types[spec.new_type.name]), info, prefix)
         case "struct":
             members = [(each.name, each.type_spec) for each in info.structs[spec.struct.name].members]
         case "tuple":
@@ -112,7 +122,7 @@ def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int
                 data.tuple.members.append(encode_data(member, info, values))
             return data
         case "new_type":
-            return encode_data(info.new_types[spec.new_type.name].original_type, info, values)
+            return encode_data(_original(info.new_types[spec.new_type.name]), info, values)
     (kind,) = flat_types(spec, info)
     value = values.pop(0)
     match kind.form:
@@ -137,7 +147,7 @@ def decode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, data: p4d.P4Data
     """
     shape = spec.WhichOneof("type_spec")
     if shape == "new_type":
-        return decode_data(info.new_types[spec.new_type.name].original_type, info, data, what)
+        return decode_data(_original(info.new_types[spec.new_type.name]), info, data, what)
     given = data.WhichOneof("data")
     wanted = {"serializable_enum": "enum_value"}.get(shape or "", shape)
     if given != wanted:

@@ -101,6 +101,13 @@ def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, 
     return match
 
 
+def encoded(value: object, width: int, what: str) -> bytes:
+    """Return the bytes of a value of `width` bits, or of a string if its type is translated to one (a width of 0)."""
+    if not width and isinstance(value, str):
+        return value.encode()
+    return encode(number(value, width or 32, what))
+
+
 def _spelled(text: str, what: str) -> int:
     if MAC.fullmatch(text):
         return int.from_bytes(bytes(int(part, 16) for part in re.split("[:-]", text)), "big")
@@ -118,9 +125,9 @@ def _encode(field: p4i.MatchField, value: object, what: str) -> p4r.FieldMatch |
     message = p4r.FieldMatch(field_id=field.id)
     match field.match_type:
         case p4i.MatchField.EXACT:
-            message.exact.value = encode(number(value, width, what))
+            message.exact.value = encoded(value, width, what)
         case p4i.MatchField.OPTIONAL:
-            message.optional.value = encode(number(value, width, what))
+            message.optional.value = encoded(value, width, what)
         case p4i.MatchField.LPM:
             prefix, length = _prefix(value, width, what)
             if not length:

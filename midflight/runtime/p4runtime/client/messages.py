@@ -9,7 +9,7 @@ import numpy.typing as npt
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
-from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, number
+from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, encoded
 from midflight.runtime.p4runtime.client.profiles import Choice, choice_message, read_choice
 from midflight.runtime.p4runtime.client.results import TableEntry
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
@@ -65,8 +65,8 @@ def action_message(schema: Schema, table: str, action: str | Choice, params: Map
     message = p4r.TableAction()
     message.action.action_id = chosen.preamble.id
     for each in chosen.params:
-        value = number(params[each.name], each.bitwidth, f"action {name}, {each.name}")
-        message.action.params.add(param_id=each.id, value=encode(value))
+        value = encoded(params[each.name], each.bitwidth, f"action {name}, {each.name}")
+        message.action.params.add(param_id=each.id, value=value)
     return message
 
 

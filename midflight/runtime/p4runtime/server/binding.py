@@ -11,6 +11,7 @@ from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.p4.p4info import p4info
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema
+from midflight.runtime.p4runtime.server.translation import Codec, Strings, codec_of
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import flat_types
 
@@ -21,10 +22,11 @@ T = TypeVar("T", bound=Described)
 
 @dataclass(frozen=True, slots=True)
 class BoundAction:
-    """An action of one table: its P4Info with the parameters in the program's order, and its scope in the table."""
+    """An action of one table: its P4Info, its parameters and their forms in the program's order, and its scope."""
 
     info: p4i.Action
     params: tuple[p4i.Action.Param, ...]
+    codecs: tuple[Codec, ...]
     scope: int
 
     @property
@@ -40,6 +42,7 @@ class BoundTable:
     info: p4i.Table
     table: ir.Table
     fields: tuple[p4i.MatchField, ...]
+    codecs: tuple[Codec, ...]
     by_id: dict[int, BoundAction]
     by_name: dict[str, BoundAction]
 
@@ -54,8 +57,10 @@ class BoundTable:
         return any(field.match_type in NEEDS_PRIORITY for field in self.fields)
 
 
-def bind(schema: Schema, program: ir.Program, *, loose: bool = False) -> dict[int, BoundTable]:
-    """Return the tables of a P4Info, by id, bound to the program.
+def bind(
+    schema: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
+) -> dict[int, BoundTable]:
+    """Return the tables of a P4Info, by id, bound to the program, and add the types that are strings to `strings`.
 
     Raises Refusal with INVALID_ARGUMENT if the P4Info has an object that the program does not have, or that differs
     there. It may omit objects, which the controller then cannot access; the specification allows that.
@@ -67,7 +72,8 @@ def bind(schema: Schema, program: ir.Program, *, loose: bool = False) -> dict[in
     tables = {}
     for info in schema.tables:
         own = _same("table", info, ours.tables)
-        tables[info.preamble.id] = _table(schema, ours, info, own, program.tables[own.preamble.name], loose)
+        table = program.tables[own.preamble.name]
+        tables[info.preamble.id] = _table(schema, ours, info, own, table, strings, loose)
     for action in () if loose else schema.actions:
         _same("action", action, ours.actions)
     for counter in schema.counters:
@@ -141,7 +147,15 @@ def _alike_scalars(
     return [each.width for each in theirs] == [each.width for each in known]
 
 
-def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table: ir.Table, loose: bool) -> BoundTable:
+def _table(
+    schema: Schema,
+    ours: Schema,
+    info: p4i.Table,
+    own: p4i.Table,
+    table: ir.Table,
+    strings: dict[str, Strings],
+    loose: bool,
+) -> BoundTable:
     given = {field.name: field for field in info.match_fields}
     truth = {field.name: (field.bitwidth, field.match_type) for field in own.match_fields}
     keys = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
@@ -165,6 +179,12 @@ def _table(schema: Schema, ours: Schema, info: p4i.Table, own: p4i.Table, table:
         params = {each.name: each for each in action.params}
         wanted = {each.name: each.bitwidth for each in ours.actions.named(name).params}
         _demand({key: each.bitwidth for key, each in params.items()} == wanted, f"action {name} takes {wanted}")
-        bound = BoundAction(action, tuple(params[key] for key in wanted), reference.scope)
+        data = zip(listed[name].action.data, wanted.values(), strict=False)
+        codecs = tuple(codec_of(each.variable.type, width, strings) for each, width in data)
+        bound = BoundAction(action, tuple(params[key] for key in wanted), codecs, reference.scope)
         by_id[reference.id] = by_name[name] = bound
-    return BoundTable(info, table, tuple(given[field.name] for field in own.match_fields), by_id, by_name)
+    fields = tuple(given[field.name] for field in own.match_fields)
+    codecs = tuple(
+        codec_of(key.expression.type, each.bitwidth, strings) for key, each in zip(table.keys, fields, strict=True)
+    )
+    return BoundTable(info, table, fields, codecs, by_id, by_name)

@@ -21,6 +21,7 @@ from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.binding import BoundTable, bind
 from midflight.runtime.p4runtime.server.digests import DigestBook
+from midflight.runtime.p4runtime.server.translation import Strings
 from midflight.runtime.p4runtime.status import Code, Refusal
 
 __all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
@@ -47,7 +48,8 @@ class Note:
 class Pipeline:
     """A pipeline with the state that is not in its engine.
 
-    `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name.
+    `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name. `strings` are
+    the types whose values are strings for controllers, by name.
     """
 
     config: p4r.ForwardingPipelineConfig
@@ -56,6 +58,7 @@ class Pipeline:
     schema: Schema
     tables: dict[int, BoundTable]
     digests: DigestBook
+    strings: dict[str, Strings] = field(default_factory=dict)
     const: dict[str, set[tuple[ir.Keyset, int]]] = field(default_factory=dict)
     notes: dict[EntryId, Note] = field(default_factory=dict)
     groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
@@ -99,14 +102,15 @@ def assemble(
     exceeds `memory`. Raises P4Error for a construct that the engine does not support.
     """
     schema = Schema(config.p4info)
-    tables = bind(schema, checked.program, loose=is_bmv2_json(checked.text))
+    strings: dict[str, Strings] = {}
+    tables = bind(schema, checked.program, strings, loose=is_bmv2_json(checked.text))
     try:
         demand(checked.program, memory)  # before code is generated
         compiled = checked.compiled
         engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled, memory=memory)
     except (BudgetError, TableError) as error:
         raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
-    return Pipeline(config, checked, engine, schema, tables, DigestBook(schema))
+    return Pipeline(config, checked, engine, schema, tables, DigestBook(schema), strings)
 
 
 def build(

@@ -18,6 +18,9 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
     initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the state of a table or
     of an action profile does not fit the new pipeline.
     """
+    for name, strings in new.strings.items():
+        if name in old.strings and old.strings[name].width == strings.width:
+            strings.adopt(old.strings[name])
     _carry_profiles(old, new)
     for name, table in old.engine.tables.items():
         kept = [each for each in table.entries() if (each.keys, each.priority) not in old.const[name]]

@@ -8,6 +8,7 @@ from midflight.p4.ir import EntryKey
 from midflight.runtime.engine import ActionSet, Entry, GroupOf, MemberOf, WeightedAction
 from midflight.runtime.engine.entries import Choice
 from midflight.runtime.p4runtime.server.binding import BoundAction, BoundTable
+from midflight.runtime.p4runtime.server.translation import Codec
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import decode, encode
 
@@ -27,7 +28,10 @@ def decode_keys(table: BoundTable, match: list[p4r.FieldMatch]) -> tuple[EntryKe
         if each.field_id in given:
             raise Refusal(Code.INVALID_ARGUMENT, f"table {table.name}: match field id {each.field_id} occurs twice")
         given[each.field_id] = each
-    return tuple(_decode_key(table, field, given.get(field.id)) for field in table.fields)
+    return tuple(
+        _decode_key(table, field, codec, given.get(field.id))
+        for field, codec in zip(table.fields, table.codecs, strict=True)
+    )
 
 
 def decode_priority(table: BoundTable, priority: int) -> int:
@@ -75,10 +79,10 @@ def decode_call(table: BoundTable, action: p4r.Action, *, default: bool = False)
     if len(given) != len(action.params) or given.keys() != known:
         names = ", ".join(f"{each.name} ({each.id})" for each in bound.params) or "none"
         raise Refusal(Code.INVALID_ARGUMENT, f"action {bound.name} has the parameters {names}, each required once")
-    try:
-        arguments = tuple(decode(given[each.id], each.bitwidth, f"{bound.name} {each.name}") for each in bound.params)
-    except Refusal as refusal:
-        raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+    arguments = tuple(
+        codec.decode(given[each.id], f"{bound.name} {each.name}")
+        for each, codec in zip(bound.params, bound.codecs, strict=True)
+    )
     return bound, arguments
 
 
@@ -134,8 +138,8 @@ def _weighted(table: BoundTable, message: p4r.ActionProfileAction) -> WeightedAc
 def encode_entry(table: BoundTable, entry: Entry) -> p4r.TableEntry:
     """Return the P4Runtime message for a table entry of the engine: its match, action and priority."""
     message = p4r.TableEntry(table_id=table.info.preamble.id)
-    for field, key in zip(table.fields, entry.keys, strict=True):
-        if (match := _encode_key(field, key)) is not None:
+    for field, codec, key in zip(table.fields, table.codecs, entry.keys, strict=True):
+        if (match := _encode_key(field, codec, key)) is not None:
             message.match.append(match)
     if table.needs_priority:
         message.priority = entry.priority
@@ -169,12 +173,12 @@ def encode_action(table: BoundTable, name: str, arguments: tuple[int, ...]) -> p
     if name in table.by_name:
         bound = table.by_name[name]
         message.action.action_id = bound.info.preamble.id
-        for param, value in zip(bound.params, arguments, strict=True):
-            message.action.params.add(param_id=param.id, value=encode(value))
+        for param, codec, value in zip(bound.params, bound.codecs, arguments, strict=True):
+            message.action.params.add(param_id=param.id, value=codec.encode(value))
     return message
 
 
-def _decode_key(table: BoundTable, field: p4i.MatchField, match: p4r.FieldMatch | None) -> EntryKey:
+def _decode_key(table: BoundTable, field: p4i.MatchField, codec: Codec, match: p4r.FieldMatch | None) -> EntryKey:
     what = f"table {table.name}, {field.name}"
     kind = p4i.MatchField.MatchType.Name(field.match_type).lower()
     if match is None:
@@ -183,63 +187,58 @@ def _decode_key(table: BoundTable, field: p4i.MatchField, match: p4r.FieldMatch 
         return EntryKey(None)
     if (given := match.WhichOneof("field_match_type")) != kind:
         raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the field is {kind}, but the request has {given}")
-    width, full = field.bitwidth, (1 << field.bitwidth) - 1
-    try:
-        match kind:
-            case "exact":
-                return EntryKey(decode(match.exact.value, width, what))
-            case "optional":
-                return EntryKey(decode(match.optional.value, width, what))
-            case "lpm":
-                length = match.lpm.prefix_len
-                if not 0 < length <= width:
-                    raise Refusal(
-                        Code.INVALID_ARGUMENT, f"{what}: a prefix length is 1 to {width}; for 0, omit the field"
-                    )
-                value, mask = decode(match.lpm.value, width, what), full ^ full >> length
-            case "ternary":
-                value, mask = decode(match.ternary.value, width, what), decode(match.ternary.mask, width, what)
-                if not mask:
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for a mask of 0, omit the field")
-            case _:
-                low, high = decode(match.range.low, width, what), decode(match.range.high, width, what)
-                if low > high:
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the range {low} to {high} is empty")
-                if (low, high) == (0, full):
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for the whole range, omit the field")
-                return EntryKey(low, high=high)
-    except Refusal as refusal:
-        raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
+    width, full = codec.width, (1 << codec.width) - 1
+    match kind:
+        case "exact":
+            return EntryKey(codec.decode(match.exact.value, what))
+        case "optional":
+            return EntryKey(codec.decode(match.optional.value, what))
+        case "lpm":
+            length = match.lpm.prefix_len
+            if not 0 < length <= width:
+                raise Refusal(Code.INVALID_ARGUMENT, f"{what}: a prefix length is 1 to {width}; for 0, omit the field")
+            value, mask = codec.decode(match.lpm.value, what), full ^ full >> length
+        case "ternary":
+            value, mask = codec.decode(match.ternary.value, what), codec.decode(match.ternary.mask, what)
+            if not mask:
+                raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for a mask of 0, omit the field")
+        case _:
+            low, high = codec.decode(match.range.low, what), codec.decode(match.range.high, what)
+            if low > high:
+                raise Refusal(Code.INVALID_ARGUMENT, f"{what}: the range {low} to {high} is empty")
+            if (low, high) == (0, full):
+                raise Refusal(Code.INVALID_ARGUMENT, f"{what}: for the whole range, omit the field")
+            return EntryKey(low, high=high)
     if value & ~mask:
         raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {value:#x} has bits outside its mask {mask:#x}")
     return EntryKey(value, mask)
 
 
-def _encode_key(field: p4i.MatchField, key: EntryKey) -> p4r.FieldMatch | None:
-    full = (1 << field.bitwidth) - 1
+def _encode_key(field: p4i.MatchField, codec: Codec, key: EntryKey) -> p4r.FieldMatch | None:
+    full = (1 << codec.width) - 1
     if key.value is None:
         return None
     match = p4r.FieldMatch(field_id=field.id)
     match field.match_type:
         case p4i.MatchField.EXACT:
-            match.exact.value = encode(key.value)
+            match.exact.value = codec.encode(key.value)
         case p4i.MatchField.OPTIONAL:
-            match.optional.value = encode(key.value)
+            match.optional.value = codec.encode(key.value)
         case p4i.MatchField.LPM:
             mask = full if key.mask is None else key.mask
             if not mask:
                 return None
-            match.lpm.value = encode(key.value)
+            match.lpm.value = codec.encode(key.value)
             match.lpm.prefix_len = mask.bit_count()
         case p4i.MatchField.TERNARY:
             mask = full if key.mask is None else key.mask
             if not mask:
                 return None
-            match.ternary.value = encode(key.value & mask)
-            match.ternary.mask = encode(mask)
+            match.ternary.value = codec.encode(key.value & mask)
+            match.ternary.mask = codec.encode(mask)
         case _:
             high = key.value if key.high is None else key.high
             if (key.value, high) == (0, full):
                 return None
-            match.range.low, match.range.high = encode(key.value), encode(high)
+            match.range.low, match.range.high = codec.encode(key.value), codec.encode(high)
     return match
