@@ -19,9 +19,10 @@ __all__ = ["annotation_numbers", "annotation_values", "evaluated"]
 
 
 def evaluated(ctx: Context, annotations: s.Annotations, pairs: Container[str] = ()) -> Walk[dict[str, str]]:
-    """Return annotations by name. The values of a structured one, or of one in `pairs`, are evaluated.
+    """Return annotations by name, with the text between their brackets.
 
-    The name of such an annotation is in square brackets, and its text is a JSON list of keys and values.
+    The expressions in a structured annotation (`@name[...]`), and in those whose names are in `pairs`, are evaluated:
+    such an annotation is returned under the name `[name]`, and its text is a JSON list of keys and values.
     """
     made: dict[str, str] = {}
     for each in annotations:
@@ -36,7 +37,10 @@ def evaluated(ctx: Context, annotations: s.Annotations, pairs: Container[str] = 
 
 
 def annotation_numbers(ctx: Context, node: s.Annotation, wanted: Type) -> Walk[list[int]]:
-    """Return the values of an annotation's body, which is a list of constant expressions of a type."""
+    """Return the values of an annotation's body, which is a list of constant expressions of type `wanted`.
+
+    Raises P4Error, with the annotation's place, for anything else.
+    """
     numbers: list[int] = []
     for _, each in _parsed(ctx, node):
         made: ir.Expression

@@ -35,8 +35,8 @@ __all__ = ["enumeration", "structure"]
 def structure(ctx: Context, node: d.Structure) -> Walk[Type]:
     """Return the type of a struct or header declaration, and record headers in the checker's state.
 
-    A generic one must have its type parameters in the scope. Raises P4Error for duplicate fields, for field types that
-    P4 does not allow there (P4_16, section 7.2), for unions, and for more than one varbit field.
+    The type parameters of a generic declaration must already be in the scope. Raises P4Error for duplicate fields, for
+    field types that P4 does not allow there (P4_16, section 7.2), for unions, and for more than one varbit field.
     """
     if node.kind == "header_union":
         raise refuse("header unions", node.place)

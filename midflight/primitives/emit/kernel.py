@@ -252,7 +252,10 @@ class KernelWriter:
 
 
 def stored(show: Printer, new: Expr, flip: str) -> str:
-    """Return a register's new value in its stored form; `flip` is the XOR with the initial value."""
+    """Return a register's new value as it is stored: XOR the initial value, as registers begin at zero.
+
+    `flip` is the text of that XOR, or empty if the initial value is zero.
+    """
     if flip:
         return f"{show.tight(new)}{flip}"
     return show.value(new)

@@ -142,7 +142,7 @@ class Verdicts:
         out.lines("} else {\n    unreachable();\n}")
 
     def egress(self, out: Writer) -> None:
-        """Write the egress control."""
+        """Write the egress control, with calls of the controls that recirculate packets, if any."""
         text = EGRESS.replace("standard_metadata.ingress_port", "meta.entered") if self._mirrors else EGRESS
         head, body = text.split("    apply {\n")
         instances = "".join(f"    {name}_again() {name};\n" for name in self._around)
