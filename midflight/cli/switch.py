@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from midflight.runtime.engine.ports.stats import TrafficStats
+    from midflight.runtime.engine.queues import Queueing
     from midflight.runtime.p4runtime.tls import ServerTls
 
 __all__ = ["switch"]
@@ -115,6 +116,26 @@ Examples:
     type=click.Path(path_type=Path),
     help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
 )
+@click.option(
+    "--priority-queues",
+    "queues",
+    metavar="N",
+    type=click.IntRange(1, 8),
+    help="Queues of each port between ingress and egress; standard_metadata.priority selects one.  [default: 1]",
+)
+@click.option(
+    "--queue-depth",
+    "depth",
+    metavar="PACKETS",
+    type=click.IntRange(0, 1 << 20),
+    help="Packets that a queue holds; more are dropped.  [default: 64]",
+)
+@click.option(
+    "--queue-rate",
+    "rate",
+    metavar="RATE",
+    help="Rate of each queue, in packets or bits a second: 100pps, 10Mbit.  [default: unlimited]",
+)
 @click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option(
@@ -136,6 +157,9 @@ def switch(
     memory: int,
     code: Path | None,
     entries: tuple[Path, ...],
+    queues: int | None,
+    depth: int | None,
+    rate: str | None,
     wait: bool,
     trace: bool,
     stop_on_assert: bool,
@@ -183,8 +207,16 @@ def switch(
         if file is None and not wait and any("@pcap:" in each for each in interfaces):
             raise click.UsageError("captures as ports need a program, or --wait until a controller has loaded one")
         names = parse_ports(list(interfaces))
+        queueing = _queueing(queues, depth, rate)
         programs = Programs(None if code is None else Store(code))
-        device = Switch(device_id=device_id, cpu_port=cpu_port, memory=memory, programs=programs, apart=CompileBudget())
+        device = Switch(
+            device_id=device_id,
+            cpu_port=cpu_port,
+            memory=memory,
+            programs=programs,
+            apart=CompileBudget(),
+            queueing=queueing,
+        )
         if file is not None:
             device.load(read_text(file), str(file))
         for path in entries:
@@ -248,6 +280,14 @@ def _tls(
             raise click.BadParameter(f"{each!r} is not NAME=ROLE", param_hint="--tls-role")
         bound[name] = bound.get(name, frozenset()) | {role}
     return ServerTls(certificate, key, client_ca, bound)
+
+
+def _queueing(queues: int | None, depth: int | None, rate: str | None) -> Queueing:
+    from midflight.runtime.engine.queues import Queueing, parse_rate
+
+    made = Queueing(queues or 1)
+    made.set(depth=depth, rate=None if rate is None else parse_rate(rate))
+    return made
 
 
 def _size(text: str) -> int:

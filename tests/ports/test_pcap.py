@@ -11,6 +11,8 @@ from scapy.utils import rdpcap, wrpcap
 
 from midflight.errors import DeviceError
 from midflight.runtime.engine.ports.pcap import Captured, PcapReader, PcapWriter
+from tests.cli.run import midflight
+from tests.engine.build import source as engine_source
 from tests.ports.lab import ethernet
 
 PACKETS = [(1_700_000_000_000_000_000 + number * 1_234_567_891, ethernet(5, bytes(number))) for number in range(50)]
@@ -73,3 +75,19 @@ def test_damaged_captures_are_rejected(tmp_path: Path, tail: bytes, message: str
     (tmp_path / "file").write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 4, 1) + tail)
     with pytest.raises(DeviceError, match=message):
         list(PcapReader(tmp_path / "file"))
+
+
+def test_packets_leave_a_slow_queue_at_their_time(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    start = 1_000_000_000_000
+    with PcapWriter(source) as writer:
+        for each in range(4):
+            writer.write(start + each * 5_000, bytes([each]) + bytes(59))
+    program = tmp_path / "slow.p4"
+    program.write_text(engine_source(ingress="std.egress_spec = 2;"))
+    options = ["--queue-rate", "100pps", "--queue-depth", "3", "--stats", "--grpc-server-addr", "127.0.0.1:0"]
+    done = midflight("switch", program, *options, "-i", f"1@pcap:{source}", "-i", f"2@pcap:,{target}")
+    assert done.exit_code == 0, done.output
+    left = [(each.time - start, each.data[0]) for each in PcapReader(target)]
+    assert left == [(10_001_000, 0), (20_001_000, 1), (30_001_000, 2)]
+    assert "tail 1" in done.output

@@ -7,14 +7,19 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from midflight.closing import Closer
 from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.engine import Packets
+from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.ports.opening import Ports, open_ports
+from midflight.runtime.p4runtime.server.queues import Queues
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
 
@@ -37,6 +42,7 @@ class HostDevice:
     pcap: a folder for captures of each port
     threads: one runs the program, and the others send packets
     programs: switches that share these compile each text once
+    queueing: the settings of the queues between ingress and egress; `queues` reads and changes them
 
     Without interfaces, packets are passed to `process`, for example by a simulated network. With them, `ports.stats`
     has the traffic counts. Raises P4Error for an invalid program, and DeviceError if a port cannot be opened.
@@ -58,8 +64,9 @@ class HostDevice:
         pcap: Path | None = None,
         threads: int = 1,
         programs: Programs | None = None,
+        queueing: Queueing | None = None,
     ) -> None:
-        self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed, programs=programs)
+        self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed, programs=programs, queueing=queueing)
         if source is not None:
             self.switch.load(source, file)
         self.ports: Ports | None = None
@@ -106,15 +113,40 @@ class HostDevice:
         """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
-    def process(self, packets: Packets, now: int = 0) -> Packets:
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Packet-ins and digests are queued for the controllers before this returns. Raises DeviceError for a switch with
-        interfaces.
+        With `times`, each packet arrives at its own time, in nanoseconds and ascending. With queues, packets may leave
+        later: see `due`. Packet-ins and digests are queued for the controllers before this returns. Raises DeviceError
+        for a switch with interfaces.
         """
         if self.ports is not None:
             raise DeviceError("this switch gets its packets from its ports, not from `process`")
-        return self.switch.process(packets, now)
+        return self.switch.process(packets, now, times)
+
+    def advance(self, time: int) -> Packets:
+        """Return the packets that leave their queues until a time in nanoseconds.
+
+        Raises DeviceError for a switch with interfaces.
+        """
+        if self.ports is not None:
+            raise DeviceError("the packets of this switch leave by its ports")
+        return self.switch.advance(time)
+
+    @property
+    def due(self) -> int | None:
+        """The time in nanoseconds at which the next packet leaves its queue; None if all queues are empty."""
+        return self.switch.due
+
+    @property
+    def queued(self) -> bool:
+        """Whether the switch has queues between ingress and egress."""
+        return self.switch.queued
+
+    @property
+    def queues(self) -> Queues:
+        """The queues between ingress and egress."""
+        return self.switch.queues
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of controllers' packet-outs."""

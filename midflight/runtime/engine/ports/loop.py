@@ -1,8 +1,9 @@
 """Emits the native loop, which receives, processes and sends packets until it is stopped.
 
-It sleeps in poll() when nothing has arrived. A batch contains packets of one port and takes its turn at the gate, so a
-change by the control plane applies to a batch completely or not at all. One thread runs the program, packet after
-packet, because each packet may change the registers for the next. Other threads may do the sending.
+It sleeps in ppoll() when nothing has arrived, until a packet leaves its queue between ingress and egress. A batch
+contains packets of one port and takes its turn at the gate, so a change by the control plane applies to a batch
+completely or not at all. One thread runs the program, packet after packet, because each packet may change the registers
+for the next. Other threads may do the sending.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from midflight.runtime.engine.ports.records import Output, Port
 from midflight.runtime.engine.ports.ring import build_receive, build_release
 from midflight.runtime.engine.ports.send import build_dispatch, build_hand_over
 from midflight.runtime.engine.ports.turns import build_turns
+from midflight.runtime.engine.trafficmanager import NEVER
 
 __all__ = ["BORROWED", "build_loop"]
 
-INPUT = ("in.offsets", "in.lengths", "in.ports", "in.count")
+INPUT = ("in.offsets", "in.lengths", "in.ports", "in.times", "in.count")
 ROOM = ("out.capacity", "out.packets", "out.grow")
 OUTPUT = {
     "out.data": Output.DATA,
@@ -30,7 +32,10 @@ OUTPUT = {
     "out.ports": Output.PORTS,
     "out.sources": Output.SOURCES,
 }
-BORROWED = (*INPUT, *ROOM, *OUTPUT, "in.data", "out.used", "out.count", "now", "received", "digests.used", "trace.used")
+BORROWED = (
+    *INPUT, *ROOM, *OUTPUT, "in.data", "in.now", "in.floor", "out.used", "out.count", "out.times", "now", "received",
+    "source.base", "tm.due", "digests.used", "trace.used",
+)  # fmt: skip
 """The engine's slots that a batch sets or reads.
 
 `at.<name>` in this module's context is their offset in the engine's.
@@ -48,12 +53,14 @@ def build_loop() -> NativeModule:
     capture, save = build_capture(unit)
     dispatch = build_dispatch(unit, capture)
     take, give = build_take(unit), build_give(unit, dispatch)
-    step = _step(unit, _work(unit, enter, leave), build_receive(unit, capture), (take, give))
+    work = _work(unit, enter, leave)
+    step = _step(unit, work, build_receive(unit, capture), (take, give))
+    tick = _tick(unit, work, (take, give))
     keep = _keep(unit, save)
     build_sender(unit, dispatch, save)
     no_more = ll.Function(unit.module, ll.FunctionType(I32, [I64]), "no_more")
     ll.IRBuilder(no_more.append_basic_block()).ret(ll.Constant(I32, 0))
-    _run(unit, step, _rest(unit, keep), (keep, build_end(unit, take)))
+    _run(unit, (step, tick), _rest(unit, keep), (keep, build_end(unit, take)))
     return unit
 
 
@@ -73,10 +80,7 @@ def _step(
     with code.when(some):
         output = code.call(take, [])
         notable = code.call(work, [port, output])
-        time = code.allocate(16)
-        code.libc("clock_gettime", [code.i32(linux.CLOCK_REALTIME), time])
-        for at, field in ((0, Output.SECONDS), (8, Output.NANOSECONDS)):
-            code.set_field(output, field, code.field(time, at))
+        _set_time(code, output)
         code.call(release, [port, frames])
         code.call(give, [output])
         with code.when(b.icmp_unsigned("!=", notable, code.i64(0))):
@@ -85,6 +89,48 @@ def _step(
         code.call(release, [port, frames])
     b.ret(frames)
     return code.function
+
+
+def _set_time(code: NativeBuilder, output: ll.Value) -> None:
+    time = code.allocate(16)
+    code.libc("clock_gettime", [code.i32(linux.CLOCK_REALTIME), time])
+    for at, field in ((0, Output.SECONDS), (8, Output.NANOSECONDS)):
+        code.set_field(output, field, code.field(time, at))
+
+
+def _tick(unit: NativeModule, work: ll.Function, outputs: tuple[ll.Function, ll.Function]) -> ll.Function:
+    """Build `ticked tick(context)`: if a packet may leave its queue now, processes an empty batch and returns 1."""
+    take, give = outputs
+    code = unit.routine("tick", [], I64)
+    b = code.b
+    with code.when(b.icmp_unsigned("==", _remaining(code), code.i64(0))):
+        code.set_slot("in.count", code.i64(0))
+        output = code.call(take, [])
+        notable = code.call(work, [code.load_pointer(code.slot("ports")), output])
+        _set_time(code, output)
+        code.call(give, [output])
+        with code.when(b.icmp_unsigned("!=", notable, code.i64(0))):
+            code.notify()
+        b.ret(code.i64(1))
+    b.ret(code.i64(0))
+    return code.function
+
+
+def _remaining(code: NativeBuilder) -> ll.Value:
+    """Return the nanoseconds until a packet leaves its queue, or NEVER. The slot `due` has its time."""
+    b = code.b
+    due = code.load_atomic(code.slot("due"), 64)
+
+    def wait() -> ll.Value:
+        now = _now(code)
+        return b.select(b.icmp_unsigned(">", due, now), b.sub(due, now), code.i64(0))
+
+    return code.choose(b.icmp_unsigned("==", due, code.i64(NEVER)), lambda: code.i64(NEVER), wait)
+
+
+def _now(code: NativeBuilder) -> ll.Value:
+    """Return the program's time in nanoseconds."""
+    return code.b.sub(code.clock(linux.CLOCK_MONOTONIC), code.slot_value("epoch"))
 
 
 def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Function:
@@ -104,12 +150,14 @@ def _work(unit: NativeModule, enter: ll.Function, leave: ll.Function) -> ll.Func
     ready = b.icmp_unsigned("!=", code.slot_value("process"), code.i64(0))
     with code.when(b.not_(ready)):
         code.set_slot("unprogrammed", b.add(code.slot_value("unprogrammed"), count))
+        code.exchange(code.slot("due"), code.i64(NEVER))
     with code.when(ready):
         engine = code.load_pointer(code.slot("engine"))
         _set_batch(code, engine, port, output)
         process = code.load_pointer(code.slot("process"))
         code.call_through(process, ll.FunctionType(ll.VoidType(), [POINTER]), [engine])
         code.set_field(output, Output.COUNT, code.field(_at(code, engine, "out.count"), 0))
+        code.exchange(code.slot("due"), code.field(_at(code, engine, "tm.due"), 0))
         code.call(hand_over, [output])
         digests = code.field(_at(code, engine, "digests.used"), 0)
         notes = code.field(_at(code, engine, "trace.used"), 0)
@@ -131,14 +179,34 @@ def _set_batch(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll
     for name, field in OUTPUT.items():
         code.set_field(_at(code, engine, name), 0, code.field(output, field))
     code.set_field(_at(code, engine, "in.data"), 0, code.field(port, Port.RING))
-    for name in ("out.used", "out.count"):
+    for name in ("out.used", "out.count", "out.times"):
         code.set_field(_at(code, engine, name), 0, code.i64(0))
-    time = code.allocate(16)
-    code.libc("clock_gettime", [code.i32(linux.CLOCK_MONOTONIC), time])
-    microseconds = b.add(b.mul(code.field(time, 0), code.i64(1_000_000)), b.udiv(code.field(time, 8), code.i64(1000)))
-    code.set_field(_at(code, engine, "now"), 0, b.sub(microseconds, code.slot_value("epoch")))
+    now = _set_times(code)
+    for name in ("in.now", "in.floor"):
+        code.set_field(_at(code, engine, name), 0, now)
+    code.set_field(_at(code, engine, "now"), 0, b.udiv(now, code.i64(1000)))
     received = _at(code, engine, "received")
+    code.set_field(_at(code, engine, "source.base"), 0, code.field(received, 0))
     code.set_field(received, 0, b.add(code.field(received, 0), code.slot_value("in.count")))
+
+
+def _set_times(code: NativeBuilder) -> ll.Value:
+    """Convert the kernel's times of the packets of a batch to the program's. Returns the program's time now.
+
+    They are those of the real-time clock, which may be set at any moment. No packet arrives before 0 or after now.
+    """
+    b = code.b
+    now = _now(code)
+    shift = b.sub(code.clock(linux.CLOCK_REALTIME), now)
+    times = code.load_pointer(code.slot("in.times"))
+    with code.loop(code.slot_value("in.count")) as number:
+        place = code.index(times, number, 8)
+        age = b.sub(b.add(now, shift), code.load(place, 64))
+        young = b.icmp_signed("<", age, code.i64(0))
+        old = b.icmp_signed(">", age, b.select(b.icmp_signed("<", now, code.i64(0)), age, now))
+        time = b.select(young, now, b.select(old, code.i64(0), b.sub(now, age)))
+        code.store(time, place)
+    return now
 
 
 def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
@@ -156,13 +224,18 @@ def _keep(unit: NativeModule, save: ll.Function) -> ll.Function:
 
 
 def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
-    """Build `rest(context)`: writes captures to their files and sleeps until something arrives."""
+    """Build `rest(context)`: writes captures to their files and sleeps until something arrives or leaves a queue."""
     code = unit.routine("rest", [])
     b = code.b
     records, polls = code.load_pointer(code.slot("ports")), code.load_pointer(code.slot("polls"))
     count = code.slot_value("port.count")
     code.call(keep, [])
-    code.libc("poll", [polls, b.add(count, code.i64(1)), code.i32(-1)])
+    remaining = _remaining(code)
+    limit, none = code.allocate(16), ll.Constant(POINTER, None)
+    code.store(b.udiv(remaining, code.i64(1_000_000_000)), limit)
+    code.store(b.urem(remaining, code.i64(1_000_000_000)), code.at(limit, 8))
+    endless = b.icmp_unsigned("==", remaining, code.i64(NEVER))
+    code.libc("ppoll", [polls, b.add(count, code.i64(1)), b.select(endless, none, limit), none])
     scratch = code.allocate(8)
     with code.loop(count) as number:
         found = code.load(code.at(code.index(polls, number, linux.POLLFD), linux.POLLFD_RETURNED), 16)
@@ -182,8 +255,14 @@ def _rest(unit: NativeModule, keep: ll.Function) -> ll.Function:
     return code.function
 
 
-def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, last: tuple[ll.Function, ll.Function]) -> None:
+def _run(
+    unit: NativeModule,
+    parts: tuple[ll.Function, ll.Function],
+    rest: ll.Function,
+    last: tuple[ll.Function, ll.Function],
+) -> None:
     """Build `run(context)`: returns when `stop` is set and all received packets are processed."""
+    step, tick = parts
     code = unit.routine("run", [], exported=True)
     b = code.b
     records = code.load_pointer(code.slot("ports"))
@@ -196,7 +275,8 @@ def _run(unit: NativeModule, step: ll.Function, rest: ll.Function, last: tuple[l
     with code.loop(code.slot_value("port.count")) as number:
         frames = code.call(step, [code.index(records, number, Port.SIZE)])
         code.store(b.add(code.load(frames_at, 64), frames), frames_at)
-    b.cbranch(b.icmp_unsigned("==", code.load(frames_at, 64), code.i64(0)), idle, lap)
+    frames = b.add(code.load(frames_at, 64), code.call(tick, []))
+    b.cbranch(b.icmp_unsigned("==", frames, code.i64(0)), idle, lap)
     b.position_at_end(idle)
     b.cbranch(b.icmp_unsigned("==", stop, code.i64(0)), sleep, done)
     b.position_at_end(sleep)

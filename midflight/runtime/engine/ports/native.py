@@ -13,7 +13,7 @@ __all__ = ["NativeBuilder", "NativeModule"]
 LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
     "clock_gettime": (I32, [I32, POINTER], False),
     "getsockopt": (I32, [I32, I32, I32, POINTER, POINTER], False),
-    "poll": (I32, [POINTER, I64, I32], False),
+    "ppoll": (I32, [POINTER, I64, POINTER, POINTER], False),
     "read": (I64, [I32, POINTER, I64], False),
     "recvmmsg": (I32, [I32, POINTER, I32, I32, POINTER], False),
     "sched_yield": (I32, [], False),
@@ -57,6 +57,12 @@ class NativeBuilder(Builder):
     def libc(self, name: str, arguments: list[Value]) -> Value:
         """Emit a call of a libc function and return its result. KeyError for one that is not listed in LIBC."""
         return self.b.call(self.unit.libc(name), arguments)
+
+    def clock(self, which: int) -> Value:
+        """Return the time of a clock in nanoseconds."""
+        time = self.allocate(16)
+        self.libc("clock_gettime", [self.i32(which), time])
+        return self.b.add(self.b.mul(self.field(time, 0), self.i64(1_000_000_000)), self.field(time, 8))
 
     def errno(self) -> Value:
         """Emit a load of libc's errno and return it (i32)."""

@@ -32,7 +32,12 @@ __all__ = ["PacketLoop"]
 
 OUT_BYTES, OUT_PACKETS = 1 << 25, 1 << 16
 CPU_BYTES = 1 << 20
-INPUT: dict[str, type[np.generic]] = {"in.offsets": np.uint32, "in.lengths": np.uint32, "in.ports": np.uint16}
+INPUT: dict[str, type[np.generic]] = {
+    "in.offsets": np.uint32,
+    "in.lengths": np.uint32,
+    "in.ports": np.uint16,
+    "in.times": np.uint64,
+}
 OUTPUT: dict[int, type[np.generic]] = {
     Output.OFFSETS: np.uint32,
     Output.LENGTHS: np.uint32,
@@ -55,6 +60,8 @@ class PacketLoop:
     and runs the program, packet after packet. With `threads` > 1 the other threads send, each for a share of the ports.
     If `captures` is a folder, the packets of each port are recorded there in `port1_in.pcap` and `port1_out.pcap`, and
     so on. DeviceError if these files cannot be written.
+
+    The program's clock starts with the loop. Packets that wait in queues when the loop stops are dropped and counted.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class PacketLoop:
         self._senders = [threading.Thread(target=self._send, name="sending", daemon=True) for _ in range(threads - 1)]
         self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
         self._lay_out(cpu_port)
+        self._context.set("epoch", time.clock_gettime_ns(time.CLOCK_MONOTONIC))
         self._thread = threading.Thread(target=self._carry, name="ports", daemon=True)
         self.cpu_seconds = 0.0
         self._started = self._stopped = False
@@ -120,7 +128,6 @@ class PacketLoop:
         context.set("port.count", count)
         context.set("wake", self._wake)
         context.set("notice", self._notice)
-        context.set("epoch", time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
 
     def _lay_out_output(self, record: NDArray[np.uint64]) -> None:
         columns = {Output.DATA: np.empty(OUT_BYTES, np.uint8)}
@@ -184,12 +191,21 @@ class PacketLoop:
             if engine is None:
                 context.set("process", 0)
                 return
+            engine.live()
             engine.flush()
             process, theirs = engine.native
             for name in BORROWED:
                 context.set(f"at.{name}", theirs.offset(name))
             context.set("engine", theirs.address)
             context.set("process", process)
+            self.wake()
+
+    def wake(self) -> None:
+        """Look again at once when the next packet leaves its queue."""
+        with self._gate:
+            self._context.set("due", 0)
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
         """Stop receiving, process all received packets, and return when their output is sent.
@@ -207,6 +223,8 @@ class PacketLoop:
             for thread in (self._thread, *self._senders):
                 thread.join()
             self._gate.detach()
+            if self._engine is not None:
+                self._engine.discard()
         os.eventfd_write(self._notice, 1)
 
     def close(self) -> None:
@@ -234,7 +252,7 @@ class PacketLoop:
     @property
     def now(self) -> int:
         """The time that the program sees: microseconds since the loop was created."""
-        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000 - self._context.get("epoch")
+        return (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._context.get("epoch")) // 1000
 
     def wait(self) -> bool:
         """Block until there may be packet-ins, digests or interface news.

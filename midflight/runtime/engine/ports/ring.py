@@ -85,6 +85,8 @@ def build_receive(unit: NativeModule, capture: ll.Function) -> ll.Function:
     ):
         place = code.index(code.load_pointer(code.slot(name)), count, width // 8)
         code.store(code.resize(number, width), place)
+    arrived = b.add(b.mul(code.resize(times[0], 64), code.i64(1_000_000_000)), code.resize(times[1], 64))
+    code.store(arrived, code.index(code.load_pointer(code.slot("in.times")), count, 8))
     code.store(b.add(count, code.i64(1)), count_at)
     b.branch(after)
     b.position_at_end(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import stat
 import threading
 from collections import Counter
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.engine import Engine, Packets
@@ -28,8 +31,9 @@ class FilePorts:
     """Pcap files as the ports of a switch; implements `Ports`.
 
     Packets are processed in order of time, and at the same time in order of ports. The program's clock starts with the
-    first packet. Output packets have the time of the packet that they come from. A file may be a pipe: packets are
-    processed when they have been written, and those of other files wait for them.
+    first packet. Output packets have the time at which they leave their queue, or without queues that of the packet
+    that they come from. Queues are empty at the end. A file may be a pipe: packets are processed when they have been
+    written, and those of other files wait for them.
 
     With `wait`, playback starts after a controller has connected and all controllers have disconnected. `finished` is
     set when all packets are processed and no controller is connected. Raises DeviceError if a file cannot be used. An
@@ -50,7 +54,7 @@ class FilePorts:
         self._wait = wait
         self._lock = threading.Condition()
         self._controllers, self._visited = 0, False
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._played = False
         self._error: Exception | None = None
         self._first: int | None = None
         self._time = 0
@@ -84,7 +88,12 @@ class FilePorts:
     @property
     def now(self) -> int:
         """The time of the last packet, in microseconds since the first."""
-        return (self._time - (self._first or 0)) // 1000
+        return (self._time - self._start) // 1000
+
+    @property
+    def _start(self) -> int:
+        """The time of the first packet, when the program's clock starts, in nanoseconds."""
+        return self._first or 0
 
     def use(self, engine: Engine | None) -> None:
         """Set the engine whose dropped packets are counted in `stats`. Packets go through `Switch.process`."""
@@ -98,6 +107,14 @@ class FilePorts:
 
     def send(self, port: int, packet: bytes) -> None:
         """Write a packet to the output capture of a port. If the port has none, the packet is only counted."""
+        self._send(self._time, port, packet)
+
+    def wake(self) -> None:
+        """Play all packets that wait in queues, if nothing else is played."""
+        if self._played:
+            self._depart(None)
+
+    def _send(self, time: int, port: int, packet: bytes) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -106,7 +123,7 @@ class FilePorts:
                 return
             self._sent[port] += 1
             for each in self._targets[port]:
-                each.write(self._time, packet)
+                each.write(time, packet)
 
     # Ports
 
@@ -167,6 +184,7 @@ class FilePorts:
                 while self._wait and not self._stopping and (self._controllers or not self._visited):
                     self._lock.wait()
             self._play()
+            self._played = True
             with self._lock:
                 while self._sources and self._controllers and not self._stopping:
                     self._lock.wait()
@@ -185,19 +203,35 @@ class FilePorts:
             if batch and (time != self._time or len(batch) == BATCH):
                 self._process(batch)
                 batch = []
+            self._depart(time)
             # A capture with decreasing times is played in its own order. The program's clock never decreases.
             self._first = time if self._first is None else self._first
             self._time = max(self._time, time)
             batch.append((port, data))
         if batch:
             self._process(batch)
+        self._depart(None)
+
+    def _depart(self, until: int | None) -> None:
+        """Play the packets that leave queues before a time of the captures in ns, or with None, all of them."""
+        while (due := self._switch.due) is not None and not self._stopping:
+            if until is not None and due + self._start >= until:
+                return
+            self._time = max(self._time, due + self._start)
+            self._write(self._switch.advance(due))
 
     def _process(self, batch: list[tuple[int, bytes]]) -> None:
         self._received.update(port for port, _ in batch)
         if self._switch.pipeline is None:
             self._other["no program"] += len(batch)
-        for port, data in self._switch.process(Packets.from_list(batch), self.now):
-            self.send(port, data)
+        elapsed = np.full(len(batch), self._time - self._start, np.uint64)
+        self._write(self._switch.process(Packets.from_list(batch), self.now, elapsed))
+
+    def _write(self, output: Packets) -> None:
+        """Write packets to the files of their ports."""
+        times = itertools.repeat(self._time) if output.times is None else output.times.tolist()
+        for time, (port, data) in zip(times, output, strict=False):
+            self._send(time if output.times is None else time + self._start, port, data)
 
     def _arrivals(self, number: int, source: PcapReader | Path) -> Iterator[tuple[int, int, bytes]]:
         """Yield the packets of one port as (time in ns, port, bytes), without truncated ones."""

@@ -91,6 +91,7 @@ class Messages:
             lengths=output.lengths[keep],
             ports=output.ports[keep],
             sources=output.sources[keep],
+            times=None if output.times is None else output.times[keep],
         )
 
     def retire(self, pipeline: Pipeline) -> None:

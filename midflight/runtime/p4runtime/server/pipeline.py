@@ -18,6 +18,7 @@ from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Entry, Gate, TableError
 from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
+from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.server.binding import BoundTable, bind
 from midflight.runtime.p4runtime.server.digests import DigestBook
@@ -95,8 +96,9 @@ def assemble(
     seed: int = 0,
     gate: Gate | None = None,
     memory: int = DEFAULT,
+    queueing: Queueing | None = None,
 ) -> Pipeline:
-    """Return a new pipeline of a checked program. `gate` and `memory` are as in `Engine`.
+    """Return a new pipeline of a checked program. `gate`, `memory` and `queueing` are as in `Engine`.
 
     Raises Refusal if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the program's state
     exceeds `memory`. Raises P4Error for a construct that the engine does not support.
@@ -107,7 +109,15 @@ def assemble(
     try:
         demand(checked.program, memory)  # before code is generated
         compiled = checked.compiled
-        engine = Engine(checked.program, cpu_port=cpu_port, seed=seed, gate=gate, compiled=compiled, memory=memory)
+        engine = Engine(
+            checked.program,
+            cpu_port=cpu_port,
+            seed=seed,
+            gate=gate,
+            compiled=compiled,
+            memory=memory,
+            queueing=queueing,
+        )
     except (BudgetError, TableError) as error:
         raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
     return Pipeline(config, checked, engine, schema, tables, DigestBook(schema), strings)
@@ -122,6 +132,7 @@ def build(
     programs: Programs | None = None,
     memory: int = DEFAULT,
     apart: CompileBudget | None = None,
+    queueing: Queueing | None = None,
 ) -> Pipeline:
     """Return a new pipeline for a controller's config: checked, bound to its P4Info, and compiled.
 
@@ -140,7 +151,7 @@ def build(
         checked = (programs or Programs()).get(text, _FILE, confined=True)
         if apart is not None and not checked.is_compiled:
             checked.adopt(compile_apart(text, _FILE, apart, memory))
-        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory)
+        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory, queueing=queueing)
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

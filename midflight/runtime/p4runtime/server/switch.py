@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypedDict
 
+import numpy as np
 from finsy.proto import p4r, rpc_status
+from numpy.typing import NDArray
 
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
+from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
 from midflight.runtime.p4runtime.server import write
@@ -20,6 +23,7 @@ from midflight.runtime.p4runtime.server.change import apply
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.messages import Listener, Messages
 from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
+from midflight.runtime.p4runtime.server.queues import Queues
 from midflight.runtime.p4runtime.server.read import Reading
 from midflight.runtime.p4runtime.server.reconcile import carry_over
 from midflight.runtime.p4runtime.server.stream import Stream
@@ -39,6 +43,7 @@ class _Options(TypedDict):
     seed: int
     gate: Gate
     memory: int
+    queueing: Queueing
 
 
 class Carrier(Protocol):
@@ -57,6 +62,9 @@ class Carrier(Protocol):
     def send(self, port: int, packet: bytes) -> None:
         """Send a packet that a controller has sent through a port of the switch, immediately."""
 
+    def wake(self) -> None:
+        """Take account of packets that leave their queues earlier than they would have."""
+
 
 class Switch:
     """One device, which processes packets and P4Runtime requests.
@@ -68,6 +76,7 @@ class Switch:
     programs: switches that share these compile each text once
     memory: the limit for the state of a pipeline, in bytes; two pipelines exist while one replaces the other
     apart: compile what controllers push in a separate process, with these limits
+    queueing: the settings of the queues between ingress and egress, which `queues` changes
 
     `gate` is the lock of the engines, which a carrier shares. It may be acquired while holding the switch's lock, but
     not the other way round. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the
@@ -84,11 +93,13 @@ class Switch:
         programs: Programs | None = None,
         memory: int = DEFAULT,
         apart: CompileBudget | None = None,
+        queueing: Queueing | None = None,
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
         self.gate = Gate()
         self.packets_out = 0
+        self.queues = Queues(self, queueing or Queueing())
         self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
         self._now = 0
@@ -129,13 +140,20 @@ class Switch:
 
     @property
     def _options(self) -> _Options:
-        return {"cpu_port": self.cpu_port, "seed": self._seed, "gate": self.gate, "memory": self._memory}
+        return {
+            "cpu_port": self.cpu_port,
+            "seed": self._seed,
+            "gate": self.gate,
+            "memory": self._memory,
+            "queueing": self.queues.queueing,
+        }
 
     # Packets
 
-    def process(self, packets: Packets, now: int = 0) -> Packets:
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
+        With `times`, each packet arrives at its own time, in nanoseconds: see `Engine.process`.
         Packets to the CPU port and digests are queued for the controllers before this returns. `sources` of the result
         are the indexes of the input packets. Without a pipeline, every packet is dropped.
         """
@@ -144,9 +162,40 @@ class Switch:
             pipeline = self._forwarding
             if pipeline is None:
                 return Packets.from_list([])
-            output = pipeline.engine.process(packets, now)
-            self._messages.deliver(pipeline, now)
-            return self._messages.split(pipeline, output, self.cpu_port)
+            return self._finish(pipeline, pipeline.engine.process(packets, now, times), now)
+
+    def advance(self, time: int) -> Packets:
+        """Return the packets that leave queues until a time in nanoseconds, as `process` does for an empty batch."""
+        with self._lock:
+            pipeline = self._forwarding
+            if pipeline is None:
+                return Packets.from_list([])
+            return self._finish(pipeline, pipeline.engine.advance(time), time // 1000)
+
+    def _finish(self, pipeline: Pipeline, output: Packets, now: int) -> Packets:
+        self._messages.deliver(pipeline, now)
+        return self._messages.split(pipeline, output, self.cpu_port)
+
+    @property
+    def due(self) -> int | None:
+        """The time in nanoseconds at which the next packet leaves its queue, for `advance`; None if all are empty."""
+        with self._lock:
+            return None if self._forwarding is None else self._forwarding.engine.due
+
+    @property
+    def queued(self) -> bool:
+        """Whether there are queues between ingress and egress, as the program or the settings of queues require."""
+        return self._forwarding is not None and self._forwarding.engine.queued
+
+    def apply_queueing(self) -> None:
+        """Apply changed settings of the queues to the current pipeline, and to a saved one."""
+        with self._lock:
+            for pipeline in filter(None, (self._forwarding, self._saved)):
+                changed = pipeline.engine.apply_queueing()
+                if self._carrier is not None and pipeline is self._forwarding:
+                    if changed:
+                        self._carrier.use(pipeline.engine)
+                    self._carrier.wake()
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of packet-outs, if there is no carrier."""
@@ -170,6 +219,7 @@ class Switch:
                 return
             for port, data in self.process(entering, self._carrier.now):
                 self._carrier.send(port, data)
+            self._carrier.wake()
 
     # Carriers
 
@@ -199,9 +249,13 @@ class Switch:
         """Replace the current pipeline, after delivering its last messages."""
         if self._messages.tracers:
             pipeline.engine.trace(True)
-        if self._carrier is not None:
-            self.collect()
-            self._carrier.use(pipeline.engine)
+        with self.gate:  # no packet joins a queue after those in it were counted as dropped
+            if self._carrier is not None:
+                self.collect()
+            if self._forwarding is not None:
+                self._forwarding.engine.discard()
+            if self._carrier is not None:
+                self._carrier.use(pipeline.engine)
         if self._forwarding is not None:
             self._messages.retire(self._forwarding)
         self._forwarding, self._saved = pipeline, None
