@@ -7,9 +7,6 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from midflight.closing import Closer
 from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
@@ -113,16 +110,15 @@ class HostDevice:
         """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
-    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
+    def process(self, packets: Packets, now: int = 0) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        With `times`, each packet arrives at its own time, in nanoseconds and ascending. With queues, packets may leave
-        later: see `due`. Packet-ins and digests are queued for the controllers before this returns. Raises DeviceError
-        for a switch with interfaces.
+        With queues, packets may leave later: see `due`. Packet-ins and digests are queued for the controllers before
+        this returns. Raises DeviceError for a switch with interfaces.
         """
         if self.ports is not None:
             raise DeviceError("this switch gets its packets from its ports, not from `process`")
-        return self.switch.process(packets, now, times)
+        return self.switch.process(packets, now)
 
     def advance(self, time: int) -> Packets:
         """Return the packets that leave their queues until a time in nanoseconds.
