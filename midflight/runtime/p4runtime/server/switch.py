@@ -99,7 +99,11 @@ class Switch:
         self.cpu_port = cpu_port
         self.gate = Gate()
         self.packets_out = 0
-        self.queues = Queues(self, queueing or Queueing())
+        self.queues = Queues(
+            queueing or Queueing(),
+            self.apply_queueing,
+            lambda: None if self._forwarding is None else self._forwarding.engine,
+        )
         self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
         self._now = 0
