@@ -63,7 +63,7 @@ class Carrier(Protocol):
         """Send a packet that a controller has sent through a port of the switch, immediately."""
 
     def wake(self) -> None:
-        """Take account of packets that leave their queues earlier than they would have."""
+        """Process packets whose time to leave their queues has come earlier, after a change of settings."""
 
 
 class Switch:
