@@ -1,4 +1,4 @@
-"""The datagrams of `Aggregate`, and the kinds of messages that workers send to each other.
+"""The datagrams of the primitive `Aggregate`: results, and the kinds of messages that workers send to each other.
 
 Datagrams are encoded many at a time as NumPy records. The layout is read from the primitive, so it is defined in one
 place only.
@@ -21,29 +21,29 @@ from midflight.runtime.endpoint.serial import serial
 __all__ = ["AGAIN", "ASK", "BEGUN", "OVERFLOW", "REQUEST", "RESULT", "SHARE", "Form", "Head"]
 
 ASK = 8
-"""Kind of a message between workers.
+"""Kind of a message from worker to worker that asks about one chunk, the part of a vector that one packet carries.
 
-Without `OVERFLOW` it asks for the sum of a chunk; with it, for the receiver's contribution.
-
-
-The replies are a RESULT and a SHARE. A worker that has neither replies BEGUN if all workers have finished that chunk,
+Without `OVERFLOW` it asks for the sum of the chunk, and the reply is a RESULT. With it, it asks for the receiver's own
+contribution, and the reply is a SHARE. A worker that has neither replies BEGUN if all workers have finished that chunk,
 and does not reply otherwise.
 """
 SHARE = 9
 """Kind of a message between workers: the sender's contribution to a chunk."""
 
 BEGUN = 10
-"""Kind of a message between workers: all workers have finished every round before the one that begins with this chunk.
+"""Kind of a message from worker to worker: all workers have finished the rounds before the one that starts at a chunk.
+
+The message's sequence number is that of the chunk.
 """
 
 OVERFLOW = 1
-"""Bit 0 of `flags`: the sum left the range of a lane on the way."""
+"""Bit 0 of `flags`: in a result, the sum left the range of a lane on the way; in a question, see `ASK`."""
 AGAIN = 2
-"""Bit 1 of `flags`: the contribution is a retransmission, so the result says nothing about the round-trip time."""
+"""Bit 1 of `flags`: the contribution is a retransmission, so the time to its result is no measured round-trip time."""
 
 
 class Head(NamedTuple):
-    """The header fields before the lanes."""
+    """The header of a datagram of `Aggregate`: the fields before the lanes, in the order of the wire."""
 
     version: int
     kind: int
@@ -58,11 +58,10 @@ class Head(NamedTuple):
 
 
 class Form:
-    """Encodes and decodes the datagrams of one application, an `Aggregate` with the given number and type of lanes.
+    """Encodes and decodes the datagrams of one application of `Aggregate`.
 
-    `token` is that of its members, which all datagrams are encoded with.
-
-    WireError if the header of `Aggregate` has other fields than the endpoints use.
+    application: its 16-bit id. lanes: the numbers in a datagram, each of the type `number`. token: the 64-bit number
+    that all its datagrams carry. WireError if the header of `Aggregate` has other fields than the endpoints use.
     """
 
     def __init__(self, application: int, lanes: int, number: Number = "int32", token: int = 0) -> None:
@@ -88,28 +87,31 @@ class Form:
         """The largest number that a lane can hold. The smallest is -most - 1."""
 
     def head(self, datagram: bytes) -> Head | None:
-        """Return the header of a datagram, or None if it is not a datagram of the application."""
+        """Return the header of a datagram, or None if it is too short, or of another wire version or application.
+
+        The token is not compared.
+        """
         if len(datagram) < self.size:
             return None
         head = Head._make(self._head.unpack_from(datagram))
         return head if head.version == VERSION and head.application == self._application else None
 
     def values(self, datagram: bytes) -> NDArray[np.signedinteger]:
-        """Return the lanes of a datagram: shape (lanes,), big-endian, a read-only view."""
+        """Return the lanes of a datagram: a read-only view of shape (lanes,), with big-endian integers."""
         return np.frombuffer(datagram, self._number, self._lanes, self.values_offset)
 
     def holds(self, values: NDArray[np.signedinteger]) -> bool:
-        """Return whether all of these numbers fit a lane."""
+        """Return whether each of these integers fits a lane. True for an empty array."""
         return not values.size or (int(values.max()) <= self.most and int(values.min()) >= -self.most - 1)
 
     def requests(self, values: NDArray[np.int32], *, worker: int, slots: int, first: int, job: int = 1) -> list[bytes]:
-        """Return one request for each row of `values`, which has the shape (chunks, lanes).
+        """Return the requests of a worker for consecutive chunks, one datagram for each row of `values`.
 
-        `first` is the index of the first chunk.
+        values: the contributions, with the shape (chunks, lanes). worker: the sender's number. slots: the window of the
+        `Aggregate`. first: the index of the first chunk; indices count from 1 without bound. job: the 16-bit number of
+        the run.
 
-
-        Chunk i (counted from 1) is summed in entry (i - 1) % (2 * slots) of the switch's pool: the slots and their
-        shadow copies.
+        Chunk i is summed in entry (i - 1) % (2 * slots) of the switch's pool: the slots and their shadow copies.
         """
         records = np.zeros(len(values), self.record)
         indices = range(first, first + len(values))
@@ -126,7 +128,7 @@ class Form:
         return [block[at : at + size] for at in range(0, len(block), size)]
 
     def again(self, request: bytes) -> bytes:
-        """Return a request marked as a retransmission."""
+        """Return a copy of a request with the flag `AGAIN`, which marks it as a retransmission."""
         at = self._flags
         return request[:at] + bytes((request[at] | AGAIN,)) + request[at + 1 :]
 
@@ -141,7 +143,12 @@ class Form:
         epoch: int = 0,
         values: NDArray[np.signedinteger] | None = None,
     ) -> bytes:
-        """Return a message about the chunk with this index. Its lanes are 0 if no values are given."""
+        """Return the datagram of one message about the chunk with this index, which is not a request.
+
+        kind: RESULT, ASK, SHARE or BEGUN. worker: the sender's number. job: the 16-bit number of the run. flags: the
+        bits OVERFLOW and AGAIN. epoch: that of the state in which a sum was computed. values: the lanes, with the shape
+        (lanes,); None for zeros.
+        """
         head = self._head.pack(
             VERSION, kind, self._application, serial(index), self.token, 0, worker, flags, job, epoch
         )

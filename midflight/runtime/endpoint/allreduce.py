@@ -48,18 +48,19 @@ _MOST_STUCK = 16  # stuck chunks that the workers add up at a time
 _IP_UDP = {4: 28, 6: 48}  # bytes of IP and UDP headers before a datagram, by IP version
 
 Numbers = NDArray[Any]
-"""A vector to be summed: float32 or int32."""
+"""A one-dimensional vector to be reduced, with elements of type float32 or int32."""
 
 
 class OverflowedError(MidflightError):
-    """A result is flagged as overflowed, and there are no peers to add the numbers up with."""
+    """A sum left the range of a lane on the way, and no peer addresses are known to add the numbers up with instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A finished round: the sum as float32, the integers that it was converted from, and their fraction bits.
+    """The result of one round: `values`, the `integers` that they were converted from, and the fraction bits.
 
-    For integer vectors `values` is `integers`, and `bits` is 0.
+    A value is its integer / 2**`bits`, as float32. For integer vectors `values` is `integers`, and `bits` is 0. Shape
+    (n,).
     """
 
     values: NDArray[Any]
@@ -77,7 +78,7 @@ class _Round:
 
 @dataclass(slots=True)
 class AllReduceStatistics:
-    """Counters of a worker, in addition to those of its reliability layer."""
+    """Counters of a worker of an all-reduce since it started. `reliable` has those of its retransmissions."""
 
     rounds: int = 0
     refused: Refused = field(default_factory=Refused)
@@ -90,19 +91,20 @@ class AllReduceStatistics:
 
 
 class AllReduce:
-    """The endpoint of one worker (an `Endpoint`).
+    """The endpoint of one worker of an all-reduce (an `Endpoint`): `submit` vectors, `poll`, and `take` the results.
 
-    `application`, `lanes`, `slots`, `operation` and `number` are those of the `Aggregate` in the switch. `worker` is
-    this worker's number, 0 to workers - 1. Requests are addressed to `server`, which computes if no switch on the way
-    does. `peers` are the addresses of all workers in the order of their numbers, including this one. Without peers, a
-    worker cannot recover sums from others.
+    application: the id of the `Aggregate`, whose `lanes`, `slots`, `operation` and `number` these are. worker: this
+    worker's number, 0 to workers - 1. server: the address of requests; it computes if no switch on the way does. peers:
+    the addresses of all workers in the order of their numbers, including this one. Without peers, a worker cannot
+    recover sums from others. timing: None for the default timers.
 
     job: 0 to 65535, the same for all workers and newer (RFC 1982) than every job that the switch has seen. Messages of
     other jobs are dropped. first: the chunk at which a worker that restarts in the middle of a job begins, which is the
     last `position` of its predecessor. The first `delivered` of the rounds submitted from there on had been finished
     before the restart; they are repeated only because other workers may still be in them. headroom: whether the scale
     leaves room for every worker to have the largest value. Without headroom sums are more exact but may overflow, so
-    the switch has to `detect` that. mtu: the largest IP packet in bytes. token: in all messages; see `Worker`.
+    the switch has to `detect` that. mtu: the largest IP packet in bytes. token: the 64-bit number that all messages of
+    the job carry.
 
     MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
     lanes do not fit the MTU.
@@ -171,14 +173,14 @@ class AllReduce:
         )  # contributions that a lane must have room for
         self._bitwise = operation in ("and", "or", "xor")
         self.closed = False
-        """Whether, after `close`, every worker is known to have every sum: this worker may stop."""
+        """True, after `close`, once every worker is known to have every sum: this worker may stop."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
 
     def submit(self, vector: Numbers) -> None:
-        """Queue a round, which sums this one-dimensional vector with those of the other workers.
+        """Queue a round, which reduces this one-dimensional vector with those of the other workers.
 
-        All vectors of a round have the same size and type. WireError if a value is NaN or infinite or does not fit a
-        lane, or if floats are to be combined bitwise.
+        Sends nothing: see `poll`. All vectors of a round have the same size and type. WireError if a value is NaN or
+        infinite or does not fit a lane, or if floats are to be combined bitwise.
         """
         if vector.dtype.kind == "f":
             largest_exponent(vector)
@@ -191,10 +193,7 @@ class AllReduce:
             self._begin()
 
     def close(self) -> None:
-        """Announce that no more rounds follow.
-
-        Go on polling until `closed`, because other workers may still need this one.
-        """
+        """Announce that no more rounds follow. Go on polling until `closed`: other workers may still need this one."""
         self._closing = True
         self._queue.append(None)
         if self._round is None:
@@ -202,12 +201,12 @@ class AllReduce:
 
     @property
     def idle(self) -> bool:
-        """Whether every submitted round is finished."""
+        """Whether every submitted round is finished. Its results may still wait in `take`."""
         return self._round is None or self._round.vector is None
 
     @property
     def position(self) -> int:
-        """The first chunk of the round at which this worker has to begin if it is restarted.
+        """The index of the first chunk of the round at which this worker has to begin if it is restarted.
 
         That is the current round once its first part is summed, and the round before until then: other workers may
         still be in that one and need this worker. `settled` rounds come before it.
@@ -226,15 +225,15 @@ class AllReduce:
 
     @property
     def open(self) -> int:
-        """The number of requests that have not been answered."""
+        """The number of chunks whose request has been sent and whose sum has not arrived."""
         return self._reliable.open
 
     def knows(self, index: int) -> bool:
-        """Return whether the result of a chunk has arrived, flagged or not."""
+        """Return whether the result of the chunk with this index has arrived, or its request was settled otherwise."""
         return index < self._reliable.waiting_from and not self._reliable.is_open(index)
 
     def take(self) -> Sum | None:
-        """Return the oldest finished round that has not been taken, or None."""
+        """Remove and return the result of the oldest finished round, or None if there is none to take."""
         return self._finished.popleft() if self._finished else None
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
@@ -298,7 +297,7 @@ class AllReduce:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return the time of the next retransmission, or None if nothing is waiting."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if nothing is waiting."""
         mine, shares = self._reliable.next_deadline(), self._shares.next_deadline()
         return shares if mine is None else mine if shares is None else min(mine, shares)
 

@@ -1,4 +1,4 @@
-"""The parties of `Barrier`: each arrives in a round and waits until all have arrived."""
+"""The endpoint of a `Barrier`'s parties: each arrives in a round and waits until all have arrived."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class BarrierParty:
     """The endpoint of party number `party` of a `Barrier` application (an `Endpoint`).
 
     `arrive` queues an arrival, which `poll` sends until the party is released. Rounds are numbered from 1 without
-    bound. server: the address that arrivals are sent to. peers: the addresses of the other parties, which are asked for
-    a release that was lost together with the switch's state. Without peers, a party that misses the release of the last
-    round waits until it raises NoAnswerError.
+    bound. schema: the wire schema of the program. server: the address that arrivals are sent to. peers: the addresses
+    of the other parties, which are asked for a release that was lost together with the switch's state. Without peers, a
+    party that misses the release of the last round waits until it raises NoAnswerError. timing: the retransmission
+    timers, None for the defaults.
 
     A party that restarts is released at once from the rounds that are over, and so catches up with the others, or it
     calls `begin` with their round. If all parties restart while the switch keeps its state, they have to `begin` with a
@@ -36,24 +37,27 @@ class BarrierParty:
     peers: Sequence[Address] = ()
     timing: Timing | None = None
     epoch: int | None = None
-    """The epoch of the latest release."""
+    """The 16-bit epoch of the switch's state in the latest release; None before the first one."""
     from_peers: int = 0
-    """The number of releases that came from a peer."""
+    """The number of releases that came from another party instead of the switch or server."""
     refused: Refused = field(default_factory=Refused)
     _arrivals: dict[int, Reliable] = field(default_factory=dict)
     _outgoing: list[tuple[Address, bytes]] = field(default_factory=list)
 
     def begin(self, number: int, barrier: int = 0) -> None:
-        """Set the number of the next round of a barrier.
+        """Set the number of the next round of a barrier, for a party that restarts. `barrier` is the barrier's index.
 
-        MidflightError if it is below 1, or while the party is waiting.
+        MidflightError if the round number is below 1, or while the party is waiting.
         """
         if number < 1 or self.waiting(barrier):
             raise MidflightError(f"party {self.party} cannot begin round {number} of barrier {barrier} now")
         self._of(barrier).skip(number)
 
     def arrive(self, barrier: int = 0) -> int:
-        """Arrive in the next round and return its number. MidflightError if the party is waiting already."""
+        """Arrive in the next round of the barrier with this index, and return the round's number.
+
+        `poll` sends the arrival. MidflightError if the party is already waiting at this barrier.
+        """
         if self.waiting(barrier):
             raise MidflightError(f"party {self.party} is already waiting at barrier {barrier}")
         arrivals = self._of(barrier)
@@ -62,17 +66,23 @@ class BarrierParty:
         return number
 
     def waiting(self, barrier: int = 0) -> bool:
-        """Return whether the party has arrived and has not been released."""
+        """Return whether the party has arrived at the barrier with this index and has not been released."""
         return barrier in self._arrivals and not self._arrivals[barrier].idle
 
     def released(self, barrier: int = 0) -> int:
-        """Return the latest round that the party has been released from, or the round before its first one."""
+        """Return the number of the latest round that the party has been released from at the barrier with this index.
+
+        That is the round before its first one until the first release, normally 0.
+        """
         if barrier not in self._arrivals:
             return 0
         return self._arrivals[barrier].upcoming - (2 if self.waiting(barrier) else 1)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a release, or a peer's question for one."""
+        """Process a release from the server's address or a peer, or a peer's question for one.
+
+        Others are counted in `refused`.
+        """
         message = decoded(self.schema, self.application, datagram, (RESULT, ASK), self.refused)
         if message is None:
             return
@@ -94,7 +104,10 @@ class BarrierParty:
             self._outgoing.append((source, self._message(RESULT, barrier, message.sequence)))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
+        """Return the datagrams to send now: new and repeated arrivals, and questions and answers to peers.
+
+        NoAnswerError if nobody has answered for the configured patience.
+        """
         out, self._outgoing = self._outgoing, []
         for barrier, arrivals in self._arrivals.items():
             out += arrivals.poll(now)
@@ -104,7 +117,7 @@ class BarrierParty:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no arrival is open."""
         deadlines = [each.next_deadline() for each in self._arrivals.values()]
         return min((each for each in deadlines if each is not None), default=None)
 

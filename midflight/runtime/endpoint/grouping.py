@@ -1,4 +1,4 @@
-"""The hosts of `GroupBy`: workers send pairs, each of which counts once, and the server collects the totals."""
+"""The endpoints of a `GroupBy`: workers send pairs, each of which counts once, and the server collects the totals."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _LIMIT = 2**31
 
 
 class GroupByWorker:
-    """The endpoint of a worker (an `Endpoint`): it sends pairs of key and value until each has been accepted.
+    """The endpoint of a worker of a `GroupBy` (an `Endpoint`). It sends pairs of key and value until each is accepted.
 
-    server: the address that pairs are sent to. worker: this worker's number. job: the number of the run, newer than all
-    before (RFC 1982). MidflightError if there is no such worker.
+    groups: the primitive. schema: the wire schema of the program. server: the address that pairs are sent to. worker:
+    this worker's number, 0 to `groups.workers` - 1. job: the 16-bit number of the run, newer than all before (RFC
+    1982). timing: the retransmission timers, None for the defaults. MidflightError if there is no such worker.
     """
 
     def __init__(
@@ -50,13 +51,13 @@ class GroupByWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether all pairs have been accepted."""
+        """Whether all queued pairs have been accepted by the switch or the server."""
         return self._requests.idle
 
     def put(self, pairs: Iterable[Pair]) -> None:
-        """Queue pairs of a key, bit[64], and a value, int_[32].
+        """Queue pairs of a key (0 to 2**64 - 1) and a signed 32-bit value, which `poll` sends.
 
-        MidflightError if one does not fit; then none is queued.
+        With `count`, values are ignored. MidflightError if one does not fit; then none is queued.
         """
         counting = self._groups.operation == "count"
         taken = [(key, 1 if counting else value) for key, value in pairs]
@@ -73,7 +74,10 @@ class GroupByWorker:
         self._requests.submit(self._server, datagrams)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process an answer from the switch or the server."""
+        """Process an answer from the switch or the server that it has accepted pairs.
+
+        Others are counted in `refused`.
+        """
         message = decoded(self._schema, self._groups.name, datagram, (RESULT,), self.refused)
         if message is None:
             return
@@ -85,21 +89,27 @@ class GroupByWorker:
             self.epochs.add(whole(message, "epoch"))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
+        """Return the datagrams with pairs to send now.
+
+        NoAnswerError if nobody has answered for the configured patience.
+        """
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no pairs are in flight."""
         return self._requests.next_deadline()
 
 
 class GroupByServer:
-    """The endpoint that pairs are addressed to (an `Endpoint`). `totals` holds the results, by key.
+    """The endpoint that the pairs of a `GroupBy` are addressed to (an `Endpoint`).
 
-    It accepts pairs that the switch has evicted, and all pairs if no switch is on the way, each packet once. When all
-    workers are idle, `flush` fetches what the switch still holds. When the server is `idle` again, the totals are
-    complete. `worker` is the worker number that the server uses for flushes, and `address` is its own. `workers` are
-    the addresses of the workers in the order of their numbers. If it is empty, pairs are accepted from any address.
+    `totals` maps each key to its result. It accepts pairs that the switch has evicted, and all pairs if no switch is on
+    the way, each packet once. When all workers are idle, `flush` fetches what the switch still holds. When the server
+    is `idle` again, the totals are complete.
+
+    address: the server's own. worker: the number that the server uses as the sender of flushes. workers: the addresses
+    of the workers in the order of their numbers; if empty, pairs are accepted from any address. job: the 16-bit number
+    of the run, the same as the workers'. timing: the retransmission timers, None for the defaults.
     """
 
     def __init__(
@@ -127,11 +137,14 @@ class GroupByServer:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing remains to be fetched from the switch."""
+        """Whether the switch has answered every request that `flush` queued."""
         return self._flushes.idle
 
     def flush(self) -> None:
-        """Fetch everything that the switch holds. Call it when every worker is idle."""
+        """Queue requests for everything that the switch still holds, one for each of its cells; `poll` sends them.
+
+        Call it when every worker is idle. It is complete when the server is `idle`.
+        """
         first = self._flushes.upcoming
         datagrams = [
             _request(self._groups, self._schema, self._worker, self._job, first + cell, (), cell)
@@ -140,7 +153,10 @@ class GroupByServer:
         self._flushes.submit(self._address, datagrams)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a packet with pairs and answer it, or process the switch's answer to a flush."""
+        """Process a worker's packet of pairs and answer it, or process the switch's answer to a request of `flush`.
+
+        Anything else is counted in `refused`.
+        """
         message = decoded(self._schema, self._groups.name, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
         if message is None:
             return
@@ -164,12 +180,15 @@ class GroupByServer:
             self._outgoing.append((source, self._schema.encode(answer)))
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
+        """Return the datagrams to send now: answers to workers, and flushes.
+
+        NoAnswerError if no flush was answered for the configured patience.
+        """
         out, self._outgoing = self._outgoing, []
         return out + self._flushes.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no flush is in flight."""
         return self._flushes.next_deadline()
 
     def _take(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The client of `Lock`: it acquires and releases locks, and knows which ones it holds."""
+"""The client of a `Lock`: it acquires and releases locks, and knows which ones it holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["LockClient", "claims"]
 
 @dataclass(slots=True)
 class LockStatistics:
-    """Counters of a client."""
+    """Counters of a client of a `Lock`: locks granted to it and lost, and datagrams refused."""
 
     granted: int = 0
     served: int = 0  # locks among them that the server granted, because the switch's queue was full
@@ -40,12 +40,12 @@ class _Claim:
 
 @dataclass(slots=True)
 class LockClient:
-    """The endpoint of client number `client` of a `Lock` application (an `Endpoint`).
+    """The endpoint of client number `client` of a `Lock` application (an `Endpoint`). Locks are numbered from 0.
 
-    `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` returns which locks are
-    held. server: the address that requests are sent to. first: the number of the first request for each lock. A client
-    that restarts uses a number larger than all before, or calls `resume` for each of its requests in the switch
-    (`claims`).
+    `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` returns whether a lock
+    is held. schema: the wire schema of the program. server: the address that requests are sent to. timing: the
+    retransmission timers, None for the defaults. first: the number of the first request for each lock. A client that
+    restarts uses a number larger than all before, or calls `resume` for each of its requests in the switch (`claims`).
     """
 
     schema: Schema
@@ -59,7 +59,7 @@ class LockClient:
     _outgoing: list[tuple[Address, bytes]] = field(default_factory=list)
 
     def holds(self, lock: int) -> bool:
-        """Return whether the client holds a lock."""
+        """Return whether the client holds this lock, given by its number."""
         return self._state(lock) == "held"
 
     def idle(self, lock: int) -> bool:
@@ -72,7 +72,7 @@ class LockClient:
         return None if claim is None else claim.epoch
 
     def acquire(self, lock: int, *, exclusive: bool = True) -> None:
-        """Request a lock, exclusively or shared with other clients.
+        """Queue a request for a lock, exclusively or shared with other clients. `holds` is true once it is granted.
 
         MidflightError if the client holds it or has requested it already.
         """
@@ -83,15 +83,16 @@ class LockClient:
         self._submit(lock, claim, Lock.EXCLUSIVE if exclusive else Lock.SHARED)
 
     def resume(self, lock: int, number: int) -> None:
-        """Continue with request `number` for a lock, which an earlier client of this number sent.
+        """Continue with request `number` for a lock, sent by a client with the same client number before it restarted.
 
-        The request is repeated to get its answer again.
+        The request is repeated, so that the switch or server answers again whether the lock is granted. Raises nothing:
+        any earlier state for this lock is replaced.
         """
         claim = self._claims[lock] = _Claim(Reliable(window=1, timing=self.timing, first=number), "acquiring")
         self._submit(lock, claim, Lock.EXCLUSIVE)
 
     def release(self, lock: int) -> None:
-        """Release a lock. MidflightError if it is not held."""
+        """Queue the release of a lock; the client no longer holds it from now on. MidflightError if it is not held."""
         claim = self._claims.get(lock)
         if claim is None or claim.state != "held":
             raise MidflightError(f"client {self.client} does not hold lock {lock}")
@@ -99,7 +100,11 @@ class LockClient:
         self._submit(lock, claim, Lock.RELEASE)
 
     def note_epoch(self, lock: int, epoch: int) -> None:
-        """Note that the switch is in this epoch: a lock that was granted in an earlier one is lost."""
+        """Record that the switch's state for a lock is of this epoch.
+
+        If the lock was granted in an earlier one, it is lost. A lost lock is no longer held, and is counted in the
+        statistics. Older epochs (RFC 1982, 16 bits) are ignored.
+        """
         claim = self._claims.get(lock)
         if claim is None or claim.epoch is None or not 0 < (epoch - claim.epoch) % 2**16 < 2**15:
             return
@@ -109,7 +114,10 @@ class LockClient:
             self.statistics.lost += 1
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process an answer to this client, or a multicast that a lock was passed on."""
+        """Process an answer to this client, or a multicast that another client's release has passed the lock on.
+
+        Datagrams from other addresses than the server's are counted in `statistics.refused`.
+        """
         message = decoded(self.schema, self.application, datagram, (RESULT,), self.statistics.refused)
         if message is None:
             return
@@ -129,14 +137,17 @@ class LockClient:
                 self._hold(claim, result, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
+        """Return the datagrams to send now: new and repeated requests.
+
+        NoAnswerError if a request was not answered for the configured patience. Waiting for a lock is not limited.
+        """
         out, self._outgoing = self._outgoing, []
         for claim in self._claims.values():
             out += claim.requests.poll(now)
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no request is open."""
         deadlines = [each.requests.next_deadline() for each in self._claims.values()]
         return min((each for each in deadlines if each is not None), default=None)
 
@@ -200,10 +211,11 @@ class _Result:
 
 
 def claims(locks: Lock, state: State, client: int) -> dict[int, int]:
-    """Return the requests that a client has in the switch, by lock that it holds or waits for.
+    """Return a client's request numbers in the switch, by number of the lock that it holds or waits for.
 
-    `state` is the application's state, as returned by `net.state`. The values are the numbers of the requests, for
-    `LockClient.resume` and `LockServer.release_for`.
+    locks: the primitive. state: the application's registers, as returned by `net.state`. The result is for
+    `LockClient.resume` and `LockServer.release_for`. Reads the switch; MidflightError if it does not run the
+    application.
     """
     owners = {lock: lock * locks.clients + client for lock in range(locks.locks)}
     return {

@@ -1,4 +1,4 @@
-"""The server of `Lock`: it queues requests that do not fit the switch, and acquires locks from the switch for them."""
+"""The server of a `Lock`: it queues requests beyond the switch's queue, and acquires locks from the switch for them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,12 @@ class LockServer:
     The server holds a lock in the switch as client 0, and grants it to its waiting clients in the order of their
     requests. It serves all that were waiting when it got the lock, and then releases it to the next in the switch's
     queue. If no switch computes, its own requests come back to it and it grants them itself, so it manages all locks
-    alone. A switch may start computing only while no lock is held. `release_for` releases the locks of a dead client.
+    alone. A switch may start computing only while no lock is held. `release_for` releases the locks of a client that
+    has failed.
 
     address: the server's own. clients: the addresses of the clients, in the order of their numbers from 1 on. If it is
-    empty, requests are accepted from any address. timing: for its requests to the switch.
+    empty, requests are accepted from any address. timing: the retransmission timers of its requests to the switch, None
+    for the defaults.
     """
 
     def __init__(
@@ -73,11 +75,12 @@ class LockServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def release_for(self, client: int, claims: Mapping[int, int]) -> None:
-        """Release, on behalf of a dead client, everything that it holds or waits for here and in the switch.
+        """Release, on behalf of a failed client, everything that it holds or waits for here and in the switch.
 
-        `claims` are its requests in the switch (`midflight.runtime.endpoint.locks.claims`). Call this only when the
-        client no longer acts on its locks and none of its packets are in flight. Requests that wait in the switch are
-        released when their turn comes.
+        client: its number. claims: its request numbers in the switch, by lock, from
+        `midflight.runtime.endpoint.locks.claims`. Call this only when the client no longer acts on its locks and none
+        of its packets are in flight. Requests that wait in the switch are released when their turn comes. Returns at
+        once; `poll` sends the releases.
         """
         proxy = self._proxies[client] = LockClient(self._schema, self._application, client, self._address, self._timing)
         for lock, number in claims.items():
@@ -92,7 +95,10 @@ class LockServer:
             self._advance(lock, queue)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a request that a switch has left to the server, or an answer to a request of its own."""
+        """Process a request that a switch has left to the server, or an answer to one of the server's own requests.
+
+        Anything else is counted in `refused`.
+        """
         message = decoded(self._schema, self._application, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
         if message is None:
             return
@@ -114,15 +120,15 @@ class LockServer:
             self._advance(number, queue)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now.
+        """Return the datagrams to send now: answers to clients, and the server's own requests to the switch.
 
-        NoAnswerError if a request of its own stays unanswered for the configured patience.
+        NoAnswerError if one of its own requests was not answered for the configured patience.
         """
         out, self._outgoing = self._outgoing, []
         return out + [each for client in (self._own, *self._proxies.values()) for each in client.poll(now)]
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no request is open."""
         deadlines = [client.next_deadline() for client in (self._own, *self._proxies.values())]
         return min((each for each in deadlines if each is not None), default=None)
 

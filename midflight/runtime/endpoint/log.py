@@ -1,4 +1,8 @@
-"""The stamped requests that a replica has, by session and stamp, and those that it refuses."""
+"""A replica's log of a `Sequencer`'s requests, by sequencer session and stamp, and of the stamps that it refuses.
+
+A stamp is the number that the switch gives to a request. A session is one run of stamps from 1, during one life of the
+switch's state.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,15 @@ __all__ = ["Log", "is_later"]
 
 
 def is_later(one: int, other: int) -> bool:
-    """Return whether session `one` comes after `other` (RFC 1982, with 16 bits)."""
+    """Return whether the sequencer session `one` comes after `other`, compared as 16-bit serial numbers (RFC 1982)."""
     return 0 < (one - other) % 2**16 < 2**15
 
 
 class Log:
-    """Stamped requests, which are never deleted. A missing request that is refused is not accepted from the switch."""
+    """A replica's log of stamped requests, which are never deleted.
+
+    It also records which missing requests the replica refuses: it no longer accepts them from the switch.
+    """
 
     def __init__(self, newest: int) -> None:
         self.newest = newest
@@ -22,31 +29,34 @@ class Log:
         self._refused: set[tuple[int, int]] = set()
 
     def get(self, session: int, stamp: int) -> Message | None:
-        """Return a request, or None if it is missing."""
+        """Return the request with this session and stamp, or None if it is missing."""
         return self._held.get(session, {}).get(stamp)
 
     def put(self, session: int, stamp: int, request: Message) -> None:
-        """Store a request that was missing."""
+        """Store a request under its session and stamp, in place of an earlier one."""
         self._held.setdefault(session, {})[stamp] = request
 
     def refuse(self, session: int, stamp: int) -> None:
-        """Refuse a request, unless it is stored."""
+        """Refuse the request with this session and stamp from now on. Does nothing if it is stored."""
         if self.get(session, stamp) is None:
             self._refused.add((session, stamp))
 
     def refuses(self, session: int, stamp: int) -> bool:
-        """Return whether a request is refused, assuming that it is missing."""
+        """Return whether the request with this session and stamp is refused, assuming that it is missing.
+
+        It is after `refuse`, or if a newer session is known.
+        """
         return self.over(session) or (session, stamp) in self._refused
 
     def over(self, session: int) -> bool:
-        """Return whether a newer session is known."""
+        """Return whether a session has ended, because a newer one is known."""
         return is_later(self.newest, session)
 
     def last(self, session: int) -> int:
-        """Return the largest stored stamp of a session, or 0 if there is none."""
+        """Return the largest stamp of a session under which a request is stored, or 0 if there is none."""
         return max(self._held.get(session, ()), default=0)
 
     def following(self, session: int) -> int:
-        """Return the first later session with a stored request, or the newest session if there is none."""
+        """Return the first session after this one with a stored request, or the newest session if there is none."""
         found = [each for each, held in self._held.items() if held and is_later(each, session)]
         return min([*found, self.newest], key=lambda each: (each - session) % 2**16)

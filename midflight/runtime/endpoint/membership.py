@@ -1,4 +1,4 @@
-"""The endpoints of all hosts that take part in an application, for every primitive but `Aggregate`."""
+"""Creation of the endpoints of all hosts that take part in an application, for every primitive but `Aggregate`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _JOB = 1  # of a GroupBy
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The addresses of an application's hosts: the members in order, the clients of a `Sequencer`, and the server."""
+    """The addresses of an application's hosts: the members by number, the clients of a `Sequencer`, and the server.
+
+    An address is an IP address as text and a UDP port.
+    """
 
     members: Sequence[Address]
     clients: Sequence[Address]
@@ -39,10 +42,10 @@ class Places:
 
 
 class Joined(Sequence[Any]):
-    """The endpoints of an application's hosts: the n-th runs on the n-th host.
+    """The endpoints of an application's members, as a sequence: the n-th runs on the n-th host.
 
     Their type depends on the primitive: `BarrierParty`, `Voter`, `LockClient`, `StoreClient`, `GroupByWorker` or
-    `Replica`, in the modules of `midflight.runtime.endpoint`.
+    `Replica`, in the modules of `midflight.runtime.endpoint`. `clients` and `server` have the others.
     """
 
     def __init__(
@@ -68,9 +71,10 @@ class Joined(Sequence[Any]):
 
 
 def senders(primitive: Primitive, places: Places) -> list[tuple[Address, int, int]]:
-    """Return who sends requests to a switch: addresses, and the numbers of member and job in requests from there.
+    """Return which hosts send requests to a switch that runs a primitive, as tuples of address, member number and job.
 
-    A number that the primitive's requests do not carry is 0.
+    A request has to carry these two numbers; one that the primitive's requests do not have is 0. A host may be in
+    several tuples.
     """
     members, server = places.members, places.server
     match primitive:
@@ -97,11 +101,12 @@ def joined(
     token: int = 0,
     software: Mapping[str, Sequence[Entry]] | None = None,
 ) -> Joined:
-    """Return new endpoints for an application whose state is empty and in this epoch.
+    """Return new endpoints for an application whose state is empty, in the given 16-bit epoch. Opens no sockets.
 
-    token: what all their messages carry, known to the members and switches only.
-    software: if the server has to do the work of a switch, the entries of its maps, by name. MidflightError if hosts
-    take no part in the primitive, or if their number is wrong.
+    timing: the retransmission timers. token: the 64-bit number that all messages carry, known only to the members and
+    switches. software: None if a switch computes; otherwise the entries of the application's maps, by map name, for a
+    server that does the switch's work. MidflightError if hosts take no part in the primitive, or if their number is
+    wrong.
     """
     primitive = program.applications[application].primitive
     made = _endpoints(primitive, Schema(program.schema(), {application: token}), places, epoch, timing)

@@ -1,4 +1,4 @@
-"""Helpers for the messages of one application: decoding, what is refused, integer fields, kinds used between hosts."""
+"""Helpers of endpoints for the messages of one application: decoding, counters of refused ones, kinds between hosts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from midflight.primitives import Message, Schema
 __all__ = ["ASK", "FOUND", "MISSING", "Refused", "decoded", "whole"]
 
 ASK = 8
-"""Kind of a message that asks another host for the outcome of a request. Switches forward it."""
+"""Kind of a message that asks another host for the outcome of a request. Switches only forward it."""
 
 FOUND = 9
-"""Kind of a positive reply to such a question, where a result would not identify the question."""
+"""Kind of a positive reply to an `ASK`, if a plain result would not show which question it answers."""
 
 MISSING = 10
-"""Kind of a negative reply: the host does not have it."""
+"""Kind of a negative reply to an `ASK`: the host does not have the outcome."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,11 @@ class Refused:
 def decoded(
     schema: Schema, application: str, datagram: bytes, kinds: Container[int], refused: Refused
 ) -> Message | None:
-    """Return the message in a datagram, or None, counted in `refused`, if it is not one of these kinds."""
+    """Return the message in a datagram, or None if it is invalid or not for this application and one of these kinds.
+
+    It also has to carry the schema's token for the application. In the case of None, the counter in `refused` for the
+    reason is increased. Raises nothing.
+    """
     try:
         message = schema.decode(datagram)
     except WireError:
@@ -51,5 +55,5 @@ def decoded(
 
 
 def whole(message: Message, name: str) -> int:
-    """Return a field that is a single integer."""
+    """Return the value of a message's field that has no lanes, as an int. KeyError if the message has no such field."""
     return operator.index(message.fields[name])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The clients of `Sequencer`: one request at a time, retransmitted until enough replicas have answered."""
+"""The client of a `Sequencer`: one request at a time, retransmitted until enough replicas have answered."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HEAD = struct.Struct(">16sHI")
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The payload of a request: the client's address, the number of the request, and its body.
+    """The payload of a client's request to a `Sequencer`: client address, number of the request, and body.
 
-    The number stays the same if the request is sent to the switch again as a new one.
+    The 32-bit number stays the same if the request is sent to the switch again as a new one.
     """
 
     client: Address
@@ -31,7 +31,7 @@ class Payload:
     body: bytes
 
     def packed(self) -> bytes:
-        """Return the payload as bytes."""
+        """Return the payload as bytes: a 16-byte IPv6 or mapped IPv4 address, UDP port, number, body; big-endian."""
         host, port = ip_address(self.client[0]), self.client[1]
         if isinstance(host, IPv4Address):
             host = IPv6Address(f"::ffff:{host}")
@@ -39,7 +39,7 @@ class Payload:
 
     @classmethod
     def unpacked(cls, data: bytes) -> Payload | None:
-        """Return the payload in these bytes, or None if they are too short."""
+        """Return the payload that `packed` has encoded in these bytes, or None if they are too short."""
         if len(data) < _HEAD.size:
             return None
         packed, port, number = _HEAD.unpack_from(data)
@@ -51,14 +51,15 @@ class Payload:
 class OrderedClient:
     """The endpoint of client number `client` of a group of a `Sequencer` application (an `Endpoint`).
 
-    `request` queues bytes. The switch stamps them and multicasts them to all replicas, and `poll` retransmits them
-    until `needed` replicas (by default all) have executed them in the same place. `answers` then holds the answer of
-    each of these replicas, by address. If the replicas have agreed that the stamp is void, the request is sent as a new
-    one.
+    `request` queues bytes. The switch stamps them with a number and multicasts them to all replicas, and `poll`
+    retransmits them until `needed` replicas (by default all) have executed them in the same place of the order.
+    `answers` then holds the answer of each of these replicas, by address. If the replicas have agreed to go on without
+    the stamp, the request is sent as a new one.
 
-    address: the client's own. server: the address that requests are sent to. first: the number of the first request. A
-    client that restarts uses a number larger than all before (`upcoming`), because the switch and the replicas accept
-    each number once.
+    address: the client's own. server: the address that requests are sent to. replicas: the addresses of the group's
+    replicas. timing: the retransmission timers, None for the defaults. first: the number of the first request. A client
+    that restarts uses a number larger than all before (`upcoming`), because the switch and the replicas accept each
+    number once.
     """
 
     schema: Schema
@@ -72,9 +73,9 @@ class OrderedClient:
     first: int = 1
     timing: Timing | None = None
     answers: dict[Address, bytes] = field(default_factory=dict)
-    """The answers to the latest request."""
+    """The answers to the latest request, by the replicas' addresses; empty until enough replicas have answered."""
     void: int = 0
-    """How often a request was sent again as a new one."""
+    """How often a request was sent again as a new one, because the replicas went on without its stamp."""
     refused: Refused = field(default_factory=Refused)
     _requests: Reliable = field(init=False)
     _current: Payload = field(init=False)
@@ -86,7 +87,7 @@ class OrderedClient:
 
     @property
     def idle(self) -> bool:
-        """Whether no request is open."""
+        """Whether no request is open: the latest one has been answered by enough replicas."""
         return self._requests.idle
 
     @property
@@ -95,7 +96,10 @@ class OrderedClient:
         return self._requests.upcoming
 
     def request(self, body: bytes) -> int:
-        """Queue a request for the replicas to execute, and return its number. MidflightError if another one is open."""
+        """Queue a request with this body for the replicas to execute, and return its number. `poll` sends it.
+
+        MidflightError if another request is open.
+        """
         if not self.idle:
             raise MidflightError(f"client {self.client} has an open request", hint="wait until it is idle")
         number, self.answers = self.upcoming, {}
@@ -104,7 +108,7 @@ class OrderedClient:
         return number
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process the answer of a replica."""
+        """Process the answer of a replica to the open request. Anything else is ignored or counted in `refused`."""
         message = decoded(self.schema, self.application, datagram, (RESULT,), self.refused)
         if message is None:
             return
@@ -124,14 +128,14 @@ class OrderedClient:
                     self._submit()
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now.
+        """Return the datagrams to send now: the open request, or nothing until its timer expires.
 
         NoAnswerError if too few replicas have answered for the configured patience.
         """
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no request is open."""
         return self._requests.next_deadline()
 
     def _submit(self) -> None:

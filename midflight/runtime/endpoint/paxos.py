@@ -19,7 +19,7 @@ __all__ = ["PaxosHost"]
 
 @dataclass(slots=True)
 class PaxosStatistics:
-    """Counters of a host."""
+    """Counters of a `PaxosHost`: ballots, refusals by acceptors, and refused datagrams."""
 
     ballots: int = 0  # ballots started by this host
     outbid: int = 0  # answers that refuse a ballot because a larger one was promised
@@ -49,9 +49,11 @@ class _Proposal:
 class PaxosHost:
     """The endpoint of a proposer and learner, number `number` of `hosts` (an `Endpoint`).
 
-    acceptors: the applications that are an `Acceptor`, each with the epoch that the hosts rely on. The epoch is part of
-    the membership: an acceptor in another epoch has no vote. random: for the pause after a refusal, so that competing
-    hosts do not refuse each other indefinitely. `chosen` holds the learned values, by instance (1 to 2**32 - 1).
+    schema: the wire schema of the program. acceptors: the applications that are an `Acceptor`, each with the 16-bit
+    epoch of its state that the hosts rely on. The epoch is part of the membership: an acceptor in another epoch has no
+    vote. server: the address that messages to the acceptors are sent to, and that their answers come from. random: for
+    the pause after a refusal, so that competing hosts do not refuse each other indefinitely. `chosen` holds the learned
+    values, by instance (1 to 2**32 - 1).
 
     A value is chosen when a majority of the acceptors has accepted it in one ballot. Messages are retransmitted until
     then. MidflightError if `number` is not 0 to `hosts` - 1.
@@ -75,16 +77,20 @@ class PaxosHost:
             raise MidflightError(f"there is no host number {self.number} of {self.hosts}")
 
     def propose(self, instance: int, value: int) -> None:
-        """Propose a value for an instance. The value that is chosen there may be another host's.
+        """Propose a value, bit[64], for an instance, 1 to 2**32 - 1. The value that is chosen may be another host's.
 
-        MidflightError if this host has already proposed in the instance or knows the chosen value.
+        `poll` sends the messages; the outcome appears in `chosen`. MidflightError if this host has already proposed in
+        the instance or knows the chosen value.
         """
         if instance in self._proposals or instance in self.chosen:
             raise MidflightError(f"this host has already proposed in instance {instance} or knows its chosen value")
         self._proposals[instance] = _Proposal(value)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process the answer of an acceptor, to this host or to all."""
+        """Process the answer of an acceptor, to this host or to all.
+
+        Anything else is counted in `statistics.refused`.
+        """
         try:
             message = self.schema.decode(datagram)
         except WireError:
@@ -111,7 +117,10 @@ class PaxosHost:
             self._answer(message.application, self._proposals[message.sequence], answer, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if no value is chosen within the configured patience."""
+        """Return the datagrams to send now: messages of new ballots, and retransmissions.
+
+        NoAnswerError if no value is chosen in an instance within the configured patience after its first `poll`.
+        """
         out: list[tuple[Address, bytes]] = []
         for instance, proposal in self._proposals.items():
             if proposal.since is None:
@@ -126,7 +135,7 @@ class PaxosHost:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next message, when to `poll`; None if this host proposes nothing."""
         return min((each.deadline for each in self._proposals.values()), default=None)
 
     @property

@@ -42,7 +42,7 @@ Address = tuple[str, int]
 
 
 class NoAnswerError(MidflightError):
-    """Nothing has answered for the configured patience."""
+    """No answer has arrived for the patience that is configured in `Timing`, so the peer counts as unreachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Timing:
 
 @dataclass(slots=True)
 class ReliableStatistics:
-    """Counters of a sender."""
+    """Counters of the requests and retransmissions of one `Reliable`, the sender of an endpoint."""
 
     sent: int = 0  # requests, not counting retransmissions
     retransmitted: int = 0
@@ -91,8 +91,9 @@ class _Outstanding:
 class Reliable:
     """Sends numbered requests within a window and retransmits each until it is answered. Times are in nanoseconds.
 
-    Indices start at `first` and grow without bound; `serial` gives the sequence number of a request on the wire.
-    `again` converts a request to the form in which it is retransmitted. MidflightError if the window is not positive.
+    window: how many requests may be in flight, at least 1. timing: None for the defaults of `Timing`. Indices start at
+    `first` and grow without bound; `serial` gives the sequence number of a request on the wire. again: converts a
+    request to the form in which it is retransmitted; None for no change. MidflightError if the window is not positive.
     """
 
     def __init__(
@@ -138,13 +139,13 @@ class Reliable:
         return len(self._outstanding)
 
     def forget(self) -> None:
-        """Drop all requests."""
+        """Drop all requests, sent or queued. Indices continue after the last request that was sent."""
         self._waiting.clear()
         self._outstanding.clear()
         self._repeated.clear()
 
     def skip(self, index: int) -> None:
-        """Drop all requests. The next submitted request gets this index."""
+        """Drop all requests, sent or queued. The next submitted request gets this index."""
         self.forget()
         self._next = index
 
@@ -155,11 +156,14 @@ class Reliable:
 
     @property
     def timeout(self) -> int:
-        """The retransmission timeout of the next request, in nanoseconds."""
+        """The time in nanoseconds after which the next request would be retransmitted (RFC 6298)."""
         return self._timeout
 
     def submit(self, destination: Address, datagrams: Iterable[bytes]) -> None:
-        """Queue requests. The first of them gets the index `upcoming`."""
+        """Queue requests to one destination, in order. The first of them gets the index `upcoming`.
+
+        `poll` sends them.
+        """
         self._waiting.extend((destination, datagram) for datagram in datagrams)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
@@ -220,38 +224,45 @@ class Reliable:
     def overdue(self, least: int | None = None) -> list[tuple[int, int]]:
         """Return the requests that were retransmitted since the last call, as pairs of index and number of timeouts.
 
-        Only requests with at least `least` timeouts are returned, by default `timeouts_before_asking`.
+        Only requests whose timer has expired at least `least` times are returned, by default (None) the timing's
+        `timeouts_before_asking`. The caller may ask another host for their answers.
         """
         least = self._timing.timeouts_before_asking if least is None else least
         repeated, self._repeated = self._repeated, []
         return [(index, timeouts) for index, timeouts in repeated if timeouts >= least]
 
     def is_open(self, index: int) -> bool:
-        """Return whether a request has been sent and not answered."""
+        """Return whether the request with this index has been sent and not answered."""
         return index in self._outstanding
 
     def index_of(self, sequence: int) -> int:
-        """Return the index that has this sequence number and is nearest to the latest request."""
+        """Return the index that has this 32-bit sequence number and is nearest to the latest request."""
         return unwrap(sequence, self._next)
 
     def settle(self, index: int, now: int) -> bool:
-        """Count a request as answered by other means. Return whether it was open."""
+        """Count the request with this index as answered by other means at the time `now`.
+
+        Return whether it was open.
+        """
         if self._outstanding.pop(index, None) is None:
             return False
         self._progress = now
         return True
 
     def cancel(self, index: int) -> None:
-        """Stop sending a request, or do not send it at all if it is still queued."""
+        """Stop sending the request with this index, or do not send it at all if it is still queued.
+
+        It leaves the window.
+        """
         if self._outstanding.pop(index, None) is None and self._next <= index < self.upcoming:
             self._cancelled.add(index)
 
     def alive(self, now: int) -> None:
-        """Restart the patience: the other side has the requests and needs more time."""
+        """Restart the patience at the time `now`: the other side has the requests and needs more time."""
         self._progress = now
 
     def hurry(self, now: int) -> None:
-        """Make the next `poll` retransmit all open requests."""
+        """Make the next `poll` at or after `now` retransmit all open requests. For a peer that has lost its state."""
         for index, request in self._outstanding.items():
             self._now(index, request, now)
 
@@ -263,7 +274,8 @@ class Reliable:
     def acknowledge(self, sequence: int, now: int, *, sample: bool = True) -> int | None:
         """Process the answer with this sequence number. Return the index of its request, or None if it was not open.
 
-        sample: whether the time that the answer took is a sample of the round-trip time.
+        now: the time of its arrival. sample: whether the time that the answer took is a sample of the round-trip time.
+        Pass False if the answer had to wait for somebody else.
         """
         index = unwrap(sequence, self._next)
         request = self._outstanding.pop(index, None) if sequence else None  # 0 is never a sequence number
@@ -289,7 +301,7 @@ class Reliable:
         return index
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no answer arrives, or None if no request is open."""
+        """Return the time in nanoseconds to call `poll` next if no answer arrives; None if no request is open."""
         timers, outstanding = self._timers, self._outstanding
         while timers:
             deadline, index = timers[0]

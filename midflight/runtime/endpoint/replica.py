@@ -27,7 +27,11 @@ _FOREVER = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """A request in its place: session and stamp given by the switch, and the client, number and body of the request."""
+    """A client's request as a replica delivers it: its place in the order, and its contents.
+
+    The switch gives the place: `stamp` numbers the requests of one 16-bit `session` from 1, and a session is one life
+    of the switch's state. `client` and `number` identify the request, and `body` is what the client passed.
+    """
 
     session: int
     stamp: int
@@ -38,7 +42,7 @@ class Ordered:
 
 @dataclass(slots=True)
 class ReplicaStatistics:
-    """Counters of a replica."""
+    """Counters of a `Replica`: requests that it had to get from its peers or received again, and refused datagrams."""
 
     asked: int = 0  # stamps that the peers were asked for
     from_peers: int = 0  # requests received from peers
@@ -49,20 +53,23 @@ class ReplicaStatistics:
 class Replica:
     """The endpoint of a replica of a group of a `Sequencer` application (an `Endpoint`).
 
-    It receives stamped requests, passes each once and in order to `execute`, and sends the result to the client.
-    `delivered` holds all of them. peers: the addresses of the other replicas. server: the address that clients send
-    requests to, and so the source of stamped requests; without it they are accepted from any address. session: the
-    first session of the group, which is the epoch in which the application was admitted.
+    It receives requests that the switch has stamped (numbered), passes each once and in order to `execute`, and sends
+    the result to the client. `delivered` holds all of them. peers: the addresses of the other replicas. server: the
+    address that clients send requests to, and so the source of stamped requests; without it they are accepted from any
+    address. session: the first session of the group, which is the epoch in which the application was admitted. newest:
+    after a restart, the newest session that the controller has started; None for `session`. timing: the retransmission
+    timers, None for the defaults.
 
     **Missing stamps.** If a stamp is missing before one that has arrived, the replica asks its peers until one of them
     has the request or the client retransmits it. After several timeouts it refuses the stamp: from then on it accepts
     the request only from a peer. A peer that is asked and does not have it refuses it, too. Once all replicas refuse a
     stamp, none can ever have it. It is `void`, and its client is informed when it retransmits the request.
 
-    **New sessions.** A stamp of a newer session shows that the switch has lost its state. The replicas then refuse
-    everything missing of the old session and exchange what they have of it. A request that any of them has is delivered
-    by all, the other stamps are void, and then the new session starts. A request that was stamped in both sessions is
-    executed once. Both cases need all replicas: until every one has answered, the others do not go on.
+    **New sessions.** A session is one run of stamps from 1. A stamp of a newer session shows that the switch has lost
+    its state. The replicas then refuse everything missing of the old session and exchange what they have of it. A
+    request that any of them has is delivered by all, the other stamps are void, and then the new session starts. A
+    request that was stamped in both sessions is executed once. Both cases need all replicas: until every one has
+    answered, the others do not go on.
 
     **Restarts.** Delivered requests are kept for replicas that miss them, so a replica that restarts with no state
     receives the whole sequence. It has lost the record of what it refused. Therefore the controller starts a new
@@ -110,7 +117,10 @@ class Replica:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a stamped request, a peer's question, or a peer's reply."""
+        """Process a request stamped by the switch, a peer's question for one, or a peer's reply. May call `execute`.
+
+        Anything else is counted in `statistics.refused`. Errors of `execute` propagate.
+        """
         refused, kinds = self.statistics.refused, (RESULT, ASK, FOUND, MISSING)
         message = decoded(self._schema, self._application, datagram, kinds, refused)
         if message is None:
@@ -127,7 +137,10 @@ class Replica:
             self._advance()
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now."""
+        """Return the datagrams to send now: answers to clients, and questions and replies to peers. May call `execute`.
+
+        Never raises NoAnswerError: a replica waits for its peers without a limit.
+        """
         out, self._outgoing = self._outgoing, []
         out += self._asks.poll(now)
         overdue = [index for index, _ in self._asks.overdue(_PATIENT)]
@@ -139,7 +152,7 @@ class Replica:
         return out + self._asks.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds to repeat a question to a peer, when to `poll`; None if none is open."""
         return self._asks.next_deadline()
 
     def _store_missing(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""A worker's contributions and sums, kept for its own use and for peers that ask."""
+"""A worker's contributions to an all-reduce and their sums, kept for its own use and for peers that ask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _KEPT = 4  # parts before the latest one
 
 @dataclass(slots=True)
 class Part:
-    """Chunks that are submitted together, with indices from `first` on: this worker's contributions and the sums."""
+    """Consecutive chunks that a worker submits together, from index `first` on: its contributions and the known sums.
+
+    `known` is a mask of the chunks whose sum has been stored, and `missing` is the number of the others.
+    """
 
     first: int
     given: NDArray[np.int32]  # chunks x lanes
@@ -28,7 +31,7 @@ class Part:
         self.known = np.zeros(self.missing, np.bool_)
 
     def learn(self, index: int, values: NDArray[np.signedinteger]) -> None:
-        """Store the sum of a chunk, which must not be known yet."""
+        """Store the sum of the chunk with this index, of shape (lanes,). It must not be known yet."""
         row = index - self.first
         self.sums[row] = values
         self.known[row] = True
@@ -51,7 +54,7 @@ class Memory:
         self._parts.append(part)
 
     def of(self, index: int) -> Part | None:
-        """Return the part that contains a chunk, or None if it has been dropped or has not begun."""
+        """Return the part that contains the chunk with this index, or None if it was dropped or has not been added."""
         for part in self._parts:
             if part.first <= index < part.first + len(part.given):
                 return part

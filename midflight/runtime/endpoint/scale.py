@@ -20,7 +20,10 @@ EXPONENTS = 254  # the largest one is 128
 
 
 class Scale:
-    """The agreement among `workers` workers by an operation on numbers of `width` bits, including the sign."""
+    """Encodes and decodes the exponents with which `workers` workers agree on a scale for floats.
+
+    operation: what the switch computes, which determines the encoding. width: the bits of a lane, including the sign.
+    """
 
     def __init__(self, operation: Operation, workers: int, width: int) -> None:
         self._ordered = {"max": 1, "min": -1}.get(operation, 0)
@@ -30,7 +33,7 @@ class Scale:
         """How many numbers a worker sends."""
 
     def encode(self, exponent: int) -> NDArray[np.int32]:
-        """Return the numbers that a worker sends for its exponent: shape (lanes,)."""
+        """Return the numbers that a worker sends for its exponent, a result of `largest_exponent`: shape (lanes,)."""
         if self._ordered:
             return np.array([self._ordered * exponent], np.int32)
         lane, place = divmod(exponent - LOWEST, self._counts_per_lane)
@@ -39,7 +42,10 @@ class Scale:
         return histogram
 
     def highest(self, combined: NDArray[np.int64]) -> int:
-        """Return the highest exponent of all workers, given the combined numbers."""
+        """Return the highest exponent of all workers.
+
+        `combined` are the numbers that the switch has combined: shape (lanes,).
+        """
         if self._ordered:
             return self._ordered * int(combined[0])
         lane = int(np.flatnonzero(combined[: self.lanes])[-1])

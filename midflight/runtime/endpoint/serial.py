@@ -12,7 +12,10 @@ _CYCLE = 2**32 - 1  # how many sequence numbers there are
 
 
 def serial(index: int) -> int:
-    """Return the sequence number of the message with this index, which grows without bound; that of index 1 is 1."""
+    """Return the sequence number, 1 to 2**32 - 1, of the message with this index. Index 1 has number 1.
+
+    Indices grow without bound; the index after that of 2**32 - 1 has number 1 again.
+    """
     return 1 + (index - 1) % _CYCLE
 
 

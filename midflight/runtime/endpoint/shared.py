@@ -13,16 +13,19 @@ __all__ = ["Shared"]
 
 @dataclass(slots=True)
 class Shared:
-    """Endpoints by the id of their application (an `Endpoint`).
+    """An endpoint that passes each message on to the endpoint of its application (an `Endpoint`).
 
-    Messages for other applications are counted and dropped.
+    endpoints: by application id. malformed: how many messages were for no application in it and were dropped.
     """
 
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     malformed: int = 0
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Pass a message to the endpoint of its application."""
+        """Pass a datagram to the endpoint of its application, whose id the common header has.
+
+        Count and drop it without one.
+        """
         endpoint = self.endpoints.get(int.from_bytes(datagram[2:4], "big")) if len(datagram) >= COMMON else None
         if endpoint is None:
             self.malformed += 1
@@ -30,10 +33,13 @@ class Shared:
             endpoint.receive(source, datagram, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams that any of the endpoints has to send now."""
+        """Return the datagrams to send now, of all endpoints in order.
+
+        Their errors, such as NoAnswerError, propagate.
+        """
         return [each for endpoint in self.endpoints.values() for each in endpoint.poll(now)]
 
     def next_deadline(self) -> int | None:
-        """Return the earliest deadline of all endpoints, or None."""
+        """Return the earliest deadline of all endpoints in nanoseconds, or None if none has a deadline."""
         deadlines = [each.next_deadline() for each in self.endpoints.values()]
         return min((each for each in deadlines if each is not None), default=None)

@@ -1,4 +1,4 @@
-"""Chunks that no switch can sum: a worker asks all peers for their contributions and combines them."""
+"""A worker's own sums of chunks that no switch can sum: it asks all peers for their contributions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _COMBINE: dict[Operation, np.ufunc] = {
 
 
 class Shares:
-    """Asks the peers for their contributions to chunks until all have arrived. Each contribution counts once.
+    """Asks the peers of a worker for their contributions to chunks and combines them. Each contribution counts once.
 
-    `len()` is the number of chunks that are being collected, and `in` tells whether a chunk is among them.
+    `len()` is the number of chunks that are being collected, and `in` tests whether a chunk index is among them. peers:
+    the addresses of the other workers, by number. timing: the retransmission timers, None for the defaults.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Shares:
         return index in self._totals
 
     def drop(self, index: int) -> None:
-        """Stop collecting for a chunk, because its sum has arrived. Idempotent."""
+        """Stop collecting for the chunk with this index, because its sum has arrived. Idempotent."""
         if self._totals.pop(index, None) is not None:
             del self._missing[index]
             for number in self._peers:
@@ -72,7 +73,10 @@ class Shares:
             self.drop(index)
 
     def collect(self, index: int, mine: NDArray[np.int32]) -> None:
-        """Start collecting the contributions to a chunk. `mine` is this worker's own, with the shape (lanes,)."""
+        """Start collecting the contributions to the chunk with this index; `poll` then asks all peers.
+
+        `mine` is this worker's own contribution, of shape (lanes,).
+        """
         self._totals[index] = mine.astype(np.int64)
         self._missing[index] = len(self._peers)
         question = self._form.message(ASK, index, worker=self._worker, job=self._job, flags=OVERFLOW)
@@ -81,9 +85,9 @@ class Shares:
             self._reliable.submit(address, [question])
 
     def take(self, index: int, worker: int, values: NDArray[np.signedinteger], now: int) -> int | None:
-        """Add a contribution.
+        """Add the contribution `values` of a worker to a chunk, given by its index, that has arrived at the time `now`.
 
-        Return the chunk's index, or None if the contribution was not asked for or arrived before.
+        Return the index, or None if the contribution was not asked for or arrived before; it then changes nothing.
         """
         question = self._questions.get((index, worker))
         if question is None or self._reliable.acknowledge(serial(question), now) is None:
@@ -94,7 +98,10 @@ class Shares:
         return index
 
     def total(self, index: int) -> NDArray[np.int64] | None:
-        """Return the combined numbers of a chunk, once, if all contributions have arrived. Otherwise return None."""
+        """Return the combined numbers of a chunk, of shape (lanes,), or None if a contribution is missing.
+
+        Once returned, the chunk is forgotten. KeyError if it is not being collected.
+        """
         if self._missing[index]:
             return None
         del self._missing[index]
@@ -105,5 +112,5 @@ class Shares:
         return self._reliable.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return the time of the next retransmission of a question, or None."""
+        """Return the time in nanoseconds of the next repeated question, when to `poll`; None if none is open."""
         return self._reliable.next_deadline()

@@ -22,19 +22,19 @@ __all__ = ["Applications", "SoftwareServer"]
 
 
 class Applications(Protocol):
-    """What a server needs from a program. `Program` satisfies it."""
+    """The part of a program that a server needs. `Program` satisfies it."""
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """The applications by name."""
+        """The program's applications by name."""
 
     def schema(self) -> dict[str, Any]:
-        """Return the wire schema."""
+        """Return the wire schema of the applications: see `Program.schema`."""
 
 
 @dataclass(slots=True)
 class SoftwareStatistics:
-    """Counters of a server."""
+    """Counters of a `SoftwareServer`: requests that it computed on, and refused datagrams."""
 
     requests: int = 0
     left: int = 0  # requests among them that a switch had left to this host
@@ -60,7 +60,7 @@ class _Served:
 
 
 class SoftwareServer:
-    """The endpoint of a server for any of a program's applications (an `Endpoint`).
+    """The endpoint of a server that computes any of a program's applications in software (an `Endpoint`).
 
     It serves no application until `serve` is called.
     """
@@ -73,9 +73,9 @@ class SoftwareServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def adopt(self, program: Applications) -> None:
-        """Switch to another program.
+        """Serve another program from now on.
 
-        Applications that have the same name and id in it keep their state; others are dropped.
+        Applications that have the same name and id in it keep their state; others are dropped. A new one needs `serve`.
         """
         ids = {name: each.id for name, each in self._program.applications.items()}
         there = {name for name, each in program.applications.items() if ids.get(name) == each.id}
@@ -92,13 +92,13 @@ class SoftwareServer:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing for an application, with its initial state. `members` receive its multicasts.
+        """Start computing for an application, with its initial state.
 
-        senders: the addresses that requests come from, by default the members. If the primitive's requests carry the
-        number of their sender (`Primitive.MEMBER`), these are in the order of the numbers. Without any, requests are
-        accepted from any address.
-        epoch: must be newer than that of whatever computed for these members before. maps: by name, the entries of
-        maps; the other maps start with the entries that the primitive defines. token: that of the members.
+        `members` are the addresses that get its multicasts. senders: the addresses that requests come from; None for
+        the members. If the primitive's requests carry the number of their sender (`Primitive.MEMBER`), these are in the
+        order of the numbers. If empty, requests are accepted from any address. epoch: 16 bits, newer than that of the
+        switch or server that computed for these members before. maps: by name, the entries of maps; the other maps
+        start with the entries that the primitive defines. token: the 64-bit number that requests have to carry.
         MidflightError if the program has no such application.
         """
         found = self._program.applications.get(application)
@@ -111,9 +111,9 @@ class SoftwareServer:
         self._served[application] = _Served(reference, token, found.primitive.MEMBER, tuple(members), sending)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to a map of an application, or remove it if `there` is False.
+        """Add an entry to the map `name` of an application, replacing one with the same key.
 
-        No effect if it is not served here.
+        If `there` is False, remove it instead. No effect if the application is not served here.
         """
         if application in self._served:
             written = self._served[application].reference.map(name)
@@ -121,7 +121,7 @@ class SoftwareServer:
             written.hold([*others, entry] if there else others)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
-        """Compute on a request. Anything else is counted and dropped."""
+        """Execute the kernel on a request; `poll` returns its result. Anything else is counted and dropped."""
         try:
             request = self._schema.decode(datagram)
         except WireError:

@@ -1,4 +1,4 @@
-"""The hosts of `Cache`: a key-value server, whose writes take effect once the switch has stored them, and clients."""
+"""The hosts of a `Cache`: a key-value server, whose writes take effect once the switch has stored them, and clients."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _WINDOW = 64  # updates of the switch that may be in flight
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of an operation. `value` is None if the key has none; `cached` tells whether the switch answered.
+    """The outcome of a client's operation on a key of a `Cache`.
 
-    Writes and deletions have a version. A key that was never written has version 0.
+    version: the number of the key's latest write or deletion, 0 if there was none. value: its numbers, None if the key
+    has no value. cached: whether the switch answered, not the server.
     """
 
     key: int
@@ -34,9 +35,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class StoreClient:
-    """The endpoint of a client, which performs one operation at a time (an `Endpoint`).
+    """The endpoint of a client of a `Cache` application, which performs one operation at a time (an `Endpoint`).
 
-    server: the address that requests are sent to.
+    schema: the wire schema of the program. server: the address that requests are sent to. timing: the retransmission
+    timers, None for the defaults.
     """
 
     schema: Schema
@@ -53,23 +55,33 @@ class StoreClient:
 
     @property
     def idle(self) -> bool:
-        """Whether no operation is open."""
+        """Whether no operation is open, so that another may start."""
         return self._requests.idle
 
     def get(self, key: int, lanes: int) -> None:
-        """Read a key whose values have `lanes` numbers. MidflightError if an operation is open."""
+        """Queue the read of a key whose values have `lanes` numbers. `outcome` is set when it is complete.
+
+        MidflightError if an operation is open, WireError if the key or `lanes` does not fit the `Cache`.
+        """
         self._ask(Cache.GET, key, (0,) * lanes)
 
     def put(self, key: int, value: Sequence[int]) -> None:
-        """Write a key. MidflightError if an operation is open."""
+        """Queue a write of a key: `value` has a number for each lane of the `Cache`.
+
+        `outcome` is set when it is complete. MidflightError if an operation is open, WireError if the key or the value
+        does not fit the `Cache`.
+        """
         self._ask(Cache.PUT, key, value)
 
     def delete(self, key: int, lanes: int) -> None:
-        """Delete a key whose values have `lanes` numbers, if it has a value. MidflightError if an operation is open."""
+        """Queue the deletion of a key whose values have `lanes` numbers; no effect if the key has no value.
+
+        `outcome` is set when it is complete. MidflightError if an operation is open, WireError if the key does not fit.
+        """
         self._ask(Cache.DELETE, key, (0,) * lanes)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process an answer from the switch or the server."""
+        """Process the answer to the open operation. Anything else is ignored or counted in `refused`."""
         message = decoded(self.schema, self.application, datagram, (RESULT,), self.refused)
         if message is None:
             return
@@ -81,11 +93,14 @@ class StoreClient:
             self.outcome = Outcome(whole(message, "item"), whole(message, "version"), value, status == Cache.HIT)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience."""
+        """Return the datagrams to send now: the request of the open operation, again when its timer expires.
+
+        NoAnswerError if nobody has answered for the configured patience.
+        """
         return self._requests.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no operation is open."""
         return self._requests.next_deadline()
 
     def _ask(self, operation: int, key: int, value: Sequence[int]) -> None:
@@ -113,7 +128,7 @@ class _Key:
 
 
 class StoreServer:
-    """The endpoint that the requests of a `Cache` are addressed to (an `Endpoint`).
+    """The endpoint that the requests of a `Cache` are addressed to, a key-value store in memory (an `Endpoint`).
 
     A write or deletion of a cached key is first sent to the switch. It takes effect when the switch has stored it, has
     a newer version, or has no entry for the key. Only then does the server answer the writer and the requests that have
@@ -122,7 +137,8 @@ class StoreServer:
     latest request of each client. If no switch computes, updates come back to the server unchanged.
 
     Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it. address: the
-    server's own. clients: the addresses of the clients; if there are none, requests are accepted from any address.
+    server's own. lanes: how many numbers a value has. clients: the addresses of the clients; if there are none,
+    requests are accepted from any address. timing: the retransmission timers of updates, None for the defaults.
     """
 
     def __init__(
@@ -149,7 +165,7 @@ class StoreServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def fill(self, key: int) -> None:
-        """Mark a key as cached and send its value to the switch."""
+        """Mark a key as cached, and queue an update with its value, or its absence, for the switch."""
         entry = self._key(key)
         entry.cached = True
         if entry.write is None:
@@ -157,11 +173,14 @@ class StoreServer:
             self._update(key, entry.version, entry.value)
 
     def forget(self, key: int) -> None:
-        """Mark a key as not cached."""
+        """Mark a key as not cached: later writes take effect without the switch."""
         self._key(key).cached = False
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a request that the switch has passed on, or its answer to an update."""
+        """Process a client's request that the switch has passed on, or the switch's answer to an update.
+
+        Anything else is ignored or counted in `refused`.
+        """
         message = decoded(self._schema, self._application, datagram, (REQUEST, RESULT, FOR_HOST), self.refused)
         if message is None:
             return
@@ -176,12 +195,15 @@ class StoreServer:
             self._request(source, message)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if an update stays unanswered for the configured patience."""
+        """Return the datagrams to send now: answers to clients, and updates for the switch.
+
+        NoAnswerError if an update stays unanswered for the configured patience.
+        """
         out, self._outgoing = self._outgoing, []
         return out + self._updates.poll(now)
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no update is in flight."""
         return self._updates.next_deadline()
 
     def _key(self, key: int) -> _Key:

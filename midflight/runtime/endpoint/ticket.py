@@ -1,7 +1,9 @@
 """Workers on real machines: a ticket from the controller becomes a worker that sums over UDP.
 
-with TicketWorker.read("ticket-h1.json") as worker:
-    total = worker.sum(array)
+A ticket is what `midflight admit NAME --hosts ... --json` prints for a worker: its address, number and parameters.
+
+    with TicketWorker.read("ticket-h1.json") as worker:
+        total = worker.sum(array)
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ _TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000)
 
 
 def worker_from_ticket(ticket: Mapping[str, Any]) -> Worker:
-    """Return the worker that a ticket describes: an element of `tickets` in what `midflight admit --json` prints.
+    """Return the worker that a ticket describes: an element of `tickets` in the output of `midflight admit --json`.
 
-    MidflightError if it is no ticket.
+    Unknown keys are ignored. MidflightError if a key is missing or an address is invalid.
     """
     known = [each.name for each in fields(Worker)]
     try:
@@ -53,11 +55,11 @@ def _address(value: Any) -> Address:
 
 
 class TicketWorker:
-    """A worker of an all-reduce on this machine, which a ticket describes; a context manager.
+    """A worker of an all-reduce on this machine, described by a ticket of the controller; a context manager.
 
-    It is bound to the ticket's address and port, and answers its peers from a thread of its own until it is closed:
-    they may need something of it after its own last sum, so close it once all have theirs. `timing` is that of its
-    retransmissions. MidflightError if the ticket is invalid, DeviceError if the address is none of this machine.
+    It binds a UDP socket to the ticket's address and port, and answers its peers from a thread of its own until it is
+    closed. They may need its answers after its own last sum, so close it only once all workers have their sums. timing:
+    the retransmission timers. MidflightError if the ticket is invalid, DeviceError if the address cannot be bound.
     """
 
     def __init__(self, ticket: Mapping[str, Any], timing: Timing = _TIMING) -> None:
@@ -76,7 +78,10 @@ class TicketWorker:
 
     @classmethod
     def read(cls, path: str | Path, timing: Timing = _TIMING) -> TicketWorker:
-        """Return the worker of a ticket in a JSON file. MidflightError if the file cannot be read or has no ticket."""
+        """Return a running worker for the ticket in a JSON file.
+
+        MidflightError if the file cannot be read or contains no ticket, DeviceError if its address cannot be bound.
+        """
         try:
             ticket = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
@@ -87,14 +92,16 @@ class TicketWorker:
 
     @property
     def statistics(self) -> AllReduceStatistics:
-        """What the worker has counted, with what its reliable layer has sent and sent again."""
+        """The worker's counters of sums and refused datagrams; those of its retransmissions are in `reliable`."""
         return self._endpoint.statistics
 
     def sum(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the sum of this array with those that the other workers pass, or what else the operation is.
+        """Return the sum of this array with those of the other workers, or the `Aggregate`'s other operation. Blocks.
 
-        All pass arrays of one shape, of floats or of integers, and make the same sums in the same order.
-        MidflightError if the network or a worker does not answer, which ends this worker, or if it has ended.
+        All workers pass arrays of one shape, of floats or of integers, in the same order of calls. Floats give float32.
+        Unlike `Group.allreduce`, `mean` and `count` give the plain sum. WireError if a value is NaN, infinite or too
+        large; MidflightError if the network or a worker does not answer, or if the worker has ended. Any error ends
+        this worker.
         """
         with self._changed:
             if self._closing or isinstance(self._result, Exception):
@@ -108,7 +115,10 @@ class TicketWorker:
             return self._result.values.reshape(array.shape)
 
     def close(self) -> None:
-        """End the worker. May be called more than once."""
+        """End the worker's thread and close its socket; a waiting `sum` raises MidflightError.
+
+        May be called more than once.
+        """
         with self._changed:
             if self._closing:
                 return

@@ -30,7 +30,7 @@ _OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
 
 @dataclass(slots=True)
 class UdpStatistics:
-    """Counters of a socket."""
+    """Counters of datagrams of one UDP socket."""
 
     received: int = 0
     sent: int = 0
@@ -40,9 +40,9 @@ class UdpStatistics:
 class UdpSocket:
     """Drives an endpoint over a UDP socket: passes in datagrams, sends what it returns, and polls it at its deadlines.
 
-    address, port: the IPv4 or IPv6 address and the port to bind; port 0 selects a free one. clock: returns nanoseconds
-    and never runs backwards. DeviceError if the address cannot be bound. A context manager; leaving it closes the
-    socket.
+    address, port: the IPv4 or IPv6 address and the UDP port to bind; port 0 selects a free one. clock: returns
+    nanoseconds and never runs backwards. DeviceError if the address cannot be bound. A context manager; leaving it
+    closes the socket.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class UdpSocket:
 
     @property
     def address(self) -> Address:
-        """The address and port that the socket is bound to."""
+        """The IP address and UDP port that the socket is bound to."""
         host, port, *_ = self._socket.getsockname()
         return str(host), int(port)
 
     def run(self, until: Callable[[], bool], wake: int | None = None, timeout: float | None = None) -> bool:
-        """Drive the endpoint until `until()` is true, and return True.
+        """Drive the endpoint until `until()` is true, and return True. Blocks.
 
-        Return False if the file descriptor `wake` is readable, or after `timeout` seconds. Errors that the endpoint
-        raises propagate.
+        `until` is called after every batch of datagrams. Return False if the file descriptor `wake` is readable, or
+        after `timeout` seconds; None means without either. Errors that the endpoint raises propagate.
         """
         return drive([self], until, wake, timeout)
 
@@ -92,7 +92,7 @@ class UdpSocket:
         self.close()
 
     def patience(self) -> int | None:
-        """Return the milliseconds until the endpoint's deadline, rounded up, or None if it has no deadline."""
+        """Return the milliseconds until the endpoint's next deadline, rounded up, or None if it has no deadline."""
         deadline = self.endpoint.next_deadline()
         return None if deadline is None else max(0, -((self._clock() - deadline) // 1_000_000))
 
@@ -118,7 +118,11 @@ class UdpSocket:
             self.endpoint.receive(source[:2], datagram, self._clock())
 
     def send(self) -> None:
-        """Send what the endpoint has to send now, until the kernel's buffer is full. The rest stays in the backlog."""
+        """Send what the endpoint has to send now, until the kernel's buffer is full. The rest is sent by the next call.
+
+        Datagrams that the kernel rejects, such as for lack of a route, count as lost. OSError if the socket is closed
+        or a datagram is too large. Errors of the endpoint propagate.
+        """
         backlog = self._backlog
         backlog.extend(self.endpoint.poll(self._clock()))
         while backlog:
@@ -136,16 +140,16 @@ class UdpSocket:
 
 
 class Driven(Protocol):
-    """A socket that `drive` can drive."""
+    """A socket with its endpoint, or anything else with a file descriptor, that `drive` can drive."""
 
     def send(self) -> None:
-        """Send the datagrams that are due."""
+        """Send the datagrams that are due. Called before each wait."""
 
     def receive(self) -> None:
-        """Process the datagrams that have arrived."""
+        """Process the datagrams that have arrived, without waiting for more."""
 
     def patience(self) -> int | None:
-        """Return the milliseconds until the next timer is due, or None if there is no timer."""
+        """Return the milliseconds until `send` has to be called next, or None if there is no deadline."""
 
     def register(self, poll: select.poll) -> None:
         """Register the socket with a poll object, so that it wakes when a datagram arrives."""
@@ -154,7 +158,11 @@ class Driven(Protocol):
 def drive(
     sockets: Sequence[Driven], until: Callable[[], bool], wake: int | None = None, timeout: float | None = None
 ) -> bool:
-    """Drive the endpoints of several sockets at once, like `UdpSocket.run`."""
+    """Drive the endpoints of several sockets in this thread until `until()` is true, and return whether it is.
+
+    `until` is called after every batch of datagrams. Returns False when the file descriptor `wake` becomes readable, or
+    if `until()` is still false after `timeout` seconds; None means without either. Errors of endpoints propagate.
+    """
     end = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
     if wake is not None:

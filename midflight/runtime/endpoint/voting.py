@@ -1,4 +1,4 @@
-"""The hosts of `Quorum`: voters that retransmit votes until they know the result, and the server for `forward`."""
+"""The hosts of a `Quorum`: voters that retransmit votes until they know the result, and the server for `forward`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DECIDED = (Quorum.REACHED, Quorum.LATE, Quorum.AGAIN)
 
 @dataclass(slots=True)
 class VoterStatistics:
-    """Counters of a voter."""
+    """Counters of a `Voter`: how results reached it, and refused datagrams."""
 
     from_others: int = 0  # results that came from a peer, or from the server
     crowded: int = 0  # answers that a vote was not counted because its slot was in use
@@ -30,15 +30,16 @@ class Voter:
     """The endpoint of voter number `voter` of a `Quorum` (an `Endpoint`).
 
     `vote` casts a vote in the next voting; votings are numbered from `first` without bound. `poll` retransmits the vote
-    until the result is known, and `decided` holds all results by number. A vote is sent only after the voting `slots`
-    before it is decided. server: the address that votes are sent to. peers: the addresses of the other voters, which
-    are asked for a result that the switch has lost or whose entry it has reused. With `forward` the server is asked
-    instead.
+    until the result is known, and `decided` maps the number of each decided voting to its value. A vote is sent only
+    after the voting `slots` before it is decided. schema: the wire schema of the program. server: the address that
+    votes are sent to. peers: the addresses of the other voters, which are asked for a result that the switch has lost
+    or whose entry it has reused. With `forward` (the primitive's `result`) the server is asked instead. timing: the
+    retransmission timers, None for the defaults.
 
     A voting has one result as long as any two quorums share a voter and no voter changes its vote. If `needed` is not a
     majority, or if voters may forget their votes, this holds only within one epoch of the switch's state. The voters
-    then rely on one `epoch` and ignore results of others. With `forward` it always holds, because the server announces
-    the results. MidflightError if there is no such voter, or if an epoch is needed and not given.
+    then rely on one `epoch` and ignore results of others; None accepts all. With `forward` it always holds, because the
+    server announces the results. MidflightError if there is no such voter, or if an epoch is needed and not given.
 
     If only one voter has received a result and then forgets it, the others cannot get it any more once a newer voting
     has reused its entry in the switch. So if voters may forget, `slots` has to exceed the number of votings in the
@@ -81,9 +82,9 @@ class Voter:
         return self._votes.idle
 
     def vote(self, value: int) -> int:
-        """Vote for a value, bit[64] and not 0, in the next voting.
+        """Queue a vote for a value, 1 to 2**64 - 1, in the next voting, and return the voting's number.
 
-        Return its number. MidflightError if the value is invalid.
+        `poll` sends it. MidflightError if the value is out of range.
         """
         if not 0 < value < 2**64:
             raise MidflightError(f"{value} is not a valid vote", hint="values are bit[64], and not 0")
@@ -94,7 +95,7 @@ class Voter:
         return number
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a result, or a peer's question for one."""
+        """Process a result, or a peer's question for one. Anything else is counted in `statistics.refused`."""
         refused = self.statistics.refused
         message = decoded(self._schema, self._quorum.name, datagram, (RESULT, ASK), refused)
         if message is None:
@@ -120,7 +121,10 @@ class Voter:
                 self._votes.cancel(number)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nothing is decided for the configured patience."""
+        """Return the datagrams to send now: votes, and questions and answers to peers.
+
+        NoAnswerError if no voting is decided for the configured patience.
+        """
         out, self._outgoing = self._outgoing, []
         out += self._votes.poll(now)
         for number, times in self._votes.overdue() if self._others else ():
@@ -129,7 +133,7 @@ class Voter:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return when to call `poll` next if no datagram arrives, or None."""
+        """Return the time in nanoseconds of the next retransmission, when to `poll`; None if no vote is open."""
         return self._votes.next_deadline()
 
     def _message(self, kind: int, number: int, value: int, status: int = 0) -> bytes:
@@ -138,12 +142,12 @@ class Voter:
 
 
 class QuorumServer:
-    """The endpoint that the votes of a `Quorum` with `forward` are addressed to (an `Endpoint`).
+    """The endpoint that the votes of a `Quorum` with `result="forward"` are addressed to (an `Endpoint`).
 
-    It learns the results, keeps them in `decided` by number, and answers every later vote. If no switch is on the way,
-    it counts the votes itself with the primitive's own kernel. voters: the addresses of the voters in the order of
-    their numbers; if there are none, votes are accepted from any address. MidflightError if the `Quorum` does not use
-    `forward`.
+    It learns the results, keeps them in `decided` by number of the voting, and answers every later vote. If no switch
+    is on the way, it counts the votes itself with the primitive's own kernel. voters: the addresses of the voters in
+    the order of their numbers; if there are none, votes are accepted from any address. MidflightError if the `Quorum`
+    does not use `forward`.
     """
 
     def __init__(self, quorum: Quorum, schema: Schema, *, voters: Sequence[Address] = ()) -> None:
@@ -162,7 +166,10 @@ class QuorumServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
-        """Process a vote that a switch has counted or that no switch has seen, or a question for a result."""
+        """Process a vote that a switch has counted or that no switch has seen, or a voter's question for a result.
+
+        `poll` returns the answer if the voting is decided. Anything else is counted in `refused`.
+        """
         message = decoded(self._schema, self._quorum.name, datagram, (REQUEST, ASK), self.refused)
         if message is None:
             return
@@ -188,7 +195,7 @@ class QuorumServer:
             self._outgoing.append((source, self._schema.encode(replace(result, kind=RESULT, fields=fields))))
 
     def poll(self, _now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now."""
+        """Return the answers to send now. Never raises, because the server waits for nothing."""
         out, self._outgoing = self._outgoing, []
         return out
 

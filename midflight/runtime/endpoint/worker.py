@@ -1,4 +1,4 @@
-"""A worker as plain data: created by a controller, and turned into an endpoint by a host."""
+"""`Worker`: a worker of an all-reduce as plain data, created by a controller, and turned into an endpoint by a host."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ __all__ = ["Worker"]
 class Worker:
     """A worker of an all-reduce: the host and UDP port that it runs on, and the parameters of its `AllReduce`.
 
-    `worker` is its number, 0 to `workers` - 1, and `peers` are the addresses of all workers in the order of their
-    numbers. `job` distinguishes this run of the application from earlier ones, and `token` (64 bits) its packets from
-    those of others: keep it secret. `headroom` leaves enough room in each
-    number that the sum over all workers cannot overflow. `mtu` is the largest IP packet in bytes.
+    `worker` is its number, 0 to `workers` - 1. `server` is the address that requests are sent to, and `peers` are the
+    addresses of all workers in the order of their numbers. `application` is the 16-bit id. `lanes`, `slots`,
+    `operation` and `number` are those of the `Aggregate`. `job` (16 bits) distinguishes this run of the application
+    from earlier ones, and `token` (64 bits) its packets from those of others: keep it secret. `first` is the chunk at
+    which it begins. `headroom` leaves enough room in each number that the sum over all workers cannot overflow. `mtu`
+    is the largest IP packet in bytes.
     """
 
     host: str
@@ -39,7 +41,10 @@ class Worker:
     token: int = field(default=0, repr=False)
 
     def endpoint(self, timing: Timing) -> AllReduce:
-        """Return a new endpoint for the worker, at the start of its job. MidflightError as for `AllReduce`."""
+        """Return a new endpoint for the worker, which begins at chunk `first` of its job.
+
+        MidflightError as for `AllReduce`. timing: the retransmission timers.
+        """
         return AllReduce(
             application=self.application,
             worker=self.worker,
