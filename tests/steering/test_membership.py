@@ -49,6 +49,7 @@ def test_only_members_requests_are_computed_on(kind: str) -> None:
         members = [Member(worker + 1, worker, address(worker), 7000) for worker in range(2)]
         senders = [Sender(worker + 1, address(worker), worker, 5) for worker in range(2)]
         offload.admit(1, members, ports=[1, 2], token=TOKEN, senders=senders)
+        offload.limit(1, 1_000_000)  # changes the rate, and no binding
 
         def ports(port: int, packet: bytes) -> list[int]:
             return sorted(out for out, _ in device.process(Packets.from_list([(port, packet)])))

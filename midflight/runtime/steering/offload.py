@@ -149,7 +149,14 @@ class Offload:
         """
         now = self._admitted[application]
         self.admit(
-            application, now.members, group=now.group, epoch=now.epoch, ports=now.ports, rate=rate, token=now.token
+            application,
+            now.members,
+            group=now.group,
+            epoch=now.epoch,
+            ports=now.ports,
+            rate=rate,
+            token=now.token,
+            senders=now.senders,
         )
 
     def withdraw(self, application: int) -> None:
