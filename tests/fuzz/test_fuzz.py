@@ -23,6 +23,19 @@ def test_mutated_inputs_are_accepted_or_refused(name: str) -> None:
     assert len(campaign.outcomes) > 3
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        b"wire.valu\x0c#\xd6wire.>429496721)\nif count > 4294967296:\n    packet.alert(wire.key, count)\n",
+        b"0x7fffffff.valu#\x0c\xd6wire.bits\xd6wire.keywire.key, count)\n",
+        b"wire.valu\x0c#\xd6wire.>valu\x0c#\xd6255.valu\x0c#\xd6+= lane.value\n\nlue\n\n",
+    ],
+)
+def test_kernels_whose_text_python_reads_in_two_ways_are_refused(kernel: bytes) -> None:
+    with pytest.raises(MidflightError):
+        targets()["kernel"].run(kernel)
+
+
 def _run_apart(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

@@ -9,6 +9,7 @@ import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 from midflight.errors import KernelError, Place
@@ -62,9 +63,9 @@ class Source:
         number = int(getattr(node, "lineno", 1))
         text = self.lines[number - 1] if number <= len(self.lines) else ""
         raw = text.encode()
-        start = len(raw[: int(getattr(node, "col_offset", 0))].decode())
+        start = len(raw[: int(getattr(node, "col_offset", 0))].decode(errors="replace"))
         if getattr(node, "end_lineno", number) == number:
-            end = len(raw[: int(getattr(node, "end_col_offset", 0))].decode())
+            end = len(raw[: int(getattr(node, "end_col_offset", 0))].decode(errors="replace"))
         else:
             end = len(text.rstrip())
         return Place(self.file, self.first + number - 1, start + 1, max(1, end - start), text.rstrip("\n"))
@@ -102,7 +103,7 @@ def source_of(function: Callable[..., Any]) -> tuple[Source, ast.FunctionDef]:
     try:
         lines, first = inspect.getsourcelines(function)
         file = inspect.getsourcefile(function) or "<unknown>"
-    except (OSError, TypeError):
+    except (OSError, TypeError, SyntaxError, TokenError):  # also of a file that has changed since it was imported
         name = getattr(function, "__qualname__", repr(function))
         raise KernelError(f"the source of {name} cannot be read", hint="define the primitive in a file") from None
     try:
