@@ -28,7 +28,7 @@ DEEP: dict[str, tuple[dict[str, str], int]] = {
     "sum from the right": ({"ingress": f"{Y} = " + chained(f"{X} + (", "1", ")") + ";"}, 1_100_001),
     "operators of one side": ({"ingress": f"{Y} = " + chained("~", X) + ";"}, 1000),
     "casts": ({"ingress": f"{Y} = " + chained("(bit<32>)(bit<8>)", X) + ";"}, 1000 & 255),
-    "choices": ({"ingress": f"{Y} = " + chained(f"{X} == %(i)d ? %(i)d + 5 : ", "3") + ";"}, 1005),
+    "choices": ({"ingress": f"{Y} = " + chained(f"{X} == %(i)d ? %(i)d + 5 : (", "3", ")") + ";"}, 1005),
     "conditions": (
         {"ingress": "if (" + chained(f"{X} != %(i)d && ", "true") + f") {{ {Y} = 1; }} else {{ {Y} = 2; }}"},
         2,

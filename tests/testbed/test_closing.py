@@ -72,7 +72,7 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
                 continue  # it has ended, or belongs to another user
     for word in done.stdout.split():
         assert not list(NETNS.glob(f"mf-{word}-*")), "a namespace is left"
-    assert "pending" not in done.stderr
+    assert "it is pending" not in done.stderr, "a task was destroyed"
     assert "ResourceWarning" not in done.stderr
     return done
 
