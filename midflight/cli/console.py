@@ -44,7 +44,10 @@ class Console(cmd.Cmd):
             self._trace(name, on=False)
 
     def onecmd(self, line: str) -> bool:
-        """Run one line, and return whether it was the last. Errors are printed."""
+        """Run one line, and return whether it was the last.
+
+        MidflightError and ValueError are printed, and set `failed`. Ctrl-C ends only the line.
+        """
         self.failed = False
         try:
             return bool(super().onecmd(line))

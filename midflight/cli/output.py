@@ -54,7 +54,9 @@ def write_json(value: Mapping[str, object], to: str) -> None:
 
 
 def write_figures(figures: Mapping[str, object], to: str | None, console: Console) -> None:
-    """Write figures as `write_json` does, and say where they are. Do nothing if `to` is None or empty.
+    """Write figures as `write_json` does, and print the name of the file. Do nothing if `to` is None or empty.
+
+    Nothing is printed about standard output, which `to` calls `-`.
 
     MidflightError if the file cannot be written.
     """

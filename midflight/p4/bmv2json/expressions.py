@@ -16,7 +16,10 @@ MODULAR = ("+", "-", "*", "|", "^", "&")
 
 
 class Expressions:
-    """Translates expressions. `data` are the values of an action's parameters, by index."""
+    """Translates expressions of BMv2's JSON to P4 text.
+
+    `data` are the values in P4 that stand for the parameters of the action around the expression, by index.
+    """
 
     def __init__(self, names: Names, data: list[Value] | None = None) -> None:
         self.names = names

@@ -20,7 +20,10 @@ __all__ = ["Generator", "generate"]
 
 
 class Generator:
-    """Generates cases of a primitive. Programs are cached, because they take longer to create than cases."""
+    """Generates the conformance cases of one primitive: packets, control operations, and the answers to expect.
+
+    A case follows from a seed and a number. Programs are cached, because they take longer to create than cases.
+    """
 
     def __init__(self, primitive: str) -> None:
         self._name = primitive

@@ -76,7 +76,10 @@ class SimFabric:
         self.network.simulator.alarm(self.now + delay, action, *arguments)
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Turn a switch off or on: see `Switchable.power`. MidflightError if there is no such switch."""
+        """Turn a switch off or on. While it is off, packets that reach it are lost, and its device keeps running.
+
+        Turning it on restarts a device process that has died. MidflightError if there is no such switch.
+        """
         if switch not in self.network.switches:
             raise MidflightError(f"there is no switch named {switch}")
         device, simulated = self.devices[switch], self.network.switches[switch]
