@@ -13,6 +13,7 @@ __all__ = ["NativeBuilder", "NativeModule"]
 LIBC: dict[str, tuple[ll.Type, list[ll.Type], bool]] = {
     "clock_gettime": (I32, [I32, POINTER], False),
     "getsockopt": (I32, [I32, I32, I32, POINTER, POINTER], False),
+    "poll": (I32, [POINTER, I64, I32], False),
     "ppoll": (I32, [POINTER, I64, POINTER, POINTER], False),
     "read": (I64, [I32, POINTER, I64], False),
     "recvmmsg": (I32, [I32, POINTER, I32, I32, POINTER], False),
