@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import ENTRIES_HELP
+
 if TYPE_CHECKING:
     from midflight.testbed import Net
 
@@ -55,7 +57,7 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     "entries",
     metavar="SWITCH=FILE",
     multiple=True,
-    help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
+    help=ENTRIES_HELP,
 )
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")

@@ -8,9 +8,30 @@ from typing import TypeVar
 
 import click
 
-__all__ = ["defines", "p4_options"]
+__all__ = ["ENTRIES_HELP", "cpu_port_option", "defines", "entries_option", "p4_options"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
+
+ENTRIES_HELP = "Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated."
+
+
+def entries_option(command: Command) -> Command:
+    """Add `--entries FILE`, a tuple of paths named `entries`."""
+    return click.option(
+        "--entries", "entries", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help=ENTRIES_HELP
+    )(command)
+
+
+def cpu_port_option(command: Command) -> Command:
+    """Add `--cpu-port N`, from 1 to 510, 510 by default."""
+    return click.option(
+        "--cpu-port",
+        metavar="N",
+        type=click.IntRange(1, 510),
+        default=510,
+        show_default=True,
+        help="The port of packet-in and packet-out.",
+    )(command)
 
 
 def p4_options(command: Command) -> Command:

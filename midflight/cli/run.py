@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import cpu_port_option, entries_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,14 +34,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("file", metavar="PROG.p4", type=click.Path(path_type=Path))
-@click.option(
-    "--entries",
-    "entries",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
-)
+@entries_option
 @click.option(
     "--pcap",
     "captures",
@@ -58,14 +53,7 @@ Examples:
 )
 @click.option("--trace", is_flag=True, help="Print what happens to each packet, with lines of the program.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
-@click.option(
-    "--cpu-port",
-    metavar="N",
-    type=click.IntRange(1, 510),
-    default=510,
-    show_default=True,
-    help="The port of packet-in and packet-out.",
-)
+@cpu_port_option
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of random numbers."
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import cpu_port_option, entries_option
 from midflight.errors import MidflightError
 from midflight.units import SIZES, measured
 
@@ -74,14 +75,7 @@ Examples:
     show_default=True,
     help="The P4Runtime device id.",
 )
-@click.option(
-    "--cpu-port",
-    metavar="N",
-    type=click.IntRange(1, 510),
-    default=510,
-    show_default=True,
-    help="The port of packet-in and packet-out.",
-)
+@cpu_port_option
 @click.option(
     "--pcap", "captures", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all ports here."
 )
@@ -108,14 +102,7 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Share compiled programs with other switches through this folder, which must belong to you alone.",
 )
-@click.option(
-    "--entries",
-    "entries",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated.",
-)
+@entries_option
 @click.option(
     "--priority-queues",
     "queues",

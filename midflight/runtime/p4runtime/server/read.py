@@ -96,10 +96,9 @@ def _read(pipeline: Pipeline, entity: p4r.Entity) -> Iterator[p4r.Entity]:
             for group in profiles.read_groups(pipeline, entity.action_profile_group):
                 yield p4r.Entity(action_profile_group=group)
         case "value_set_entry":
-            # For entities that no program here has, a wildcard finds nothing, and a particular one does not exist.
-            which = entity.WhichOneof("entity")
-            if getattr(entity, which or "").ByteSize():
-                raise Refusal(Code.UNIMPLEMENTED, f"{which} is not supported")
+            # A wildcard finds nothing, because no program here has value sets.
+            if entity.value_set_entry.ByteSize():
+                raise Refusal(Code.UNIMPLEMENTED, "value_set_entry is not supported")
         case None:
             raise Refusal(Code.INVALID_ARGUMENT, "the read request has an entity without contents")
         case which:
