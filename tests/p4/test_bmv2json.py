@@ -136,6 +136,7 @@ def _jump(root: Root) -> None:
     ("text", "message", "line"),
     [
         ("{", "program: not JSON", 0),
+        ('{"a":' + "[" * 10_000 + "]" * 10_000 + "}", "program: the JSON is nested too deeply", 0),
         ("{}", "not BMv2's JSON", 0),
         (changed(lambda root: root.pop("pipelines")), "not BMv2's JSON", 0),
         (changed(_primitive), "the primitive 'teleport'", 31),

@@ -37,15 +37,22 @@ def to_p4(text: str, file: str) -> str:
     """
     try:
         root = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise P4Error(f"{file}: not JSON: {error}") from None
+    except RecursionError:
+        raise P4Error(f"{file}: the JSON is nested too deeply") from None
     needed = ("header_types", "headers", "parsers", "deparsers", "pipelines", "actions")
     if not isinstance(root, dict) or any(each not in root for each in needed):
         raise P4Error(f"{file}: not BMv2's JSON, which p4c writes for simple_switch")
     try:
         return "\n".join(_Program(root, file).lines()) + "\n"
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise P4Error(f"{file}: this JSON does not have the form that p4c writes: {error!r}") from None
+    except RecursionError:
+        raise P4Error(f"{file}: the JSON is nested too deeply") from None
+    except KeyError as error:
+        raise P4Error(f"{file}: this JSON does not have the form that p4c writes: {error} is missing") from None
+    except (AttributeError, IndexError, TypeError, ValueError):
+        hint = "compile the program again with p4c-bm2-ss"
+        raise P4Error(f"{file}: this JSON does not have the form that p4c writes", hint=hint) from None
 
 
 class _Program:
