@@ -8,7 +8,7 @@ from midflight.p4 import ir
 from midflight.p4.nodes import within
 from midflight.p4.types import EnumType, HeaderType, StructType, Type
 
-__all__ = ["called_actions", "calls", "digests", "reached"]
+__all__ = ["calculated", "called_actions", "calls", "digests", "reached"]
 
 
 def calls(program: ir.Program) -> Iterator[ir.Call]:
@@ -65,11 +65,19 @@ def reached(control: ir.Control) -> Iterator[ir.Node]:
                     waiting.append(inner)
                 case ir.TableApply(table=table) | ir.TableHit(table=table) | ir.Switch(subject=ir.Table() as table):
                     waiting += [each.action for each in table.actions]
+                    if id(table) not in seen:
+                        seen.add(id(table))
+                        yield from within(*calculated(table))
+
+
+def calculated(table: ir.Table) -> list[ir.Statement]:
+    """Return the statements that compute a table's keys and the arguments in its list of actions."""
+    return [*table.before, *(statement for each in table.actions for statement in each.before)]
 
 
 def _in_controls(program: ir.Program) -> Iterator[ir.Node]:
     """Yield each node in the controls, and in each control that they apply, once. Actions are not entered."""
-    seen: set[ir.Control] = set()
+    seen: set[ir.Control | ir.Table] = set()
     for control in (program.verify, program.ingress, program.egress, program.compute, program.deparser):
         waiting = [_nodes(control, seen)]
         while waiting:
@@ -78,11 +86,16 @@ def _in_controls(program: ir.Program) -> Iterator[ir.Node]:
                 waiting.pop()
                 continue
             yield node
-            if isinstance(node, ir.Apply) and isinstance(node.callee, ir.Control):
-                waiting.append(_nodes(node.callee, seen))
+            match node:
+                case ir.Apply(callee=ir.Control() as inner):
+                    waiting.append(_nodes(inner, seen))
+                case ir.TableApply(table=table) | ir.TableHit(table=table) | ir.Switch(subject=ir.Table() as table):
+                    if table not in seen:
+                        seen.add(table)
+                        waiting.append(within(*calculated(table)))
 
 
-def _nodes(control: ir.Control, seen: set[ir.Control]) -> Iterator[ir.Node]:
+def _nodes(control: ir.Control, seen: set[ir.Control | ir.Table]) -> Iterator[ir.Node]:
     """Return an iterator over a control's nodes in order, which is empty if the control is in `seen`."""
     if control in seen:
         return iter(())

@@ -23,6 +23,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     ir.StructValue: ("elements",),
     ir.IsValid: ("header",),
     ir.Call: ("arguments",),
+    ir.CopyIn: ("target", "value"),
     ir.Assign: ("target", "value"),
     ir.Declare: ("value",),
     ir.Block: ("body",),

@@ -48,3 +48,33 @@ def test_known_differences(kind: str, reported: int, numbers: list[int], length:
     assert no_match[1] == reported
     assert seen == numbers
     assert (shorter[2], len(shorter)) == (1, length)
+
+
+COMPILED = source(
+    types="bit<8> mark(inout bit<8> q) { q = q + 3; return q; }",
+    header="bit<8> which; bit<8> a; bit<8> b; bit<8> c;",
+    declarations="action leave(inout bit<8> p) { p = hdr.h.a; if (mark(hdr.h.c) == 3) { exit; } p = 7; }",
+    ingress="""
+        if (hdr.h.which == 1) { leave(hdr.h.b); }
+        else if (hdr.h.which == 2) { hdr.h = { hdr.h.which, hdr.h.b, hdr.h.a, hdr.h.c }; }
+        else {
+            switch ((bit<2>)hdr.h.a) { 2w3: { return; } }
+            hdr.h.c = 9;
+        }
+    """,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("host", ["01050503ff", "02060500ff", "03050609ff"]),
+        pytest.param("bmv2", ["01050603ff", "ff", "03050600ff"], marks=BMV2),
+    ],
+)
+def test_programs_that_p4c_changes(kind: str, expected: list[str]) -> None:
+    """With p4c 1.2.5.16 and simple_switch_grpc 1.15.5; a later p4c may well be right."""
+    packets = [(1, bytes([which, 5, 6, 0, 0xFF])) for which in (1, 2, 3)]
+    with open_device(kind, COMPILED) as device:
+        assert isinstance(device, PacketDevice)
+        assert [data.hex() for _, data in device.process(Packets.from_list(packets))] == expected

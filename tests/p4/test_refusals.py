@@ -37,13 +37,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
         {"top": "control User(register<bit<8>> r) { apply { } }", "locals": "User() user;"},
     ),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
-    (
-        "calls of functions in a table are",
-        {
-            "top": "bit<8> one() { return 1; }",
-            "locals": 'table t { key = { one(): exact @name("one"); } actions = { NoAction; } }',
-        },
-    ),
     ("abstract methods are", {"locals": "register<bit<8>>(4) r = { };"}),
 ]  # fmt: skip
 

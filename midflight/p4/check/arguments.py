@@ -84,15 +84,19 @@ def arguments_in_order(
     kinds: Sequence[Type],
     directions: Sequence[Direction],
     whats: Sequence[str],
+    copied: bool = False,
 ) -> Walk[tuple[ir.Expression, ...]]:
     """Check the arguments of a call in evaluation order, left to right (P4_16, section 6.8), and return their values.
 
     `given`, `kinds`, `directions` and `whats` have one element for each parameter. `whats` names each argument in error
-    messages. Raises P4Error as `argument` does.
+    messages. With `copied`, the value of an `inout` argument is copied before arguments that may change it. Raises
+    P4Error as `argument` does.
     """
     places = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
     wanted = zip(given, kinds, directions, whats, strict=True)
-    made: list[ir.Expression] = yield in_order(ctx, (argument(ctx, *each) for each in wanted), places)
+    inouts = {i for i, each in enumerate(directions) if copied and each is Direction.INOUT}
+    steps = (argument(ctx, *each) for each in wanted)
+    made: list[ir.Expression] = yield in_order(ctx, steps, places, copied=inouts)
     return tuple(made)
 
 
@@ -123,7 +127,7 @@ def passed(
     kinds = [each.variable.type for each in wanted]
     whats = [f"argument {each.variable.name}" for each in wanted]
     made: tuple[ir.Expression, ...] = yield arguments_in_order(
-        ctx, filled, kinds, [each.direction for each in wanted], whats
+        ctx, filled, kinds, [each.direction for each in wanted], whats, copied=True
     )
     return made
 

@@ -9,7 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context
 from midflight.p4.check.parameters import bind_constructor, declare_parameters, qualified
 from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.check.statements import block, with_before
@@ -74,10 +74,7 @@ def _local(ctx: Context, node: d.Declaration) -> Walk[list[ir.Statement]]:
             declared: ir.Action = yield action(ctx, node)
             ctx.scope.declare(node.name, declared, node.place)
         case d.Table():
-            ctx.before = []
             checked: ir.Table = yield table(ctx, node)
-            if ctx.before:
-                raise refuse("calls of functions in a table", ctx.before[0].place or node.place)
             ctx.state.add(ctx.state.tables, checked.name, checked, node.place)
             ctx.scope.declare(node.name, checked, node.place)
         case _:

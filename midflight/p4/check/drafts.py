@@ -14,6 +14,7 @@ __all__ = ["Draft"]
 class Draft:
     """The properties of a table that have been checked so far, or their defaults."""
 
+    before: tuple[ir.Statement, ...] = ()
     listed: tuple[ir.Key, ...] = ()
     keys: tuple[ir.Key, ...] = ()
     actions: list[ir.ActionRef] = field(default_factory=list)

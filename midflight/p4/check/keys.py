@@ -8,7 +8,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
-from midflight.p4.check.expressions import expression, probe
+from midflight.p4.check.expressions import probe
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import constant_int
@@ -18,13 +18,12 @@ from midflight.stackless import Walk, in_turn
 __all__ = ["key"]
 
 
-def key(ctx: Context, node: d.Key) -> Walk[ir.Key]:
-    """Check one match field of a table and return it.
+def key(ctx: Context, node: d.Key, matched: ir.Expression) -> Walk[ir.Key]:
+    """Check one match field of a table, whose expression is checked already, and return it.
 
     Its name is that of `@name`, or derived from its expression. Raises P4Error for a type or match kind that is not
     supported, and for an expression that needs `@name`.
     """
-    matched: ir.Expression = yield expression(ctx, node.expression)
     kind = matched.type
     if not isinstance(kind, Bits | Bool | EnumType | ErrorType):
         raise P4Error(f"a key must be a number, a bool, an enum or an error, not {kind}", place=node.place)

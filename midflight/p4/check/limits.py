@@ -8,6 +8,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
+from midflight.p4.calls import calculated
 from midflight.p4.nodes import within
 from midflight.p4.types import ExternType, HeaderType, StackType, StructType, TupleType, Type
 from midflight.stackless import Walk, run
@@ -85,7 +86,7 @@ class Copies:
 def _body(part: ir.Action | ir.Control | ir.Parser | ir.Table) -> list[ir.Node]:
     match part:
         case ir.Table(listed=keys):
-            return [each.expression for each in keys]
+            return [*calculated(part), *(each.expression for each in keys)]
         case ir.Action(body=body):
             return [body]
         case ir.Control(locals=before, body=body):

@@ -57,12 +57,14 @@ def in_order(
     steps: Iterable[Step[ir.Expression]],
     written: Container[int] = (),
     checked: Iterable[ir.Expression] = (),
+    copied: Container[int] = (),
 ) -> Walk[list[ir.Expression]]:
     """Check expressions that are evaluated left to right (P4_16, section 8.1), and return their values in order.
 
     The result begins with `checked`: values that stand to the left of all others. Where an expression needs statements
     before it, the values to its left are copied first, so that these statements cannot change them. `written` holds the
-    positions of lvalues in the result. Of an lvalue, only the indices are copied.
+    positions of lvalues in the result. Of an lvalue, only the indices are copied. Those in `copied` are `inout`
+    arguments: their values are copied as well.
     """
     made = list(checked)
     kept = 0
@@ -74,7 +76,7 @@ def in_order(
             if inner:
                 ctx.before = outer
                 for i in range(kept, len(made)):
-                    made[i] = pinned(ctx, made[i]) if i in written else stored(ctx, made[i])
+                    made[i] = _copied(ctx, made[i]) if i in copied else _kept(ctx, made[i], i in written)
                 kept = len(made)
                 outer += inner
                 ctx.before = inner = []
@@ -82,3 +84,13 @@ def in_order(
         return made
     finally:
         ctx.before = outer
+
+
+def _kept(ctx: Context, value: ir.Expression, written: bool) -> ir.Expression:
+    return pinned(ctx, value) if written else stored(ctx, value)
+
+
+def _copied(ctx: Context, target: ir.Expression) -> ir.Expression:
+    """Return an `inout` argument whose value is copied now."""
+    target = pinned(ctx, target)
+    return ir.CopyIn(target, stored(ctx, target), target.type, place=target.place)

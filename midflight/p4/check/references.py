@@ -44,8 +44,10 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
         )
     ctx.state.copies.take(action, node.name, node.place)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
+    outer, ctx.before = ctx.before, []
     bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
-    return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations, annotations)
+    before, ctx.before = tuple(ctx.before), outer
+    return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations, annotations, before)
 
 
 def with_data(

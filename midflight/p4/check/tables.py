@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
@@ -10,9 +12,10 @@ from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.entries import entries
-from midflight.p4.check.expressions import constant
+from midflight.p4.check.expressions import constant, expression
 from midflight.p4.check.keys import key
 from midflight.p4.check.limits import MOST
+from midflight.p4.check.order import in_order
 from midflight.p4.check.parameters import qualified
 from midflight.p4.check.references import as_reference, listed, with_data
 from midflight.p4.check.scope import closest
@@ -68,13 +71,17 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         node.place,
         draft.implementation,
         draft.listed,
+        draft.before,
     )
 
 
 def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table, name: str) -> Walk[None]:
     match node:
         case d.TableKey(keys=keys):
-            checked: list[ir.Key] = yield in_turn(key(ctx, each) for each in keys)
+            outer, ctx.before = ctx.before, []
+            matched: list[ir.Expression] = yield in_order(ctx, (expression(ctx, each.expression) for each in keys))
+            draft.before, ctx.before = tuple(ctx.before), outer
+            checked: list[ir.Key] = yield in_turn(map(partial(key, ctx), keys, matched))
             draft.listed = tuple(checked)
             draft.keys = tuple(each for each in checked if each.kind != "selector")
         case d.TableActions(actions=actions):

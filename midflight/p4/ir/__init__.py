@@ -20,6 +20,7 @@ from midflight.p4.ir.bodies import (
     Cast,
     Concat,
     Control,
+    CopyIn,
     Declare,
     Emit,
     Exit,
@@ -65,9 +66,9 @@ from midflight.p4.types import Direction
 
 __all__ = [
     "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
-    "Case", "Cast", "Concat", "Control", "Declare", "Direction", "Emit", "EntryKey", "Exit", "Expression", "Extract",
-    "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member", "Next", "Node",
-    "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State", "Statement",
+    "Case", "Cast", "Concat", "Control", "CopyIn", "Declare", "Direction", "Emit", "EntryKey", "Exit", "Expression",
+    "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member", "Next",
+    "Node", "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State", "Statement",
     "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary", "Variable",
     "VariableRef",
 ]  # fmt: skip

@@ -11,10 +11,10 @@ from midflight.p4.types import Direction, Type
 
 __all__ = [
     "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
-    "Case", "Cast", "Concat", "Control", "Declare", "Emit", "Exit", "Expression", "Extract", "If", "Index", "IsValid",
-    "Key", "Last", "Literal", "Lookahead", "Member", "Next", "Parser", "Return", "Select", "SetValidity", "Shift",
-    "Slice", "State", "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary",
-    "Unary", "VariableRef",
+    "Case", "Cast", "Concat", "Control", "CopyIn", "Declare", "Emit", "Exit", "Expression", "Extract", "If", "Index",
+    "IsValid", "Key", "Last", "Literal", "Lookahead", "Member", "Next", "Parser", "Return", "Select", "SetValidity",
+    "Shift", "Slice", "State", "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit",
+    "Ternary", "Unary", "VariableRef",
 ]  # fmt: skip
 
 
@@ -175,9 +175,21 @@ class Call(Node):
     type_arguments: tuple[Type, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CopyIn(Node):
+    """An `inout` argument of an action, control or parser whose value was copied before the other arguments ran.
+
+    `value` is the copy. At the end of the callee, the parameter is copied to `target`.
+    """
+
+    target: Expression
+    value: Expression
+    type: Type
+
+
 Expression = (
     Literal | VariableRef | Member | Index | Next | Last | Slice | Unary | Binary | Concat | Cast | Ternary
-    | StructValue | IsValid | Lookahead | TableHit | Call
+    | StructValue | IsValid | Lookahead | TableHit | Call | CopyIn
 )  # fmt: skip
 
 
@@ -353,6 +365,7 @@ class ActionRef:
     """An action in a table's list of actions. `bound` holds the arguments for its parameters with a direction.
 
     With `table_only`, it cannot be the default action; with `default_only`, it cannot be an entry's.
+    The statements `before` compute these arguments each time the action runs.
     """
 
     action: Action
@@ -360,6 +373,7 @@ class ActionRef:
     table_only: bool = False
     default_only: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
+    before: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +397,7 @@ class Table:
     `keys` are the match fields, and `listed` all keys as declared. `default_arguments` is the default action's data.
     `default_const` and `entries_const` are whether the control plane cannot change the default action or the entries.
     `direct` are its direct counters and meters. With an `implementation`, an action_profile or action_selector, entries
-    refer to members or groups of that.
+    refer to members or groups of that. The statements `before` compute the keys each time the table is applied.
     """
 
     name: str
@@ -400,6 +414,7 @@ class Table:
     place: Place | None = None
     implementation: Instance | None = None
     listed: tuple[Key, ...] = ()
+    before: tuple[Statement, ...] = ()
 
     @property
     def selector(self) -> tuple[Key, ...]:

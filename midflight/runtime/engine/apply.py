@@ -15,7 +15,7 @@ from midflight.runtime.engine.externs.meters import execute_direct
 from midflight.runtime.engine.lookup import lookup_function
 from midflight.runtime.engine.members import chosen_member, number_in
 from midflight.runtime.engine.noting import Event, note
-from midflight.runtime.engine.statements import bind, run_frame
+from midflight.runtime.engine.statements import bind, lower_all, run_frame
 from midflight.stackless import run
 
 __all__ = ["Tables"]
@@ -52,6 +52,7 @@ class Tables:
         """
         layout = self.layout(code.unit, table)
         b = code.b
+        run(lower_all(code, table.before))
         default = code.slot_pointer(f"{table.name}.default")
         if layout.search == "none":
             entry, hit = default, code.constant(1, 0)
@@ -115,6 +116,7 @@ class Tables:
             chooser.add_case(code.i32(number), block)
         for reference, block in zip(references, blocks, strict=True):
             b.position_at_end(block)
+            run(lower_all(code, reference.before))
             directed = tuple(each for each in reference.action.parameters if each.direction is not ir.Direction.NONE)
             copy_outs = bind(code, directed, reference.bound, always_copy=True)
             for parameter, offset in zip(reference.action.data, data[reference.action], strict=True):

@@ -17,7 +17,7 @@ from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, uns
 from midflight.runtime.engine.expressions import leaves, place, value
 from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
 from midflight.runtime.engine.noting import Event, note
-from midflight.runtime.engine.statements import bind, lower, lower_all
+from midflight.runtime.engine.statements import bind, branch, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
 from midflight.stackless import Walk, run
 
@@ -108,6 +108,8 @@ def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -
         case ir.Block(body=body):
             for each_statement in body:
                 yield _lower_statement(code, each_statement, steps)
+        case ir.If():
+            yield branch(code, statement, lambda each: _lower_statement(code, each, steps))
         case _:
             yield lower(code, statement)
 

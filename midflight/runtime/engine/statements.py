@@ -20,7 +20,7 @@ from midflight.runtime.engine.expressions import (
 from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
 from midflight.stackless import Step, Walk
 
-__all__ = ["bind", "lower", "lower_all", "run_frame"]
+__all__ = ["bind", "branch", "lower", "lower_all", "run_frame"]
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
@@ -48,8 +48,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
                 copy_into(code, initial, home)
         case ir.Block(body=body):
             return lower_all(code, body)
-        case ir.If(condition=condition, yes=yes, no=no):
-            return _if(code, condition, yes, no)
+        case ir.If():
+            return branch(code, statement, lambda each: lower(code, each))
         case ir.Switch():
             return _switch(code, statement)
         case ir.TableApply(table=table):
@@ -103,11 +103,12 @@ def bind(
     argument's place directly if this makes no difference, that is, if no other parameter writes the place. An action
     can also access its control's variables, so `always_copy` is set for actions.
     """
-    writable = [_path(each) for each, p in zip(arguments, parameters, strict=True) if _writes(p)]
+    targets = [each.target if isinstance(each, ir.CopyIn) else each for each in arguments]
+    writable = [_path(each) for each, p in zip(targets, parameters, strict=True) if _writes(p)]
     copy_outs: list[Callable[[], None]] = []
     fresh: list[Place] = []
     homes: dict[ir.Variable, Place] = {}
-    for parameter, argument in zip(parameters, arguments, strict=True):
+    for parameter, argument, target in zip(parameters, arguments, targets, strict=True):
         kind, writes = parameter.variable.type, _writes(parameter)
         path = _path(argument)
         shared = path is not None and sum(_overlap(path, other) for other in writable) <= writes
@@ -120,9 +121,9 @@ def bind(
             if parameter.direction is ir.Direction.OUT:
                 zero(code, home)
             else:
-                copy_into(code, argument, home)
+                copy_into(code, argument.value if isinstance(argument, ir.CopyIn) else argument, home)
             if writes:
-                copy_outs.append(_copy_out(code, argument, home))
+                copy_outs.append(_copy_out(code, target, home))
         homes[parameter.variable] = home
     for home in fresh:
         zero(code, home)
@@ -170,16 +171,17 @@ def _exit(code: Code) -> None:
     code.leave(code.exit)
 
 
-def _if(code: Code, condition: ir.Expression, yes: ir.Statement, no: ir.Statement | None) -> Walk[None]:
+def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) -> Walk[None]:
+    """Lower an `if`. `body` lowers its branches."""
     first, after = code.block("then"), code.block("endif")
-    second = code.block("else") if no else after
-    code.b.cbranch(value(code, condition), first, second)
+    second = code.block("else") if node.no else after
+    code.b.cbranch(value(code, node.condition), first, second)
     code.b.position_at_end(first)
-    yield lower(code, yes)
+    yield body(node.yes)
     code.go(after)
-    if no:
+    if node.no:
         code.b.position_at_end(second)
-        yield lower(code, no)
+        yield body(node.no)
         code.go(after)
     code.b.position_at_end(after)
 

@@ -71,11 +71,13 @@ def _callee(callee: ir.Action | ir.Table | ir.Control, count: _Count) -> Walk[Ca
                 way = yield _row((body,), count)
                 calls = way.calls
             case ir.Table():
-                calls, worst = Calls(), Calls()
+                calculated: _Way = yield _row(callee.before, count)
+                calls, worst = calculated.calls, Calls()
                 for key in callee.keys:
                     calls = _both(calls, (yield _expression(key.expression, count)))
                 for reference in (*callee.actions, callee.default):
-                    worst = _worse(worst, (yield _callee(reference.action, count)))
+                    calculated = yield _row(reference.before, count)
+                    worst = _worse(worst, _both(calculated.calls, (yield _callee(reference.action, count))))
                 calls = _both(calls, worst)
         count.known[callee] = calls
     return count.known[callee].copy()

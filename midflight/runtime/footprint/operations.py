@@ -276,6 +276,7 @@ def _operation(pass_: _Pass, name: str, kind: str, inputs: Names, control: _Cont
 
 def _table(pass_: _Pass, table: ir.Table, control: _Control) -> Walk[None]:
     values = pass_.values
+    yield _row(pass_, table.before, control)
     keys: list[Names] = yield in_turn(_reads(pass_, each.expression, control) for each in table.keys)
     result = _operation(pass_, table.name, TABLE, NONE.union(*keys), control)
     node = pass_.nodes[table.name]
@@ -283,6 +284,7 @@ def _table(pass_: _Pass, table: ir.Table, control: _Control) -> Walk[None]:
     references = {id(each.action): each for each in (*table.actions, table.default)}
     for reference in references.values():
         values.open()
+        yield _row(pass_, reference.before, control)
         bound: list[Names] = yield in_turn(_reads(pass_, each, control) for each in reference.bound)
         first = len(pass_.written)
         yield _action(pass_, reference.action, [*bound, *[result] * len(reference.action.data)], control)
@@ -331,6 +333,8 @@ def _key(place: ir.Expression) -> tuple[Key, bool]:
     whole = True
     while True:
         match place:
+            case ir.CopyIn(target=target):
+                place = target
             case ir.VariableRef(variable=variable):
                 return (variable, *reversed(names)), whole
             case ir.Member(base=base, name=name):
