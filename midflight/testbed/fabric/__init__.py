@@ -1,1 +1,4 @@
-"""Fabrics: what a topology is brought to life with, behind one small interface."""
+"""Fabrics: implementations of networks behind one interface, `base.Fabric`.
+
+`sim` is a simulated network in virtual time, `netns` a network of Linux network namespaces and processes.
+"""

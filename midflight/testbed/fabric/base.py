@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Crew", "Fabric", "Host", "Schedule", "Scheduled", "Switchable", "Taken"]
 
 Taken = Callable[[int, bytes], None]
-"""Receives the time at which a frame arrived, in nanoseconds of the network's clock, and the frame."""
+"""A receiver of frames, called with a frame's arrival time, in nanoseconds of the network's clock, and the frame."""
 
 
 class Host(controller.Host, Protocol):
-    """A host of a network, on which commands may run."""
+    """A host of a network: its `name`, `mac` and IP `address`, on which commands may be run."""
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command on the host and return its standard output and standard error, in the order of printing.
+        """Run a command on the host, wait until it ends, and return its output: standard output and error, interleaved.
 
-        DeviceError if the command is not found, takes more than `timeout` seconds, or exits with another status than 0;
-        the status is ignored if `check` is False. MidflightError on a simulated host, which cannot run commands.
+        `arguments` are the program and its arguments; there is no shell. DeviceError if the command is not found, takes
+        more than `timeout` seconds, or exits with another status than 0; the status is ignored if `check` is False.
+        MidflightError on a simulated host, which cannot run commands.
         """
 
 
@@ -42,15 +43,20 @@ class Card(Protocol):
     """A host's network card. It sees every frame that reaches the host, for any program on it."""
 
     def tap(self, taken: Taken) -> None:
-        """Call `taken` for every frame that arrives from now on. Several taps may be in place."""
+        """Call `taken` with the time and content of every frame that arrives from now on. A card may have
+        several taps.
+        """
 
     def untap(self, taken: Taken) -> None:
-        """Remove a tap."""
+        """Stop calling `taken` for arriving frames. ValueError if it is not a tap of this card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Frames for a host to send, with times: `offsets` in nanoseconds from a common start, in ascending order."""
+    """Frames for the host named `host` to send: frame n is due `offsets[n]` nanoseconds after `Fabric.play` is called.
+
+    `offsets` has one element for each frame, in ascending order.
+    """
 
     host: str
     offsets: NDArray[np.int64]
@@ -58,61 +64,82 @@ class Schedule:
 
 
 class Crew(Protocol):
-    """Workers that sum vectors together. Any of them may crash and be restarted during a sum."""
+    """The running workers of an all-reduce, numbered from 0, which sum vectors together.
+
+    Any of them may crash and be restarted during a sum. Once a sum has failed or `close` was called, all have stopped
+    (`ended`); only `assign` starts workers again.
+    """
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """The statistics of each worker since it was last started or assigned."""
+        """The statistics of each worker, in the order of their numbers, since it was last started or assigned."""
 
     @property
     def ended(self) -> bool:
-        """Whether the workers have stopped because a sum failed. `assign` starts them again."""
+        """Whether the workers have stopped, because a sum failed or the crew was closed. `assign` starts them again."""
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Submit the n-th vector to the n-th worker, wait for the sum, and return the result of each worker.
+        """Submit the n-th vector to worker n, wait until every worker has the sum, and return each worker's result.
 
-        MidflightError if the network does not answer, or if a worker is killed and not restarted. All workers are
-        stopped then.
+        MidflightError if the network does not answer, or if a worker was killed and is not restarted; all workers are
+        then stopped. Other threads may meanwhile call `kill` and `restart` on a fabric of processes; on a simulated
+        one, events do.
         """
 
     def kill(self, worker: int) -> None:
-        """Stop a worker immediately. Its state is lost."""
+        """Stop worker number `worker` immediately, as if it crashed: its state is lost. Idempotent.
+
+        A sum that is under way does not end until the worker is restarted.
+        """
 
     def restart(self, worker: int) -> None:
-        """Start a worker again, killing it first if it runs. It starts at the beginning of the current sum."""
+        """Start worker number `worker` with empty state, killing it first if it runs.
+
+        If a sum is under way, the worker takes part in it from its beginning, with the same vector. DeviceError if its
+        process does not start; all workers are then stopped.
+        """
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Replace all workers, on the same hosts or on others. The current sum starts again as the new job."""
+        """Stop all workers and start `workers` instead, in the order of their numbers, on the same hosts or on others.
+
+        They carry a new job number (`Worker.job`). A sum that is under way starts again from its beginning with the new
+        workers, which must then be as many as before. DeviceError if a process does not start; all workers are then
+        stopped.
+        """
 
     def close(self) -> None:
-        """Stop the workers. May be called more than once."""
+        """Stop all workers. May be called more than once."""
 
 
 @runtime_checkable
 class Switchable(Protocol):
-    """A fabric whose switches can fail."""
+    """A fabric whose switches can be turned off and on, to test failures."""
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Turn a switch off or on. Packets that reach a switch that is off are lost."""
+        """Turn the switch of this name off (`on` False) or on. Packets that reach a switch that is off are lost.
+
+        MidflightError if there is no such switch.
+        """
 
 
 @runtime_checkable
 class Scheduled(Protocol):
-    """A fabric in virtual time."""
+    """A fabric in virtual time, which can call functions at given times."""
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` after `delay` nanoseconds."""
+        """Call `action(*arguments)` once, `delay` nanoseconds of virtual time from now, while the fabric is driven."""
 
 
 class Fabric(controller.HostSoftware, Protocol):
     """A running network. A context manager: on exit it is closed, and everything that it created is removed.
 
-    Its hosts can compute in place of a switch, as a `HostSoftware`.
+    Hosts can compute in place of a switch, by the methods of `HostSoftware`. Times are those of the network's clock:
+    virtual time in a simulated network, otherwise the system's monotonic clock.
     """
 
     @property
     def topology(self) -> Topology:
-        """The topology of the network."""
+        """The description that the network was built from."""
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -124,52 +151,72 @@ class Fabric(controller.HostSoftware, Protocol):
 
     @property
     def now(self) -> int:
-        """The time in nanoseconds of the network's clock."""
+        """The current time of the network's clock, in nanoseconds."""
 
     def crew(self, workers: Sequence[Worker]) -> Crew:
-        """Start workers on their hosts."""
+        """Start workers of an all-reduce, each on the host that it names, wait until they run, and return them.
+
+        `workers` are in the order of their numbers. DeviceError if a worker's process does not start. Closing the crew,
+        or the fabric, stops them.
+        """
 
     @property
     def timing(self) -> Timing:
-        """The timers for endpoints that suit this network's round-trip times."""
+        """The retransmission timers for this network's endpoints, chosen for its round-trip times."""
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Run an endpoint on a UDP port of a host. It replaces an endpoint that `listen` has put there before."""
+        """Run an endpoint on a UDP port of a host, while the fabric is driven.
+
+        It replaces an endpoint that an earlier call has put on this port. MidflightError if another program uses the
+        port.
+        """
 
     def leave(self, host: str, port: int) -> None:
-        """Remove the endpoint that `listen` has put on a UDP port of a host, if there is one."""
+        """Remove the endpoint that `listen` has put on a UDP port of a host. Does nothing if there is none."""
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Drive the endpoints until `until()` returns True, and return whether it did.
+        """Run the endpoints of `listen` until `until()` returns True, and return whether it did.
 
-        `until` is called after every event. The result is False after `timeout` seconds of the network's clock, or if
-        no event is left in a simulated network. Exceptions of endpoints are raised here.
+        `until` is called first and after every event. The result is False after `timeout` seconds of the network's
+        clock (None: no limit), or if no event is left in a simulated network. Exceptions of endpoints are raised here.
+        DeviceError if a process of the network has ended by itself.
         """
 
     def card(self, host: str) -> Card:
-        """Return a host's network card."""
+        """Return the network card of the host of this name. KeyError if there is no such host."""
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send the frames of each schedule. Return for each schedule when its frames were sent, in nanoseconds.
+        """Send the frames of each schedule at their times, and return the times at which they were sent.
 
-        Returns once the last frame was sent. If a host's link is busy when a frame is due, the frame is sent when the
-        link is free.
+        The result has an array for each schedule, with nanoseconds of the network's clock for each frame. Offsets count
+        from the call, which returns once the last frame was sent. If a host's link is busy when a frame is due, the
+        frame is sent when the link is free.
         """
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of the link from a node to its neighbour. MidflightError if there is no such link."""
+        """Return the counters of the link from node `one` to its neighbour `other`, in that direction only.
+
+        MidflightError if there is no such link.
+        """
 
     def impair(self, quality: LinkQuality) -> None:
-        """Set the quality of all links. MidflightError if this network's links cannot be changed."""
+        """Change the quality of all links from now on: delay, rate, loss and so on. Frames in flight keep the old one.
+
+        MidflightError if this network's links cannot be changed.
+        """
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
-        """Wait until all packets that `senders` have sent have passed the network; by default, those of all hosts.
+        """Wait until all packets that hosts have sent have passed the network: been delivered, dropped or lost.
 
-        Returns a description of what has not passed within `timeout` seconds; it is empty if everything has.
+        `senders` are the names of the hosts; None means all. Returns a description of what has not passed within
+        `timeout` seconds of the network's clock; it is empty if everything has.
         """
 
     def trace_hash(self) -> str:
-        """Return a hash of all events on all links, equal for equal runs; empty for networks in real time."""
+        """Return a hash of all events on all links so far, as hexadecimal text; empty for networks in real time.
+
+        Two simulated runs with the same seed, program and calls have equal hashes.
+        """
 
     def close(self) -> None:
         """Close the network and remove everything that it created. May be called more than once."""

@@ -31,9 +31,12 @@ _SILENT = {
 
 
 class NetnsCard:
-    """The card eth0 of a namespace (a `Card`, and `Driven`).
+    """The network card of a host in a namespace: raw access to its interface eth0 (a `Card`).
 
-    The kernel's timestamps of frames are in system time. The network's clock is `offset` nanoseconds ahead of it.
+    `netns` is the name of the namespace. The kernel stamps arriving frames in system time; `offset` is how many
+    nanoseconds the network's clock (the monotonic clock) is ahead of system time. Frames are passed to taps while
+    `udp.drive` drives the card, as it does sockets. OSError if there is no eth0 in the namespace, PermissionError
+    without root.
     """
 
     def __init__(self, netns: str, offset: int) -> None:
@@ -46,15 +49,15 @@ class NetnsCard:
         self._socket = within(netns, opened)
 
     def tap(self, taken: Taken) -> None:
-        """Call `taken` for every frame that arrives."""
+        """Call `taken` with the time and content of every frame that arrives from now on: see `Card.tap`."""
         self._taps.append(taken)
 
     def untap(self, taken: Taken) -> None:
-        """Remove a tap."""
+        """Stop calling `taken` for arriving frames. ValueError if it is not a tap of this card."""
         self._taps.remove(taken)
 
     def transmit(self, frame: bytes) -> None:
-        """Send a frame, waiting while the card's buffer is full. It is lost if the interface is down."""
+        """Send a complete Ethernet frame, blocking while the card's buffer is full. Lost if the interface is down."""
         while True:
             try:
                 self._socket.send(frame)
@@ -66,18 +69,18 @@ class NetnsCard:
                 return
 
     def send(self) -> None:
-        """Do nothing: `transmit` sends frames immediately."""
+        """Do nothing. `drive` calls it to send what is queued, but `transmit` sends frames immediately."""
 
     def patience(self) -> int | None:
-        """Return None: a card has no deadline."""
+        """Return None. `drive` asks for the milliseconds until the next deadline, and a card has no deadlines."""
         return None
 
     def register(self, poll: select.poll) -> None:
-        """Register the card with a poll, which then returns when a frame arrives."""
+        """Register the card's socket with a poll object, which then wakes when a frame arrives."""
         poll.register(self._socket, select.POLLIN)
 
     def receive(self) -> None:
-        """Pass the frames that have arrived to the taps."""
+        """Read the frames that have arrived, up to 64, and call the taps with each. Does not block."""
         for _ in range(_BATCH):
             try:
                 frame, extra, _, _ = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
@@ -92,12 +95,12 @@ class NetnsCard:
                 each(came + self.offset, frame)
 
     def close(self) -> None:
-        """Close the socket. May be called more than once."""
+        """Close the card's socket. May be called more than once."""
         self._socket.close()
 
 
 def offset() -> int:
-    """Return how far the monotonic clock is ahead of the system's, in nanoseconds: the best of 16 measurements."""
+    """Return how many nanoseconds the monotonic clock is ahead of the system's clock: the best of 16 measurements."""
     readings = []
     for _ in range(16):
         before, system, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
@@ -108,10 +111,10 @@ def offset() -> int:
 def play(
     schedules: Sequence[Schedule], cards: Sequence[NetnsCard], let: Callable[[float], object]
 ) -> list[NDArray[np.int64]]:
-    """Send the frames of schedules through these cards in real time, and return when each was sent.
+    """Send the frames of schedules in real time, schedule n through card n, and return when each frame was sent.
 
-    The times are in nanoseconds of the network's clock. `let` is called with a number of seconds to handle other events
-    while waiting, such as frames that arrive.
+    Offsets count from the call. The returned times are in nanoseconds of the network's clock. While waiting, `let` is
+    called with a number of seconds, in which it handles other events, such as frames that arrive.
     """
     times = [np.zeros(len(each.frames), np.int64) for each in schedules]
     counts = [len(each.frames) for each in schedules]

@@ -25,9 +25,10 @@ _MANY = 16  # senders; if there are more, each sends only to the next host
 
 
 class Fences:
-    """Sends fences between the cards of a topology's hosts.
+    """Sends fences between a topology's hosts: packets whose arrival shows that all earlier packets have passed.
 
-    `let(until, timeout)` handles events until `until()` returns True or `timeout` seconds have passed.
+    `cards` are the hosts' network cards by name. `let(until, timeout)` handles events until `until()` returns True or
+    `timeout` seconds have passed.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Fences:
             each.tap(self._take)
 
     def passed(self, senders: Sequence[str], timeout: float) -> list[tuple[str, str]]:
-        """Send fences, wait until all have arrived, and return the pairs of sender and receiver whose fence has not.
+        """Send fences from these hosts, wait for them, and return the pairs (sender, receiver) whose fence is missing.
 
-        timeout: in seconds.
+        An empty list means that all packets which the senders sent before have passed the network. Lost fences are sent
+        again every 0.1 s. `timeout` is in seconds of real time.
         """
         self._waiting.clear()
         ways = self._host_pairs(senders)

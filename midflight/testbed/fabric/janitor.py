@@ -41,7 +41,7 @@ def birth(pid: int) -> int:
 
 
 def alive(record: Path) -> bool:
-    """Return whether the process that made a record is still running.
+    """Return whether the process that made a run's record, a JSON file, is still running.
 
     OSError, ValueError or KeyError if the record cannot be read.
     """
@@ -50,7 +50,11 @@ def alive(record: Path) -> bool:
 
 
 def remove(record: Path) -> None:
-    """Remove everything in a run's record, and the record last, so that the call can be repeated if interrupted."""
+    """Remove everything that a run's record lists: processes, namespaces and folders. Then remove the record.
+
+    `record` is a JSON file. Can be repeated if it was interrupted. OSError, ValueError or KeyError if the record cannot
+    be read, PermissionError without root.
+    """
     run = json.loads(record.read_text())
     remove_namespaces(run["namespaces"])
     for folder in run["folders"]:
@@ -59,7 +63,10 @@ def remove(record: Path) -> None:
 
 
 def remove_namespaces(names: Iterable[str]) -> None:
-    """Kill every process in these network namespaces and remove the namespaces. Missing ones are ignored."""
+    """Kill every process in the network namespaces of these names and remove the namespaces. Missing ones are ignored.
+
+    PermissionError without root.
+    """
     places = [NETNS / name for name in names]
     marks = set()
     for place in places:

@@ -21,16 +21,21 @@ _RUN = re.compile(r"midflight-(?P<run>[0-9a-f]{6})-[a-z0-9_]{8}")
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A folder or file, and who made it: a process that no longer exists, or a network without a record."""
+    """A temporary folder or file that was left behind, and its `owner` as text: "process 1234" or "network 1a2b3c".
+
+    The process no longer exists; the network has no record from which it could be removed.
+    """
 
     path: Path
     owner: str
 
 
 def find_leftovers(runs: Collection[str], place: Path | None = None) -> list[Leftover]:
-    """Return what is left in `place`, by default the folder for temporary files, sorted by name.
+    """Return Midflight's temporary files and folders in `place` whose owner no longer exists, sorted by name.
 
-    `runs` are the ids of the networks that have a record; their folders are removed with them.
+    `place` is by default the folder for temporary files. `runs` are the ids of networks that have a record; their
+    folders are left out, because they are removed with the network. Files of other users, except root's, are left out
+    too.
     """
     folder = Path(tempfile.gettempdir()) if place is None else place
     found = []
@@ -45,7 +50,7 @@ def find_leftovers(runs: Collection[str], place: Path | None = None) -> list[Lef
 
 
 def remove_leftover(left: Leftover) -> None:
-    """Remove a folder or file. DeviceError if this user lacks the permission."""
+    """Remove a leftover file, or folder with its contents. DeviceError if this user lacks the permission."""
     try:
         if left.path.is_dir():
             shutil.rmtree(left.path)

@@ -22,9 +22,10 @@ _PATIENCE = 60.0
 
 
 def command(lines: Iterable[str], *, netns: str = "") -> None:
-    """Run lines of `ip -batch`, in a namespace if one is given, and stop at the first that fails.
+    """Run lines of commands with `ip -batch`, and stop at the first that fails. Earlier lines remain in effect.
 
-    DeviceError, with iproute2's message, if a line fails or `ip` is not on PATH.
+    `netns` is the name of a network namespace to run them in; empty means the current one. DeviceError, with iproute2's
+    message, if a line fails or `ip` is not on PATH.
     """
     text = list(lines)
     arguments = ["ip", *(["-n", netns] if netns else []), "-batch", "-"]
@@ -42,9 +43,10 @@ def command(lines: Iterable[str], *, netns: str = "") -> None:
 
 
 def offloads_off(interfaces: Iterable[str]) -> None:
-    """Turn off the offloads of interfaces, so that the kernel sends complete packets, with checksums, one by one.
+    """Turn off the offloads of these network interfaces, so that the kernel sends complete packets, with checksums,
+    singly.
 
-    OSError if checksum offload cannot be turned off.
+    OSError if checksum offload cannot be turned off; other offloads that a kernel does not support are ignored.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for interface in interfaces:
@@ -59,9 +61,9 @@ def offloads_off(interfaces: Iterable[str]) -> None:
 
 
 def set_options(options: dict[str, str]) -> None:
-    """Set options of the network stack below /proc/sys/net, such as `ipv6/conf/all/disable_ipv6`.
+    """Set options of the current namespace's network stack, by path below /proc/sys/net: `ipv6/conf/all/disable_ipv6`.
 
-    Options that the kernel does not have are ignored.
+    Options that the kernel does not have are ignored. PermissionError without root.
     """
     for name, value in options.items():
         option = Path("/proc/sys/net", name)

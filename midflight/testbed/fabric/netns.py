@@ -75,7 +75,10 @@ _TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000, p
 
 @dataclass(frozen=True, slots=True)
 class NetnsHost:
-    """A host: a network namespace with one network interface, eth0."""
+    """A host of a network of namespaces: the network namespace `netns` with one network interface, eth0.
+
+    `mac` is a 48-bit integer.
+    """
 
     name: str
     mac: int
@@ -83,7 +86,7 @@ class NetnsHost:
     netns: str
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command in the host's namespace and return its output: see `Host.run`."""
+        """Run a command in the host's namespace and return its output. Parameters and errors are as for `Host.run`."""
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
 
@@ -145,11 +148,14 @@ class NetnsFabric:
 
     @property
     def now(self) -> int:
-        """The system's monotonic time in nanoseconds."""
+        """The current time of the network's clock, in nanoseconds: the system's monotonic clock."""
         return time.monotonic_ns()
 
     def crew(self, workers: Sequence[Worker]) -> ProcessCrew:
-        """Start a process for each worker, in its host's namespace."""
+        """Start a process for each worker, in its host's namespace, and return them: see `Fabric.crew`.
+
+        DeviceError if a process does not start.
+        """
         hosts, folder, timing = self.hosts, self.run.folder, self.timing  # but not this fabric, which closes the crew
 
         def start(worker: Worker) -> HostProcess:
@@ -174,7 +180,11 @@ class NetnsFabric:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing an application for a group on a host, in a process that all applications there share."""
+        """Start computing an application for a group on a host: see `HostSoftware.serve`.
+
+        One process on the host serves all its applications. DeviceError if the process does not start, MidflightError
+        if it cannot import the primitive's class.
+        """
         message = Serve.of(program, application, tuple(members), epoch, maps, token)
         if host not in self._servers:
             task = StartServer(str(self.hosts[host].address), UDP_PORT, program.schema())
@@ -186,13 +196,18 @@ class NetnsFabric:
         self._servers[host].ready()
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""
+        """Add an entry to an application's map `name` on every host that computes, or remove it if `there` is False.
+
+        DeviceError if a host's process has ended.
+        """
         for server in self._servers.values():
             server.send(Write(application, name, entry, there))
             server.ready()
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program on all hosts that compute. Applications that it does not have end."""
+        """Continue with another program on all hosts that compute. They stop computing applications that it does not
+        have.
+        """
         for server in self._servers.values():
             server.send(Adopt(program.schema()))
             server.ready()
@@ -210,7 +225,11 @@ class NetnsFabric:
             socket.close()
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Drive the endpoints, in this process, until `until()` returns True or `timeout` seconds have passed."""
+        """Run the endpoints of `listen`, in this process, until `until()` returns True; return whether it did: see
+        `Fabric.drive`.
+
+        False after `timeout` seconds; None waits without limit. DeviceError if a process of the network has ended.
+        """
 
         def done() -> bool:
             holds = until()
@@ -221,7 +240,7 @@ class NetnsFabric:
         return drive([self._watch, *self._sockets.values(), *self._cards.values()], done, timeout=timeout)
 
     def card(self, host: str) -> NetnsCard:
-        """Return a host's network card."""
+        """Return a host's network card, which is opened at the first call and closed with the fabric."""
         if host not in self._cards:
             self._cards[host] = card = NetnsCard(self._netns[host], self._offset)
             self._stack.callback(card.close)
@@ -252,7 +271,9 @@ class NetnsFabric:
 
     @property
     def processes(self) -> dict[int, str]:
-        """The processes of the network by id, except those of workers, with what each is."""
+        """The processes of the network by process id, except those of workers, each with a description such as "switch
+        s1".
+        """
         found = {self.run.janitor: "janitor"}
         if self._relay is not None:
             found[self._relay.pid] = "links"
@@ -263,7 +284,10 @@ class NetnsFabric:
         return found
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Kill a switch's process, or start a new one without a program. MidflightError if there is no such switch."""
+        """Kill a switch's process (`on` False), or start a new one, which has no program until a controller loads it.
+
+        MidflightError if there is no such switch, DeviceError if the process does not start.
+        """
         if switch not in self.devices:
             raise MidflightError(f"there is no switch named {switch}")
         if on:
@@ -278,7 +302,11 @@ class NetnsFabric:
             device.close()
 
     def impair(self, quality: LinkQuality) -> None:
-        """Set the quality of all links. MidflightError unless all links have gone through the relay from the start."""
+        """Set the quality of all links from now on, with a jitter of at least 2 ms.
+
+        MidflightError unless every link has gone through the relay process from the start, because a plain veth pair
+        cannot be changed.
+        """
         if self._relay is None or not all(_needs_relay(link.quality) for link in self.topology.links):
             raise MidflightError(
                 "the quality of plain veth links cannot be changed", hint="start with links that lose a few packets"
@@ -288,7 +316,10 @@ class NetnsFabric:
         self._relay.answer(_ANSWER)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
-        """Wait until all packets that hosts have sent have passed the network: see `Fabric.settle` and `fences`."""
+        """Wait until all packets that hosts have sent have passed the network: see `Fabric.settle`.
+
+        Sends marker packets, as described in `fabric.fences`, from these hosts and waits for them.
+        """
         if self._fences is None:
             linked = [each for each in self.topology.hosts if self.topology.ports(each)]
             self._fences = Fences(self.topology, {each: self.card(each) for each in linked}, self.drive)
@@ -297,7 +328,7 @@ class NetnsFabric:
         return ", ".join(f"packets from {one} to {other}" for one, other in missing)
 
     def trace_hash(self) -> str:
-        """Return an empty text: runs in real time are never equal."""
+        """Return an empty text: a network in real time never runs twice alike."""
         return ""
 
     def close(self) -> None:

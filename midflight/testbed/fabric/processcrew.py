@@ -20,10 +20,12 @@ __all__ = ["ProcessCrew"]
 
 
 class ProcessCrew:
-    """Workers that are processes (a `Crew`).
+    """Workers of an all-reduce that are processes (a `Crew`).
 
     While one thread waits in `sum`, other threads may call `kill`, `restart` and `assign`. `start` starts the process
-    of a worker. `addresses` contains the addresses of hosts by name. `watch` notices switches that die.
+    of a worker. `addresses` contains the addresses of hosts by name. `timing` has the workers' timers; a sum fails when
+    a killed worker is not restarted within `timing.patience`. `watch` raises the error of other processes of the
+    network that die during a sum. DeviceError if a process does not start.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class ProcessCrew:
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """The statistics of each worker at the end of the last sum."""
+        """The statistics of each worker at the end of the last sum, in the order of their numbers."""
         return tuple(self._statistics)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Submit the vectors, wait for the sum, and return the result of each worker: see `Crew.sum`."""
+        """Submit the n-th vector to worker n, wait for the sum, and return the result of each worker: see `Crew.sum`.
+
+        DeviceError if a process of the network ends by itself, or a killed worker is not restarted in time.
+        """
         try:
             with self._lock:
                 self._vectors, self._sums = vectors, [None] * len(vectors)
@@ -73,7 +78,7 @@ class ProcessCrew:
                 self._tidy()
 
     def kill(self, worker: int) -> None:
-        """Kill a worker's process immediately. Its state is lost."""
+        """Kill the process of worker number `worker` immediately. Its state is lost. Idempotent."""
         with self._lock:
             process, self.processes[worker] = self.processes[worker], None
             if process is not None:
@@ -82,7 +87,9 @@ class ProcessCrew:
             self._wake()
 
     def restart(self, worker: int) -> None:
-        """Start a worker's process again, at the beginning of the current sum: see `Crew.restart`."""
+        """Start worker number `worker` as a new process, which joins the current sum at its beginning: see
+        `Crew.restart`.
+        """
         with self._lock:
             self.kill(worker)
             process = self._start(replace(self._workers[worker], first=self._first))
@@ -97,7 +104,9 @@ class ProcessCrew:
             self._wake()
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Replace all workers: see `Crew.assign`. A worker that stays on its host keeps its process."""
+        """Replace all workers: see `Crew.assign`. A worker that stays on its host keeps its process but not its
+        state.
+        """
         with self._lock:
             before, self._workers = self._workers, list(workers)
             self._first, self.ended = 1, False
@@ -125,7 +134,9 @@ class ProcessCrew:
         self._wake()
 
     def close(self) -> None:
-        """Kill the workers' processes. May be called more than once."""
+        """Kill the workers' processes. May be called more than once. A `sum` that waits in another thread raises
+        DeviceError.
+        """
         with self._lock:
             self._end()
             self._wake()

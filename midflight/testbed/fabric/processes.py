@@ -23,9 +23,10 @@ _START = 60.0  # seconds that a process has to start
 
 
 class HostProcess:
-    """A process in a namespace that runs one task of `midflight.testbed.host`, with a connection for messages.
+    """A process in a network namespace that runs one task of `midflight.testbed.host`, with a connection for messages.
 
-    An empty `netns` is this process's own namespace. `files` are file descriptors that the process inherits under the
+    `name` is how errors call it. An empty `netns` is this process's own namespace. `task` is the first message, such as
+    `StartWorker`. Its output goes to the file `log`. `files` are file descriptors that the process inherits under the
     same numbers. DeviceError if the process does not start.
     """
 
@@ -43,20 +44,24 @@ class HostProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process's id."""
         return self.process.pid
 
     def send(self, message: object) -> None:
-        """Send a message. DeviceError if the process has ended."""
+        """Send one of the messages of `host.control` to the process. Does not wait for an answer.
+
+        DeviceError if the process has ended.
+        """
         try:
             self.control.send(message)
         except ConnectionError:
             raise self.lost() from None
 
     def answer(self, timeout: float) -> object:
-        """Return the next answer. DeviceError if none arrives within `timeout` seconds or the process has ended.
+        """Return the process's next message. DeviceError if none arrives within `timeout` seconds or the process has
+        ended.
 
-        If the process reports an error, that error is raised, with the process's name in its message.
+        If the process reports an error (`Failed`), that error is raised, with the process's name in its message.
         """
         try:
             if not self.control.poll(timeout):
@@ -69,12 +74,12 @@ class HostProcess:
         return message
 
     def ready(self) -> None:
-        """Wait until the process has confirmed the last message. Raises as `answer` does."""
+        """Wait, at most 60 s, until the process has confirmed the last message with `Ready`. Raises as `answer`."""
         message = self.answer(_START)
         assert isinstance(message, Ready)
 
     def kill(self) -> None:
-        """Kill the process, without a chance to clean up, and wait until it has ended."""
+        """Kill the process with SIGKILL, and wait until it has ended. Does nothing if it has ended already."""
         with suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(_START)
@@ -85,7 +90,9 @@ class HostProcess:
         self.process.stop()
 
     def lost(self) -> DeviceError:
-        """Return the error for a process that has ended, with its status and the end of its log."""
+        """Return, but do not raise, the error for a process that has ended, with its exit status and the end of its
+        log.
+        """
         self.process.wait(1.0)
         return DeviceError(f"the process of {self.name} ended with {self.process.status}", hint=self._quoted())
 
@@ -95,7 +102,11 @@ class HostProcess:
 
 
 def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, check: bool) -> str:
-    """Run a command in a host's namespace and return its output. DeviceError as for `Host.run`."""
+    """Run a command in a host's namespace, wait until it ends, and return its standard output and error, interleaved.
+
+    `host` is the host's name for messages, `netns` the name of its namespace, `timeout` in seconds. DeviceError if the
+    command is not found, takes longer, or, with `check`, exits with another status than 0.
+    """
     program = shutil.which(arguments[0])
     if program is None:
         raise DeviceError(f"host {host}: {arguments[0]} is not on PATH")

@@ -29,11 +29,14 @@ def open_fabric(
     traceable: bool = False,
     programs: Programs | None = None,
 ) -> Fabric:
-    """Open a network with this topology. `device` is the kind of all switches, or a mapping from switches to kinds.
+    """Open a network with this topology. `fabric` is "sim" (simulated, in virtual time) or "netns" (namespaces; needs
+    root).
 
-    `pcap` is a folder for captures of every link. With `traceable`, BMv2 logs every packet: see `open_tracer`. The
-    embedded switches of a simulation share `programs`, so that each text is compiled once. MidflightError if the fabric
-    or a device is unknown, if a switch has no device or is unknown, or for captures of a simulation.
+    `device` is the kind of all switches, such as "host" or "bmv2", or a mapping from switches to kinds. `seed`
+    determines the random numbers of links. `pcap` is a folder for captures of every link; None means no captures. With
+    `traceable`, BMv2 logs every packet: see `open_tracer`. The embedded switches of a simulation share `programs`, so
+    that each text is compiled once. MidflightError if the fabric or a device is unknown, if a switch has no device or
+    is unknown, or for captures of a simulation.
     """
     if fabric not in FABRICS:
         raise MidflightError(f"there is no fabric {fabric!r}", hint=f"use {' or '.join(FABRICS)}")

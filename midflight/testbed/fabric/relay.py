@@ -1,4 +1,5 @@
-"""The relay process: links with delay, loss and other impairments, and captures of links.
+"""The relay: a process that gives links of a network of namespaces delay, loss and other impairments, and captures
+links.
 
 Each end of a link is a packet socket on an interface. A frame that arrives at one end leaves at the other as the link's
 `LinkQuality` determines. The simulated network's `Channel` decides that, here in real time.
@@ -44,7 +45,9 @@ _TIME = struct.Struct("=qq")
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """A link to relay: the names of its ends and the file descriptors of their sockets."""
+    """A link for the relay process: the names of its two ends, such as `h1:0`, the descriptors of their sockets, its
+    quality.
+    """
 
     one: str
     other: str
@@ -63,7 +66,10 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class StartRelay:
-    """The task of a relay: links to relay, with the seed of random choices, and links to capture."""
+    """The first message to a relay process: the links to relay, and the links to capture.
+
+    `seed` determines the random choices of loss, duplication and reordering.
+    """
 
     seed: int
     links: tuple[Relayed, ...]
@@ -72,27 +78,33 @@ class StartRelay:
 
 @dataclass(frozen=True, slots=True)
 class AskStatistics:
-    """A request for the statistics of the links."""
+    """A message to the relay process: send the counters of all links, as a `Statistics`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Impair:
-    """A request to set the quality of all links."""
+    """A message to the relay process: use this quality for all links from now on. Answered by `Statistics`."""
 
     quality: LinkQuality
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The answer: statistics of each direction of each link, by names such as `h1:0->s1:1`."""
+    """The relay process's answer to `AskStatistics` and `Impair`: counters of each direction of each link since the
+    start.
+
+    The names are like `h1:0->s1:1`: node and port of the sending and of the receiving end.
+    """
 
     channels: dict[str, ChannelStatistics]
 
 
 def packet_socket(interface: str, *, outgoing: bool = False) -> socket.socket:
-    """Return a packet socket that receives every incoming frame of an interface; with `outgoing`, also outgoing ones.
+    """Return a non-blocking packet socket that receives every incoming frame of a network interface, and can send
+    frames.
 
-    OSError if there is no such interface, PermissionError without root.
+    With `outgoing`, it also receives the frames that the machine sends there. The interface is in the current
+    namespace. OSError if there is no such interface, PermissionError without root.
     """
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
@@ -189,7 +201,11 @@ class _Capture:
 
 
 def relay(control: Connection, task: StartRelay) -> None:
-    """Relay and capture links until the control connection is closed, which raises EOFError."""
+    """Run the relay: relay and capture the links of `task` until the control connection is closed, which raises
+    EOFError.
+
+    `control` is the connection to the parent. `Ready` is sent on it at the start, and `Statistics` after every message.
+    """
     clock = _RealTime(task.seed)
     channels: dict[str, Channel] = {}
     by_file: dict[int, _End | _Capture] = {}

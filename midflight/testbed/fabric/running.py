@@ -23,7 +23,11 @@ _MININET = re.compile(r"\d+@(?P<name>\S+)-eth\d+")
 
 @dataclass(frozen=True, slots=True)
 class RunningSwitch:
-    """A switch that is a process in a running network. Switches of simulations are not processes."""
+    """A switch that is a process in a network running on this machine. Switches of simulations are not processes.
+
+    `name` is the switch's name in its network, `network` a description such as "network 1a2b3c" or "Mininet", and
+    `address` the HOST:PORT of its P4Runtime server, with `device_id`.
+    """
 
     name: str
     network: str
@@ -32,7 +36,7 @@ class RunningSwitch:
 
 
 def find_switch(name: str) -> RunningSwitch:
-    """Return the running switch with this name. DeviceError if there is none, or more than one."""
+    """Return the switch of this name that runs on this machine. DeviceError if there is none, or more than one."""
     switches = running_switches()
     named = [each for each in switches if each.name == name]
     if len(named) == 1:

@@ -1,4 +1,7 @@
-"""Runs: records of the namespaces and files of one network, so that they are removed after any failure."""
+"""Runs: records of the namespaces and files of one network, so that they are removed after any failure.
+
+A run is one network of namespaces, from opening to closing. Its record is a JSON file in /run/midflight.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,11 @@ _NAMESPACE = re.compile(r"mf-(?P<id>[0-9a-f]{6})-.+")
 
 
 class Run:
-    """The record of one network, and the janitor that removes everything in it when the run or this process ends.
+    """The record of one network of namespaces, and a process (the janitor) that removes everything in it at the end.
 
-    All names that a run gives contain its `id`. `namespaces` maps nodes to the names of their network namespaces, which
-    the caller creates. `folder` is a folder for files. DeviceError without root.
+    The end is `close`, or the end of this process for any reason. `nodes` are the network's nodes. `namespaces` maps
+    them to the names of their network namespaces, which the caller creates; all contain the run's `id`. `folder` is a
+    folder for files. `home` is the folder of records. DeviceError without root.
     """
 
     def __init__(self, nodes: Iterable[str], *, home: Path = _HOME) -> None:
@@ -69,11 +73,12 @@ class Run:
 
     @property
     def janitor(self) -> int:
-        """The janitor's process id; 0 after `close`."""
+        """The process id of the janitor, the process that removes what the run has created; 0 after `close`."""
         return self._janitor.pid if self._janitor else 0
 
     def close(self) -> None:
-        """Remove everything, and wait until it is removed. May be called more than once.
+        """Remove the run's processes, namespaces and files, and wait until they are removed. May be called more than
+        once.
 
         If the janitor does not finish within 30 seconds, this process removes everything itself.
         """
@@ -93,7 +98,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A run on this machine: its id, the id of its process or None if that has ended, its namespaces and its record."""
+    """A network of namespaces found on this machine, running or left behind.
+
+    `id` has six hexadecimal digits. `owner` is the id of the process that opened it, or None if that has ended.
+    `namespaces` are names. `record` is its JSON file, or None if only namespaces are left.
+    """
 
     id: str
     owner: int | None
@@ -102,7 +111,10 @@ class Found:
 
 
 def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
-    """Return the runs with a record in `home` or a namespace in `netns`, sorted by id."""
+    """Return the networks of namespaces on this machine, running or left behind, sorted by id.
+
+    They are found by their records in the folder `home` and by the names of namespaces in the folder `netns`.
+    """
     found: dict[str, Found] = {}
     for record in home.glob("*.json") if home.is_dir() else ():
         try:
@@ -123,7 +135,10 @@ def find(home: Path = _HOME, netns: Path = janitor.NETNS) -> list[Found]:
 
 
 def clean(run: Found) -> None:
-    """Remove a run: its processes, namespaces and files. DeviceError if this user lacks the permission."""
+    """Remove a network that `find` has returned: its processes, namespaces, files and record, even if it is in use.
+
+    DeviceError if this user lacks the permission.
+    """
     try:
         if run.record is not None and run.record.exists():
             try:

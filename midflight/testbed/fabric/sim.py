@@ -35,9 +35,10 @@ _TIMING = Timing(initial=500_000, minimum=30_000, maximum=2_000_000, patience=2_
 
 
 class SimFabric:
-    """A network in virtual time (a `Fabric`). `device` opens a switch's device, given the switch's name.
+    """A simulated network in virtual time (a `Fabric`). The same seed and calls give the same run, bit for bit.
 
-    MidflightError if a device cannot be simulated because it has ports of its own.
+    `device` opens a switch's device, given the switch's name. `seed` determines the random choices of links. `timing`
+    has the timers of endpoints. MidflightError if a device cannot be simulated because it has ports of its own.
     """
 
     def __init__(
@@ -59,26 +60,28 @@ class SimFabric:
 
     @property
     def hosts(self) -> Mapping[str, Host]:
-        """The hosts by name."""
+        """The simulated hosts by name, in the topology's order."""
         return self.network.hosts
 
     @property
     def now(self) -> int:
-        """The virtual time in nanoseconds."""
+        """The current virtual time in nanoseconds, from 0 at the start."""
         return self.network.simulator.now
 
     def crew(self, workers: Sequence[Worker]) -> SimCrew:
-        """Start workers on their hosts."""
+        """Start workers of an all-reduce on the simulated hosts that they name: see `Fabric.crew`."""
         return SimCrew(self.network.simulator, self.hosts, workers, self.timing)
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` after `delay` nanoseconds of virtual time."""
+        """Call `action(*arguments)` once, `delay` nanoseconds of virtual time from now."""
         self.network.simulator.alarm(self.now + delay, action, *arguments)
 
     def power(self, switch: str, *, on: bool) -> None:
-        """Turn a switch off or on. While it is off, packets that reach it are lost, and its device keeps running.
+        """Turn a switch off (`on` False) or on. While it is off, packets that reach it are lost, and its device keeps
+        running.
 
-        Turning it on restarts a device process that has died. MidflightError if there is no such switch.
+        So the switch keeps its program and state. Turning it on restarts a device process that has died. MidflightError
+        if there is no such switch.
         """
         if switch not in self.network.switches:
             raise MidflightError(f"there is no switch named {switch}")
@@ -106,7 +109,7 @@ class SimFabric:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing an application for a group on a host; results go to `members`."""
+        """Start computing an application for a group on a simulated host: see `HostSoftware.serve`."""
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
@@ -114,17 +117,19 @@ class SimFabric:
         server.serve(application, members, epoch=epoch, maps=maps, token=token)
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to a map on every host that computes the application, or remove it if `there` is False."""
+        """Add an entry to an application's map `name` on every host that computes, or remove it if `there` is False."""
         for server in self._servers.values():
             server.write(application, name, entry, there)
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program on all hosts that compute. Applications that it does not have end."""
+        """Continue with another program on all hosts that compute. They stop computing applications that it does not
+        have.
+        """
         for server in self._servers.values():
             server.adopt(program)
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Run an endpoint on a UDP port of a host: see `Fabric.listen`."""
+        """Run an endpoint on a UDP port of a host: see `Fabric.listen`. MidflightError if a worker uses the port."""
         self.leave(host, port)
         self._sockets[host, port] = self.hosts[host].listen(port, endpoint)
 
@@ -134,7 +139,10 @@ class SimFabric:
             self.hosts[host].release(port)
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Let time pass until `until()` returns True, for at most `timeout` virtual seconds: see `Fabric.drive`."""
+        """Run the simulation until `until()` returns True, and return whether it did: see `Fabric.drive`.
+
+        False after `timeout` seconds of virtual time (None: no limit), or if no event is left.
+        """
 
         def done() -> bool:
             holds = until()
@@ -145,7 +153,7 @@ class SimFabric:
         return self.network.simulator.run(done, None if timeout is None else self.now + round(timeout * 1e9))
 
     def card(self, host: str) -> Host:
-        """Return a host's network card, which is the simulated host itself."""
+        """Return a host's network card, which is the simulated host itself. KeyError if there is no such host."""
         return self.hosts[host]
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
@@ -171,19 +179,24 @@ class SimFabric:
         return times
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of the link from a node to its neighbour. MidflightError if there is no such link."""
+        """Return the counters of the link from node `one` to its neighbour `other`, in that direction only.
+
+        MidflightError if there is no such link.
+        """
         channel = self.network.channels.get(f"{one}->{other}")
         if channel is None:
             raise MidflightError(f"no link leads from {one} to {other}")
         return channel.statistics
 
     def impair(self, quality: LinkQuality) -> None:
-        """Set the quality of all links."""
+        """Set the quality of all links from now on. Frames in flight are not affected."""
         for channel in self.network.channels.values():
             channel.impair(quality)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:  # noqa: ARG002
-        """Send packet-outs that wait in switches, and run until no frame is in flight: see `Fabric.settle`."""
+        """Run the simulation until no frame is in flight: see `Fabric.settle`. First sends packet-outs that wait in
+        switches.
+        """
         for name, device in self.devices.items():
             assert isinstance(device, PacketDevice)
             self.network.switches[name].send(list(device.transmitted()))
@@ -193,11 +206,11 @@ class SimFabric:
         return f"{simulator.under_way} frames are still on links and in switches"
 
     def trace_hash(self) -> str:
-        """Return a hash of all events on all links, equal for equal runs."""
+        """Return a hash of all events on all links so far, as hexadecimal text. Equal runs have equal hashes."""
         return self.network.simulator.trace_hash()
 
     def close(self) -> None:
-        """Close the devices. May be called more than once."""
+        """Close the devices of the switches. May be called more than once."""
         self._close()
 
     def __enter__(self) -> SimFabric:

@@ -17,7 +17,11 @@ __all__ = ["SimCrew"]
 
 
 class SimCrew:
-    """Workers on simulated hosts (a `Crew`)."""
+    """Workers of an all-reduce on simulated hosts (a `Crew`).
+
+    `hosts` are the simulated hosts by name. `workers` are in the order of their numbers. `timing` has their
+    retransmission timers, in virtual time.
+    """
 
     def __init__(
         self, simulator: Simulator, hosts: Mapping[str, Host], workers: Sequence[Worker], timing: Timing
@@ -35,13 +39,14 @@ class SimCrew:
 
     @property
     def statistics(self) -> tuple[AllReduceStatistics, ...]:
-        """The statistics of each worker since it was last started or assigned."""
+        """The statistics of each worker, in the order of their numbers, since it was last started or assigned."""
         return tuple(endpoint.statistics for endpoint in self._endpoints)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Submit the vectors, run the network until every worker has its sum, and return the sums: see `Crew.sum`.
+        """Submit the n-th vector to worker n, run the simulation until every worker has its sum, and return the sums.
 
-        MidflightError if a worker is dead and the simulation has no more events.
+        MidflightError if the network does not answer, or if a worker is dead (killed and not restarted) and the
+        simulation has no more events; all workers are then stopped.
         """
         self._vectors = vectors
         try:
@@ -59,12 +64,12 @@ class SimCrew:
         return [each for endpoint in self._endpoints if (each := endpoint.take()) is not None]
 
     def kill(self, worker: int) -> None:
-        """Remove a worker's endpoint from its host. Its state is lost."""
+        """Stop worker number `worker`, by removing its endpoint from its host. Its state is lost. Idempotent."""
         self._hosts[self._workers[worker].host].release(self._workers[worker].port)
         self._sockets[worker] = None
 
     def restart(self, worker: int) -> None:
-        """Start a worker again, at the beginning of the current sum: see `Crew.restart`."""
+        """Start worker number `worker` with empty state, at the beginning of the current sum: see `Crew.restart`."""
         self.kill(worker)
         again = replace(self._workers[worker], first=self._first)
         self._endpoints[worker] = again.endpoint(self._timing)
@@ -73,7 +78,7 @@ class SimCrew:
             self._submit(worker)
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Replace all workers. The current sum starts again as the new job: see `Crew.assign`."""
+        """Replace all workers. The current sum, if any, starts again with the new ones: see `Crew.assign`."""
         endpoints = [each.endpoint(self._timing) for each in workers]
         self.close()
         self._workers, self._endpoints, self._first, self.ended = list(workers), endpoints, 1, False
@@ -82,7 +87,7 @@ class SimCrew:
             self._submit(number)
 
     def close(self) -> None:
-        """Remove the workers' endpoints. May be called more than once."""
+        """Stop all workers, by removing their endpoints from the hosts. May be called more than once."""
         self.ended = True
         for number in range(len(self._workers)):
             self.kill(number)

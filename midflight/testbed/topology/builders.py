@@ -1,4 +1,8 @@
-"""Builders of common topologies."""
+"""Builders of common topologies: star, line, tree, leaf-spine and fat tree.
+
+Each takes `quality`, the quality of all links, by default `LinkQuality()`, and raises MidflightError if a number is out
+of its range. Hosts are named `h1`, `h2`, ...
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,21 @@ __all__ = ["fat_tree", "leaf_spine", "line", "star", "tree"]
 
 
 def star(hosts: int, quality: LinkQuality | None = None) -> Topology:
-    """Return hosts `h1`, `h2`, ... (1 to 500) around one switch `s1`, host n on port n."""
+    """Return a star: hosts `h1`, `h2`, ... (1 to 500) around one switch `s1`, host n on port n of the switch.
+
+    `quality` applies to all links, by default `LinkQuality()`. MidflightError if `hosts` is out of range.
+    """
     _within("a star", "hosts", hosts, 1, 500)
     names = _names("h", hosts)
     return _build([(name, "s1") for name in names], names, ["s1"], quality)
 
 
 def line(switches: int, hosts: int = 1, quality: LinkQuality | None = None) -> Topology:
-    """Return switches `s1`, `s2`, ... in a row, with `hosts` hosts (0 to 500) on each, on its first ports."""
+    """Return switches `s1`, `s2`, ... (1 to 10,000) in a row, with `hosts` hosts (0 to 500) on each, on its first
+    ports.
+
+    `quality` applies to all links, by default `LinkQuality()`. MidflightError if a number is out of range.
+    """
     _within("a line", "switches", switches, 1, 10_000)
     _within("a line", "hosts on each switch", hosts, 0, 500)
     chain, names = _names("s", switches), _names("h", switches * hosts)
@@ -31,8 +42,9 @@ def line(switches: int, hosts: int = 1, quality: LinkQuality | None = None) -> T
 def tree(depth: int, fanout: int, quality: LinkQuality | None = None) -> Topology:
     """Return a tree of switches with `depth` levels (1 to 16), root `s1`, and `fanout` hosts on each lowest switch.
 
-    Every switch above the lowest level has `fanout` children (1 to 500). The first port of a switch leads up, except
-    for the root's.
+    Every switch above the lowest level has `fanout` children (1 to 500). Port 1 of a switch leads to its parent; the
+    root has only children. There are at most 20,000 switches. `quality` applies to all links, by default
+    `LinkQuality()`. MidflightError if a number is out of range.
     """
     _within("a tree", "levels", depth, 1, 16)
     _within("a tree", "branches", fanout, 1, 500)
@@ -48,7 +60,12 @@ def tree(depth: int, fanout: int, quality: LinkQuality | None = None) -> Topolog
 
 
 def leaf_spine(leaves: int, spines: int, hosts: int, quality: LinkQuality | None = None) -> Topology:
-    """Return leaf switches with `hosts` hosts each, on their first ports, and every leaf linked to every spine."""
+    """Return a leaf-spine network: every leaf switch is linked to every spine switch, and has `hosts` hosts.
+
+    Switches are `leaf1`, ... (1 to 500) and `spine1`, ... (1 to 200). The first ports of a leaf lead to its hosts (0 to
+    300), the following ones to the spines. `quality` applies to all links, by default `LinkQuality()`. MidflightError
+    if a number is out of range.
+    """
     _within("a leaf-spine network", "leaves", leaves, 1, 500)
     _within("a leaf-spine network", "spines", spines, 1, 200)
     _within("a leaf-spine network", "hosts on each leaf", hosts, 0, 300)
@@ -61,8 +78,9 @@ def leaf_spine(leaves: int, spines: int, hosts: int, quality: LinkQuality | None
 def fat_tree(k: int, quality: LinkQuality | None = None) -> Topology:
     """Return the fat tree of k-port switches: k pods of k/2 edge and k/2 aggregation switches, and (k/2)^2 cores.
 
-    It has k^3/4 hosts; k is even, 2 to 32. Edge and aggregation switches are `edge1`, `agg1`, ... pod after pod.
-    Aggregation switch n of every pod is linked to the n-th group of k/2 cores (Al-Fares et al., SIGCOMM 2008).
+    The network has k^3/4 hosts; k is even, 2 to 32. Edge and aggregation switches are `edge1`, ... and `agg1`, ...,
+    numbered pod after pod; core switches are `core1`, ... Aggregation switch n of every pod is linked to the n-th group
+    of k/2 cores (Al-Fares et al., SIGCOMM 2008). `quality` applies to all links, by default `LinkQuality()`.
     MidflightError if k is odd or out of range.
     """
     if k < 2 or k % 2 or k > 32:

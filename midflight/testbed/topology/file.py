@@ -39,12 +39,18 @@ _KEYS = ("hosts", "switches", "links", "defaults", "ipv6")
 
 
 def load_topology(path: str | Path) -> Topology:
-    """Return the topology in a YAML file. MidflightError, with the place in the file, if it is malformed."""
+    """Return the topology in a YAML file, in the format that this module's docstring shows.
+
+    MidflightError, with the place in the file, if the file cannot be read or is malformed.
+    """
     return parse_topology(read_yaml(path), str(path))
 
 
 def parse_topology(text: str, file: str = "<string>") -> Topology:
-    """Return the topology in a YAML text. `file` is its name in errors. MidflightError as for `load_topology`."""
+    """Return the topology in a YAML text, in the format of `load_topology`. `file` names the text in errors.
+
+    MidflightError, with the place in the text, if it is malformed.
+    """
     return _Reader(text, file).topology()
 
 

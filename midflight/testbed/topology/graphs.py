@@ -13,18 +13,20 @@ __all__ = ["GraphLike", "from_networkx"]
 
 
 class GraphLike(Protocol):
-    """The part of `networkx.Graph` and `networkx.MultiGraph` that is used here."""
+    """The methods of `networkx.Graph` and `networkx.MultiGraph` that `from_networkx` calls."""
 
     @property
     def nodes(self) -> Any:
-        """The nodes; `nodes(data=True)` gives each with its attributes."""
+        """The graph's nodes. Called as `nodes(data=True)`, it gives pairs of a node and a mapping of attributes."""
 
     @property
     def edges(self) -> Any:
-        """The edges; `edges(data=True)` gives each as its two nodes and its attributes."""
+        """The graph's edges. Called as `edges(data=True)`, it gives triples: two nodes and the mapping of the edge's
+        attributes.
+        """
 
     def is_directed(self) -> bool:
-        """Whether the edges have a direction."""
+        """Return whether the edges have a direction."""
 
 
 def from_networkx(graph: GraphLike) -> Topology:

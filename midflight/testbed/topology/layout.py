@@ -17,7 +17,11 @@ _SWITCH = 118.0  # least distance between two switches of a tier
 
 
 def place(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], spacing: float) -> dict[str, Point]:
-    """Return the centre of each node, with y growing downwards. `spacing` is the distance between two hosts."""
+    """Return the centre (x, y) of each node by name, with y growing downwards, in pixels of the picture.
+
+    A star of up to 24 hosts is drawn as a circle; other networks in rows, hosts at the bottom. `spacing` is the
+    distance between two neighbouring hosts, in pixels. The result depends only on the arguments.
+    """
     neighbours: dict[str, list[str]] = {name: [] for name in (*hosts, *switches)}
     for link in links:
         neighbours[link.one.node].append(link.other.node)

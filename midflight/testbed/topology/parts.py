@@ -11,7 +11,9 @@ __all__ = ["Link", "Port"]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port of a node. A host has only port 0; the ports of a switch have the numbers that its program sees."""
+    """A port of a host or switch, `node`. A host has only port 0; a switch's ports have the numbers that its program
+    sees.
+    """
 
     node: str
     number: int = 0
@@ -22,7 +24,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link between two ports."""
+    """A link between ports `one` and `other`, with the same `quality` in both directions."""
 
     one: Port
     other: Port
@@ -33,5 +35,5 @@ class Link:
 
     @property
     def ends(self) -> tuple[Port, Port]:
-        """The two ports."""
+        """The two ports of the link: `one` and `other`."""
         return self.one, self.other

@@ -33,7 +33,11 @@ text { font: 12px ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-seri
 
 
 def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], addresses: Mapping[str, str]) -> str:
-    """Return the picture as the text of an SVG file."""
+    """Return a picture of a network as the text of an SVG file. Equal arguments give equal text.
+
+    `hosts` and `switches` are names. `addresses` are the hosts' addresses by name; they are shown for up to 24 hosts.
+    Port numbers are shown for up to 60 links, and qualities of links that differ from the default.
+    """
     wide = len(hosts) <= _FEW
     places = place(hosts, switches, links, _WIDE if wide else _NARROW)
     xs, ys = [x for x, _ in places.values()] or [0.0], [y for _, y in places.values()] or [0.0]

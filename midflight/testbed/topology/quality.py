@@ -1,4 +1,4 @@
-"""The properties of a link."""
+"""The quality of a link: delay, rate, queue, and the probabilities of loss, duplication and reordering."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["LinkQuality"]
 class LinkQuality:
     """The properties of a link, the same in both directions.
 
-    delay: propagation delay in ns. rate: bits a second; None for infinite. queue: bytes that can wait for transmission,
-    beyond which frames are dropped; None for no limit. loss, duplicate, reorder: probabilities for each frame,
-    independent of others. A reordered frame and the copy of a duplicated one are late by up to `jitter` ns, so that
-    others overtake them. mtu: bytes of the largest IP packet that the link carries, 68 to 65535; larger ones are
-    dropped.
+    delay: propagation delay in ns, at least 0. rate: bits per second; None for infinite. queue: bytes that can wait for
+    transmission, beyond which frames are dropped; None for no limit. loss, duplicate, reorder: probabilities from 0 to
+    1 for each frame, independent of others; loss must be below 1. A reordered frame and the copy of a duplicated one
+    are late by 1 to `jitter` ns, so that others overtake them. mtu: bytes of the largest IP packet that the link
+    carries, 68 to 65535; larger ones are dropped.
 
     MidflightError if a value is out of range.
     """
@@ -44,5 +44,5 @@ class LinkQuality:
 
     @property
     def impaired(self) -> bool:
-        """Whether frames may be lost, duplicated or reordered."""
+        """Whether frames may be lost, duplicated or reordered: whether one of the three probabilities is above 0."""
         return bool(self.loss or self.duplicate or self.reorder)

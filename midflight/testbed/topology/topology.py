@@ -38,9 +38,10 @@ Ends = tuple[str, str] | tuple[str, str, LinkQuality]
 class Topology:
     """Hosts, switches and the links between them. Immutable and always valid.
 
-    Names are unique and have up to 32 letters, digits, `-` and `_`, starting with a letter. A host has at most one
-    link. Addresses follow from the order of the hosts: host n, counted from 1, is 10.0.0.0 + n. `ipv6` lists the hosts
-    that have an IPv6 address instead; see `with_ipv6`. MidflightError if the parts do not form a valid topology.
+    `hosts` and `switches` are names: unique, up to 32 letters, digits, `-` and `_`, starting with a letter. A host has
+    at most one link. Addresses follow from the order of the hosts: host n, counted from 1, has the IPv4 address
+    10.0.0.0 + n. `ipv6` lists pairs of a host and its IPv6 address, for hosts that have an IPv6 address instead; see
+    `with_ipv6`. MidflightError if the parts do not form a valid topology.
     """
 
     hosts: tuple[str, ...]
@@ -108,8 +109,9 @@ class Topology:
             Topology.of([("h1", "s1"), ("h2", "s1"), ("s1", "s2:7"), ("h3", "s2", LinkQuality(loss=0.01))])
 
         Nodes that are not listed in `hosts` or `switches` are taken from the links, in order: those called h and a
-        number are hosts, the others are switches. The ports of a switch are numbered from 1, without those that are
-        given. MidflightError if the links do not form a valid topology.
+        number are hosts, the others are switches. Ports of a switch that are not given get the lowest numbers from 1
+        that no link names. A link without a quality has the default `LinkQuality()`. MidflightError if the links do not
+        form a valid topology.
         """
         given, qualities = [], []
         for each in links:
@@ -125,9 +127,11 @@ class Topology:
         )
 
     def with_ipv6(self, hosts: Iterable[str] | Mapping[str, str] | None = None) -> Topology:
-        """Return the topology with IPv6 addresses for all hosts, or for these; a mapping gives the addresses by host.
+        """Return a copy of the topology in which these hosts have IPv6 addresses instead of IPv4 addresses.
 
-        By default host n is 64:ff9b:1::10.0.0.0 + n. MidflightError if an address is invalid or there is no such host.
+        `hosts` are names, or a mapping from names to addresses; None means all hosts. Host n gets 64:ff9b:1::10.0.0.0 +
+        n if no address is given. Hosts not mentioned have IPv4 addresses. MidflightError if an address is invalid or
+        there is no such host.
         """
         numbers = self._hosts
         given: dict[str, IPv6Address] = {}
@@ -159,9 +163,10 @@ class Topology:
         raise MidflightError(f"there is no host or switch named {node}")
 
     def gateway(self, host: str) -> int:
-        """Return the MAC address that a host sends to: that of the node at the other end of its link.
+        """Return the MAC address that a host's frames are sent to, as a 48-bit integer: that of the node at the end of
+        its link.
 
-        MidflightError if the host has no link.
+        MidflightError if the host has no link or does not exist.
         """
         for far, _ in self.ports(host).values():
             return self.mac(far.node)
@@ -169,11 +174,15 @@ class Topology:
 
     @property
     def mtu(self) -> int:
-        """The largest IP packet that every link carries, in bytes."""
+        """The size in bytes of the largest IP packet that every link carries; 1500 if there are no links."""
         return min((each.quality.mtu for each in self.links), default=1500)
 
     def ports(self, node: str) -> dict[int, tuple[Port, Link]]:
-        """Return the port and link at the other end of each of a node's ports, by port number."""
+        """Return what a node's ports are connected to, by port number in ascending order: the far end's port, and the
+        link.
+
+        Empty if the node has no links or does not exist.
+        """
         found = {}
         for link in self.links:
             for near, far in (link.ends, link.ends[::-1]):
@@ -182,7 +191,9 @@ class Topology:
         return dict(sorted(found.items()))
 
     def graph(self) -> Graph:
-        """Return the topology as a graph for steering, with delays in nanoseconds."""
+        """Return the topology as a `steering.Graph`, which routes are computed on. A link's cost is its delay in
+        nanoseconds.
+        """
         return Graph(
             tuple(GraphHost(name, self.mac(name), self.address(name)) for name in self.hosts),
             tuple(GraphSwitch(name, self.mac(name)) for name in self.switches),
@@ -199,5 +210,7 @@ class Topology:
 
 
 def is_host(name: str) -> bool:
-    """Return whether a node of this name is a host by default: h and a number."""
+    """Return whether a node of this name is a host if nothing else says what it is: whether the name is `h` and a
+    number.
+    """
     return re.fullmatch(r"h\d+", name) is not None

@@ -18,16 +18,20 @@ _UNITS = {"delay": TIMES, "jitter": TIMES, "rate": RATES, "queue": SIZES, "mtu":
 
 
 def quality_of(values: Mapping[str, object], base: LinkQuality | None = None) -> LinkQuality:
-    """Return `base`, by default the default quality, with these values. MidflightError if one is unknown or invalid."""
+    """Return `base` with some properties replaced, by name; their values are as `quantity` accepts them.
+
+    `base` is the default quality if None. MidflightError if a name is unknown or a value is invalid.
+    """
     changes = {name: quantity(name, value) for name, value in values.items()}
     return replace(base or LinkQuality(), **changes)  # type: ignore[arg-type]
 
 
 def quantity(name: str, value: object) -> int | float | None:
-    """Return the value of a link's property. MidflightError if the name is unknown or the value is invalid.
+    """Return the value of a link's property as `LinkQuality` stores it. `name` is the property, such as "delay".
 
-    A number is in the property's own unit: ns, bits a second, bytes, or a probability. Text has a unit: "5us", "2ms",
-    "10Gbit", "100kbit/s", "64KiB", "1%". "none" means no limit of the rate or the queue.
+    `value` is a number in the property's own unit (nanoseconds, bits per second, bytes, or a probability from 0 to 1),
+    or a text with a unit: "5us", "2ms", "10Gbit", "100kbit/s", "64KiB", "1%". "none" or None, for the rate and the
+    queue, means no limit and returns None. MidflightError if the name is unknown or the value is invalid.
     """
     if name not in QUALITIES:
         raise MidflightError(f"a link has no {name!r}", hint=f"it has {', '.join(QUALITIES)}")

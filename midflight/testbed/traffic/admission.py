@@ -17,9 +17,9 @@ __all__ = ["DefaultAdmission"]
 class DefaultAdmission:
     """Admits applications so that exactly one switch computes on each request: the first on its path that can.
 
-    The switch computes on requests of its own hosts, which also receive multicast results, and of more distant senders
-    whose first such switch it is. Applications that have been admitted, withdrawn or joined explicitly, or that have a
-    group, are not changed.
+    The switch computes on requests of the hosts that are linked to it, which also receive multicast results, and of
+    hosts further away for which it is the first such switch. Applications that have been admitted, withdrawn or joined
+    explicitly, or that have a group, are not changed.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -29,7 +29,10 @@ class DefaultAdmission:
         self._seen: dict[tuple[str, str, str], tuple[DesiredState, Graph]] = {}  # already ensured for these states
 
     def decided(self, application: str) -> None:
-        """Leave an application to the user from now on, and withdraw its default admissions."""
+        """Record that the user admits or withdraws this application explicitly, and withdraw its default admissions.
+
+        From now on `ensure` does nothing for it. A second call has no effect.
+        """
         if application not in self._decided:
             for name, switch in [key for key in self._made if key[0] == application]:
                 if (name, switch) in self._controller.fleet.desired.admissions:
@@ -38,9 +41,11 @@ class DefaultAdmission:
             self._decided[application] = None
 
     def ensure(self, application: str, source: Host, target: Host) -> None:
-        """Admit an application for requests from one host to another, unless the user has decided about it.
+        """Admit an application for requests from host `source` to host `target`, unless it is admitted or the user
+        decides.
 
-        Does nothing if the network does not offload. MidflightError if no switch on the path runs the application.
+        Does nothing if `decided` was called for the application, or if switches of this network do not compute.
+        MidflightError if no switch on the path runs the application, or if there is no path.
         """
         fleet = self._controller.fleet
         with fleet.lock:

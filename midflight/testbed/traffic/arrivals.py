@@ -27,10 +27,10 @@ _KINDS = {REQUEST: "request", RESULT: "result", FOR_HOST: "request left to the h
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Arrival:
-    """A message that reached a host at `time`, in nanoseconds of the network's clock.
+    """A message that reached host `host` at `time`, in nanoseconds of the network's clock.
 
-    `source` and `destination` are pairs of address and UDP port. `mirrored` is True for copies of messages that are
-    addressed to other hosts (`packet.mirror`).
+    `source` and `destination` are pairs of an IP address, as text, and a UDP port. `message` is the decoded UDP
+    payload. `mirrored` is True for copies of messages that are addressed to other hosts (`packet.mirror` in a kernel).
     """
 
     host: str
@@ -42,27 +42,29 @@ class Arrival:
 
     @property
     def application(self) -> str:
-        """The application's name."""
+        """The name of the message's application."""
         return self.message.application
 
     @property
     def kind(self) -> int:
-        """The kind of message: `REQUEST`, `RESULT`, `FOR_HOST`, or a kind that only hosts exchange."""
+        """The kind of message: `REQUEST`, `RESULT`, `FOR_HOST` (of `primitives.wire`), or a kind that only hosts
+        exchange.
+        """
         return self.message.kind
 
     @property
     def sequence(self) -> int:
-        """The sequence number of the common header."""
+        """The sequence number in the message's common header, 32 bits."""
         return self.message.sequence
 
     @property
     def fields(self) -> Mapping[str, FieldValue]:
-        """The application's own fields, by name."""
+        """The application's fields in the message by name: integers, or sequences of integers for fields with lanes."""
         return self.message.fields
 
     @property
     def payload(self) -> bytes:
-        """The bytes after the application's header."""
+        """The bytes that follow the application's header in the message."""
         return self.message.payload
 
     def __repr__(self) -> str:
@@ -73,7 +75,10 @@ class Arrival:
 
 
 class Received(Sequence[Arrival]):
-    """The messages that have reached a host, in order of arrival. `missed` is the number of earlier ones dropped."""
+    """The messages that have reached a host, as an immutable sequence in order of arrival.
+
+    `missed` is the number of older messages that are not included because the record was full (`MOST`).
+    """
 
     def __init__(self, arrivals: Sequence[Arrival], missed: int = 0) -> None:
         self._arrivals = tuple(arrivals)
@@ -81,22 +86,26 @@ class Received(Sequence[Arrival]):
 
     @cached_property
     def results(self) -> tuple[Arrival, ...]:
-        """Results that a switch, or a host in its place, has sent as a reply or multicast."""
+        """The messages of kind `RESULT`: answers of a switch, or of a host that computes in its place, unicast or
+        multicast.
+        """
         return tuple(each for each in self._arrivals if each.kind == RESULT and not each.mirrored)
 
     @cached_property
     def requests(self) -> tuple[Arrival, ...]:
-        """Requests that were forwarded."""
+        """The messages of kind `REQUEST`: requests that were forwarded to this host without an answer on the way."""
         return tuple(each for each in self._arrivals if each.kind == REQUEST and not each.mirrored)
 
     @cached_property
     def left(self) -> tuple[Arrival, ...]:
-        """Requests that a switch has left to the host to compute (`packet.fallback`)."""
+        """The messages of kind `FOR_HOST`: requests that a switch has passed to this host to compute
+        (`packet.fallback`).
+        """
         return tuple(each for each in self._arrivals if each.kind == FOR_HOST and not each.mirrored)
 
     @cached_property
     def copies(self) -> tuple[Arrival, ...]:
-        """Copies of messages that are addressed to other hosts (`packet.mirror`)."""
+        """The copies of messages that are addressed to other hosts (`packet.mirror`), of any kind."""
         return tuple(each for each in self._arrivals if each.mirrored)
 
     def __len__(self) -> int:
@@ -116,7 +125,10 @@ class Received(Sequence[Arrival]):
 
 
 class Inbox:
-    """Records the frames that reach a host with this address."""
+    """A record of the frames that reach one host; the latest `MOST` are kept.
+
+    `host` is the host's name. `address` is its IP address: messages to other addresses count as mirrored copies.
+    """
 
     def __init__(self, host: str, address: IPAddress) -> None:
         self._host = host
@@ -126,18 +138,26 @@ class Inbox:
         self._missed = 0
 
     def take(self, now: int, frame: bytes) -> None:
-        """Record a frame (`Taken`)."""
+        """Add a frame to the record, with its arrival time `now` in nanoseconds of the network's clock.
+
+        A full record drops its oldest frame. A network card can call this method for each frame: it has the signature
+        of `fabric.base.Taken`.
+        """
         self._missed += len(self._frames) == MOST
         self._frames.append((now, frame))
 
     def clear(self) -> None:
-        """Clear the record."""
+        """Forget all recorded frames and messages, and the count of dropped ones."""
         self._frames.clear()
         self._arrivals.clear()
         self._missed = 0
 
     def received(self, schema: Schema, wanted: Callable[[Arrival], bool]) -> Received:
-        """Return the recorded messages for which `wanted` returns True. Frames that are no messages are ignored."""
+        """Return the recorded messages for which `wanted` returns True, in order of arrival. The record keeps them.
+
+        New frames are decoded with `schema`, the program's wire schema. Frames that contain no valid message of it are
+        dropped.
+        """
         while self._frames:
             if (arrival := self._arrival(schema, *self._frames.popleft())) is not None:
                 self._missed += len(self._arrivals) == MOST

@@ -1,4 +1,4 @@
-"""Fields of many requests, given by name as numbers or arrays."""
+"""Fields of many requests, given by field name as numbers or arrays."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ __all__ = ["Columns"]
 
 
 class Columns:
-    """Fields of an application's requests, broadcast to one length.
+    """The fields of many requests of one application of `program`, given by name, broadcast to one length.
 
-    A field is a whole number for all requests, or an array with an element for each. A field with lanes is a number for
-    all lanes, an array of lanes for all requests, or an array of shape (requests, lanes). Missing fields are 0.
-    WireError if the application does not have a field, if a value has the wrong type or shape, or if arrays are for
-    different numbers of requests.
+    A field is a whole number for all requests, or an array with an element for each request. A field with lanes is a
+    number for all lanes, an array of lanes for all requests, or an array of shape (requests, lanes). Missing fields are
+    0. `length` is the number of requests that the arrays are for, or None without such arrays. WireError if the
+    application does not have a field, if a value has the wrong type or shape, or if arrays are for different numbers of
+    requests.
     """
 
     def __init__(self, program: Program, application: str, fields: Mapping[str, Any]) -> None:
@@ -40,7 +41,10 @@ class Columns:
         """The number of requests that the arrays are for; None if no field is such an array."""
 
     def rows(self, count: int) -> Iterator[dict[str, Any]]:
-        """Yield the fields of `count` requests. Arrays that are shorter repeat."""
+        """Yield the fields of each of `count` requests, as a mapping from all field names to values.
+
+        Arrays with fewer than `count` elements are repeated from their first element.
+        """
         constant = {name: each for name, each in self._columns.items() if name not in self._many}
         varying = {name: list(self._columns[name]) for name in self._many}  # type: ignore[arg-type]
         for number in range(count):

@@ -18,7 +18,7 @@ from midflight.testbed.traffic.traffic import Named, Requests, Traffic
 __all__ = ["PACINGS", "Load", "Pace", "Pacing", "load"]
 
 Pacing = str | Sequence[int] | NDArray[Any]
-"""`even`, `poisson`, or the sending time of each request, in nanoseconds from the start."""
+"""How requests are spaced: "even", "poisson", or the sending time of each request, in nanoseconds from the start."""
 
 PACINGS: Final = ("even", "poisson")
 _QUIET = 0.2  # seconds of silence after which missing answers count as lost
@@ -27,7 +27,7 @@ _ANSWERS = frozenset({REQUEST, RESULT, FOR_HOST})
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The outcome of requests. Arrays have an element for each request, by sender and then in sending order.
+    """The outcome of many requests. Arrays have an element for each request, by sender and then in sending order.
 
     The answer to a request is the first message with its application and sequence number that reaches any host: a
     result, or the request itself if it was forwarded. A request that a kernel drops has no answer, like a lost one.
@@ -50,7 +50,7 @@ class Load:
 
     @property
     def answered(self) -> NDArray[np.bool_]:
-        """Whether each request has an answer."""
+        """An array of booleans: whether each request has an answer."""
         return np.not_equal(self.kind, 0)
 
     @property
@@ -60,13 +60,19 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """The requests per second of all senders together, as actually sent; NaN for fewer than two."""
+        """The requests per second of all senders together, as actually sent; NaN if fewer than two different sending
+        times.
+        """
         span = int(self.sent.max() - self.sent.min()) if len(self.sent) > 1 else 0
         return (len(self.sent) - 1) * 1e9 / span if span else float("nan")
 
     @property
     def goodput(self) -> float:
-        """Bits per second of the payloads of answered requests, from the first request to the last answer."""
+        """Bits per second of the UDP payloads of answered requests, from the first request sent to the last answer
+        received.
+
+        0 if no request was answered.
+        """
         done = self.answered
         if not done.any():
             return 0.0
@@ -74,16 +80,21 @@ class Load:
         return float(self.size[done].sum() * 8e9 / span) if span else float("nan")
 
     def percentiles(self, *shares: float) -> NDArray[np.float64]:
-        """Return percentiles of the latency in nanoseconds, for `shares` from 0 to 100; NaN if nothing was answered."""
+        """Return percentiles of the latency in nanoseconds, one for each of `shares`, from 0 to 100: `percentiles(50,
+        99)`.
+
+        All are NaN if no request was answered.
+        """
         known = self.latency[self.answered]
         return np.percentile(known, shares) if len(known) else np.full(len(shares), np.nan)
 
     def over_time(self, interval: int) -> dict[str, NDArray[Any]]:
-        """Return arrays with an element for each interval of `interval` nanoseconds, by the requests' sending times.
+        """Return how the load went over time: arrays with an element for each interval of `interval` nanoseconds.
 
-        The arrays are `start` (nanoseconds), `sent` (number of requests), `loss`, `goodput` (bits per second of the
-        requests that were answered), and `p50` and `p99` of the latency (nanoseconds). MidflightError if `interval` is
-        less than 1.
+        A request belongs to the interval in which it was sent. The arrays are `start` (of the interval, in nanoseconds
+        from the first request), `sent` (number of requests), `loss` (fraction without an answer), `goodput` (bits per
+        second of the payloads of answered requests), and `p50` and `p99` of the latency (nanoseconds; NaN without
+        answers). MidflightError if `interval` is less than 1.
         """
         if interval < 1:
             raise MidflightError(f"an interval must be at least 1 ns, not {interval}")
@@ -105,7 +116,11 @@ class Load:
         return {name: np.array(each) for name, each in found.items()}
 
     def only(self, which: NDArray[np.bool_]) -> Load:
-        """Return the requests that a mask selects, such as one host's: `load.only(load.host == "h1")`."""
+        """Return the load restricted to the requests that a mask selects, such as one host's: `load.only(load.host ==
+        "h1")`.
+
+        `which` has a boolean for each request.
+        """
         arrays = (self.host, self.sequence, self.sent, self.latency, self.kind, self.answers, self.size)
         return Load(self.application, *(each[which] for each in arrays))  # type: ignore[arg-type]
 
@@ -119,8 +134,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When each sender sends its requests: `rate` per second, spaced by `pacing`, with `seed` for random gaps.
+    """When each sender sends its requests: `rate` per second and sender, spaced by `pacing`.
 
+    "even" has equal gaps. "poisson" has exponentially distributed gaps, which are random numbers from `seed` and the
+    sender. An array has the sending times themselves, in nanoseconds from the start, and `rate` is ignored.
     MidflightError if the pacing is unknown, or if the rate is not above 0 and at most 1e9.
     """
 
@@ -139,10 +156,11 @@ class Pace:
                 raise MidflightError(f"a rate must be above 0 and at most 1e9 requests per second, not {self.rate}")
 
     def offsets(self, count: int, sender: int) -> NDArray[np.int64]:
-        """Return the sending times of `count` requests of the sender with this number, in ascending order.
+        """Return the sending times of `count` requests of one sender, in ascending order, in nanoseconds from the
+        start.
 
-        Times are in nanoseconds from the start. MidflightError if `pacing` is an array that does not have `count` such
-        times.
+        `sender` is the sender's number; with "poisson", senders have different times. MidflightError if `pacing` is an
+        array that does not have `count` ascending times.
         """
         if isinstance(self.pacing, str):
             gaps = np.full(count, 1e9 / self.rate)
@@ -170,7 +188,12 @@ def load(
     payload: bytes,
     timeout: float,
 ) -> Load:
-    """Send requests from hosts at a rate, and return the outcome: see `Net.load`. `fields` may differ by host.
+    """Send requests from hosts at a rate, wait for answers, and return the outcome: see `Net.load`.
+
+    `fields` are the same for all hosts, or a sequence with fields for each host. `to` is the host that requests are
+    addressed to; None as in `Traffic.destination`. `count` is the number of requests for each host; None takes the
+    length of the arrays in `fields`. `payload` is appended to each request. `timeout` is how many seconds of the
+    network's clock to wait for answers after the last request.
 
     MidflightError if there are not as many `fields` as hosts, or as for `Traffic.requests` and `Pace.offsets`.
     """

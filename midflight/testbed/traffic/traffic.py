@@ -30,7 +30,10 @@ Named = Host | str
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests of one application from one host to another, as frames. `sizes` are the bytes of their UDP payloads."""
+    """Requests of one application from host `host` to host `to`.
+
+    `frames` are complete Ethernet frames, `sequences` their sequence numbers, `sizes` the bytes of their UDP payloads.
+    """
 
     host: Host
     to: Host
@@ -45,9 +48,9 @@ class Requests:
 class Traffic:
     """Sends requests from the hosts of a fabric, and records the messages that reach them.
 
-    `program` returns the current program. `server` returns the host that an application's requests are addressed to, or
-    None. `admit` is called with an application, a sender and a receiver before requests are sent. `token` returns the
-    token of an application's requests.
+    `program` returns the current program. `server` returns the host that requests of an application are addressed to,
+    or None if it has no server. `admit` is called with an application, a sender and a receiver before requests are
+    sent. `token` returns the token that requests of an application carry.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class Traffic:
         payload: bytes = b"",
         timeout: float = 5.0,
     ) -> NDArray[np.uint32]:
-        """Send requests, wait until the network has finished with them, and return their sequence numbers.
+        """Send requests in batches of 32, waiting after each until it has passed the network. Returns their sequence
+        numbers.
 
-        See `Net.send`. Raises as `requests` and, unless `timeout` is 0, as `settle` does.
+        The parameters are those of `requests`. `timeout` limits the wait for each batch, in seconds of the network's
+        clock; 0 does not wait. Raises as `requests` and, unless `timeout` is 0, as `settle` does.
         """
         self.capture()
         requests = self.requests(host, application, fields, to=to, sequence=sequence, payload=payload)
@@ -103,11 +108,15 @@ class Traffic:
         count: int | None = None,
         many: bool = False,
     ) -> Requests:
-        """Return requests for `host` to send, and admit the application for them.
+        """Return requests for `host` to send, and admit the application for them. Nothing is sent.
 
-        The number of requests is `count`, or by default the length of the fields' arrays or of `sequence`, or 1.
-        MidflightError if the host or application is unknown, or, with `many`, if neither `count` nor the fields give a
-        number. WireError if the fields or sequence numbers are invalid.
+        `fields` are as in `Columns`. `to` is the receiver; None as in `destination`. `sequence` is the first sequence
+        number, or an array with one for each request; None continues after the last request of the application.
+        `payload` is appended to each. The number of requests is `count`, or by default the length of the fields' arrays
+        or of `sequence`, or 1; with `many`, it must be given by `count` or by the fields' arrays.
+
+        MidflightError if the host or application is unknown, or, with `many`, if the number is not given. WireError if
+        the fields or sequence numbers are invalid.
         """
         number, source = self.number(application), self.host(host)
         target = self.destination(source, application, to)
@@ -129,9 +138,11 @@ class Traffic:
         return Requests(source, target, [flow.encode(each) for each in datagrams], numbers, sizes)
 
     def received(self, host: Named, application: str = "", *, count: int = 0, timeout: float = 5.0) -> Received:
-        """Return the messages that have reached a host, after waiting until there are `count`: see `Net.received`.
+        """Return the messages of an application that have reached a host since recording began: see `Net.received`.
 
-        MidflightError if fewer have arrived after `timeout` seconds of the network's clock.
+        An empty `application` means all. Waits for packets in flight, at most a second, and until there are `count`
+        messages. MidflightError if fewer have arrived after `timeout` seconds of the network's clock. Recording begins
+        with the first `send` or `received`.
         """
         self.capture()
         name = self.host(host).name
@@ -154,21 +165,22 @@ class Traffic:
         return arrivals
 
     def capture(self) -> None:
-        """Start to record the messages that reach hosts, unless this was called before."""
+        """Start to record the messages that reach each host of the fabric. Idempotent."""
         for name, host in self.fabric.hosts.items():
             if name not in self._inboxes:
                 self._inboxes[name] = inbox = Inbox(name, host.address)
                 self.fabric.card(name).tap(inbox.take)
 
     def clear(self) -> None:
-        """Clear the records of received messages."""
+        """Forget the messages recorded so far, of all hosts. Recording continues."""
         for each in self._inboxes.values():
             each.clear()
 
     def settle(self, senders: Sequence[str] | None, timeout: float) -> None:
-        """Wait until all packets of these hosts, or of all hosts, have passed the network.
+        """Wait until all packets sent by these hosts have passed the network: been delivered, dropped or lost.
 
-        MidflightError, with a description of what has not passed, after `timeout` seconds.
+        `senders` are names; None means all hosts. MidflightError, with a description of what has not passed, after
+        `timeout` seconds of the network's clock.
         """
         if missing := self.fabric.settle(senders, timeout):
             raise MidflightError(
@@ -185,7 +197,9 @@ class Traffic:
         return self._schema[1]
 
     def number(self, application: str) -> int:
-        """Return an application's id. MidflightError if the program does not have the application."""
+        """Return the id of an application, 16 bits, by its name. MidflightError if the program does not have the
+        application.
+        """
         applications = self._program().applications
         if application not in applications:
             raise MidflightError(
@@ -194,17 +208,21 @@ class Traffic:
         return applications[application].id
 
     def host(self, named: Named) -> Host:
-        """Return the host with this name, or the same name as the given one. MidflightError if there is none."""
+        """Return the fabric's host of this name. Given a host, return the fabric's host of the same name.
+
+        MidflightError if there is none.
+        """
         name = named if isinstance(named, str) else named.name
         if name not in self.fabric.hosts:
             raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(self.fabric.hosts)}")
         return self.fabric.hosts[name]
 
     def destination(self, source: Host, application: str, to: Named | None) -> Host:
-        """Return the host that requests are addressed to: `to`, or the application's server, or the next host.
+        """Return the host that requests of `source` are addressed to: `to` if given, or the application's server, or
+        another.
 
-        The next host is the one after the sender in the order of hosts with the same IP version; the first after the
-        last. MidflightError if `to` is unknown.
+        Without a server, or if `source` is the server, it is the next host with the same IP version in the order of
+        hosts; after the last, the first. MidflightError if `to` is unknown.
         """
         if to is not None:
             return self.host(to)
@@ -245,7 +263,7 @@ class Traffic:
         )
 
     def pass_time(self, seconds: float) -> float:
-        """Let `seconds` of the network's clock pass, and return how many have.
+        """Let `seconds` of the network's clock pass while endpoints run, and return how many seconds have passed.
 
         Fewer pass in a simulated network that has no more events.
         """
