@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from finsy.proto import p4i
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.frontend import check
@@ -35,7 +37,8 @@ class CheckedProgram:
 
     Each part is computed once, on first use; this is thread-safe. Devices that compile with p4c use only the text, so
     they also accept programs that our front end rejects. `file` is the program's name in messages, and quoted includes
-    are searched in its folder. A `confined` program may include only the architecture's own files.
+    are searched in its folder. A `confined` program may include only the architecture's own files. An `eager` program
+    begins to compile as soon as it is checked: its machine code is made while the caller goes on.
 
     Programs compare by identity. Parts must not be modified.
     """
@@ -43,6 +46,7 @@ class CheckedProgram:
     text: str
     file: str = "<string>"
     confined: bool = False
+    eager: bool = False
     _store: Store | None = field(default=None, repr=False)
     _parts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False)
@@ -79,13 +83,13 @@ class CheckedProgram:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether `compiled` is available without compiling, from memory or from a store on disk."""
+        """Whether `compiled` is there, or being made already, or stored on disk."""
         with self._lock:
             if "compiled" not in self._parts and self._store is not None:
                 stored: Compiled | None = self._store.load(self.text)
                 if stored is not None:
                     self._parts.update(program=stored.program, compiled=stored)
-            return "compiled" in self._parts
+            return "compiled" in self._parts or "begun" in self._parts
 
     def adopt(self, compiled: Compiled) -> None:
         """Use native code that another process compiled from this text, and its typed program, instead of compiling it.
@@ -110,14 +114,19 @@ class CheckedProgram:
             if stored is not None:
                 self._parts["compiled"] = stored
                 return stored.program
-        return check(self.text, self.file, confined=self.confined)
+        program = check(self.text, self.file, confined=self.confined)
+        if self.eager:
+            with suppress(P4Error):  # `compiled` raises it again, for the one who asks for the code
+                self._parts["begun"] = Compiled(program)
+        return program
 
     def _compiled(self) -> Compiled:
+        compiled: Compiled
         program = self.program
         if "compiled" in self._parts:  # from the store, together with the program
-            compiled: Compiled = self._parts["compiled"]
+            compiled = self._parts["compiled"]
             return compiled
-        compiled = Compiled(program)
+        compiled = self._parts.pop("begun", None) or Compiled(program)
         if self._store is not None:
             self._store.save(self.text, compiled)
         return compiled
@@ -134,10 +143,12 @@ class Programs:
 
     A program is cached as long as something refers to it. Programs that include other files are not cached, because
     these may change. `store`, a folder on disk, shares compiled code between processes; None keeps it in this process.
+    With `eager`, every program is an eager one (see `CheckedProgram`).
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, *, eager: bool = False) -> None:
         self.store = store
+        self._eager = eager
         self._known: WeakValueDictionary[str, CheckedProgram] = WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -152,5 +163,7 @@ class Programs:
         with self._lock:
             found = self._known.get(text)
             if found is None:
-                found = self._known[text] = CheckedProgram(text, file, confined=True, _store=self.store)
+                found = self._known[text] = CheckedProgram(
+                    text, file, confined=True, eager=self._eager, _store=self.store
+                )
             return found

@@ -77,7 +77,7 @@ class Net:
         capabilities: Mapping[str, Capabilities] | None = None,
         strategy: Strategy | None = None,
     ) -> None:
-        self.topology, programs = topology, Programs()
+        self.topology, programs = topology, Programs(eager=(fabric, device) == ("sim", "host"))
         with ExitStack() as stack:
             self.fabric = made = stack.enter_context(
                 open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable, programs=programs)

@@ -16,6 +16,7 @@ from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.engine import Packets, Trace
+from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.store import Store
 from midflight.testbed import Net
 from midflight.testbed.topology import line
@@ -38,6 +39,13 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 def test_each_part_is_computed_once_by_all_threads(checks: list[str]) -> None:
     program = CheckedProgram(EVERYTHING)
     assert checks == []
@@ -48,6 +56,31 @@ def test_each_part_is_computed_once_by_all_threads(checks: list[str]) -> None:
     assert program.footprint.total.table_entries > 0
     assert program.p4info.tables
     assert checks == [EVERYTHING]
+
+
+def test_the_check_of_an_eager_program_begins_to_compile_it(folder: Path) -> None:
+    with HostDevice(EVERYTHING, programs=Programs(Store(folder), eager=True)) as device:
+        assert device.process(Packets.from_list([(1, ipv4("10.0.0.1"))])) is not None
+    assert len(list(folder.iterdir())) == 1  # stored, as by others
+    lazy, eager = CheckedProgram(EVERYTHING), Programs(eager=True).get(EVERYTHING)
+    for each in (lazy, eager):
+        assert each.program.tables
+    assert (lazy.is_compiled, eager.is_compiled) == (False, True)
+    assert eager.compiled is eager.compiled
+    assert eager.compiled.native.address(eager.compiled.entry)
+
+
+def test_an_eager_program_that_the_engine_refuses_is_refused_where_its_code_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(program: ir.Program) -> Compiled:
+        raise P4Error("the engine does not support this")
+
+    monkeypatch.setattr("midflight.runtime.checked.Compiled", refuse)
+    program = CheckedProgram(EVERYTHING, eager=True)
+    assert program.footprint.total.table_entries > 0
+    with pytest.raises(P4Error, match="does not support this"):
+        _ = program.compiled
 
 
 def test_each_part_that_needs_it_reports_an_invalid_text() -> None:
@@ -122,13 +155,6 @@ def test_included_files_are_expanded_for_a_device(tmp_path: Path) -> None:
             session.load(pipeline.p4info, pipeline.config)
             assert session.read_table("route") == []
     assert CheckedProgram(EVERYTHING).standalone == EVERYTHING
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "code"
-    folder.mkdir(mode=0o700)
-    return folder
 
 
 def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def _samples(root: Path) -> Iterator[Path]:
 
 def _load(program: ir.Program, path: Path, loaded: Count, compile_code: bool) -> None:
     try:
-        Compiled(program) if compile_code else lower_program(program)
+        Compiled(program).native if compile_code else lower_program(program)
     except P4Error as error:
         loaded.add("refused", path, _reason(error))
     except Exception as error:

@@ -5,7 +5,10 @@ The code gets its memory as an argument of each call, so any number of engines c
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from midflight.p4 import ir
 from midflight.runtime.engine.jit import Native
@@ -20,7 +23,8 @@ __all__ = ["Compiled", "Variant"]
 class Compiled:
     """The native code of a checked program. Raises P4Error for a construct that the engine does not support.
 
-    The function named `entry` of `native` processes a batch. `slots` is the layout of its context, the block of memory
+    LLVM works in a thread of its own, so that the caller can do other things until it needs `native`. The function
+    named `entry` of `native` processes a batch. `slots` is the layout of its context, the block of memory
     that it works on. `layouts` are the layouts of table entries by the fully qualified names of the tables, and
     `members` those of members of action profiles. `records` are the kinds of digest and log message that it sends, and
     `record` is the size in bytes of a packet that waits for another round. `queued` is whether the program asks for
@@ -46,11 +50,21 @@ class Compiled:
         self.records = unit.records
         self.record = Queue(unit).record
         self.queued = lowered.queued
-        self.native = Native(str(unit.module))
+        self._native = _generate(str(unit.module))
         self._variants: dict[tuple[bool, bool], Variant] = {}
 
+    @property
+    def native(self) -> Native:
+        """The machine code; waits until LLVM has made it."""
+        return self._native.result()
+
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_variants": {}}
+        return {**self.__dict__, "_native": self.native, "_variants": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        native: Future[Native] = Future()
+        native.set_result(state["_native"])
+        self.__dict__.update(state, _native=native)
 
     def variant(self, *, traced: bool = False, queued: bool = False) -> Variant:
         """Return the code of the same program, for the same memory, that records traces or has queues.
@@ -76,3 +90,17 @@ class Variant:
     native: Native
     queued: bool
     names: list[str]
+
+
+def _generate(text: str) -> Future[Native]:
+    """Compile an LLVM module in a thread, which releases the interpreter's lock for nearly all of its time."""
+    made: Future[Native] = Future()
+
+    def work() -> None:
+        try:
+            made.set_result(Native(text))
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=work, name="LLVM").start()
+    return made
