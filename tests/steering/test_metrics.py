@@ -16,17 +16,18 @@ from midflight.runtime.steering import (
     Category,
     Gauge,
     Metric,
+    MinMax,
     Path,
     combine,
     level2,
     path_readings,
 )
 
-IDLE = Gauge("idle", Category.COMPUTING, worst=0, best=100)
-MEMORY = Gauge("free_memory", Category.COMPUTING, worst=0, best=32, weight=3)
-UP = Gauge("up", Category.SERVICE, worst=0, best=1, vital=True)
-RATE = Gauge("requests_left", Category.SERVICE, worst=0, best=1000)
-DELAY = Gauge("delay", Category.COMMUNICATION, worst=50, best=0)
+IDLE = Gauge("idle", Category.COMPUTING, MinMax(worst=0, best=100))
+MEMORY = Gauge("free_memory", Category.COMPUTING, MinMax(worst=0, best=32), weight=3)
+UP = Gauge("up", Category.SERVICE, MinMax(worst=0, best=1), vital=True)
+RATE = Gauge("requests_left", Category.SERVICE, MinMax(worst=0, best=1000))
+DELAY = Gauge("delay", Category.COMMUNICATION, MinMax(worst=50, best=0))
 
 
 def test_known_scores() -> None:
@@ -77,7 +78,7 @@ def test_weights_shift_the_balance() -> None:
 def test_a_better_reading_never_scores_worse(worst: float, best: float, one: float, other: float) -> None:
     if worst == best:
         return
-    gauge = Gauge("g", Category.COMPUTING, worst, best)
+    gauge = Gauge("g", Category.COMPUTING, MinMax(worst, best))
     low, high = sorted((one, other), reverse=best < worst)
     assert 0 <= gauge.score(low) <= gauge.score(high) <= 10
     assert (gauge.score(worst), gauge.score(best)) == (Fraction(0), Fraction(10))
@@ -97,8 +98,8 @@ def test_a_path_has_the_utilisation_of_its_fullest_link_and_the_loss_of_all() ->
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Gauge("g", Category.SERVICE, 3, 3), "worst and best are both 3"),
-        (lambda: Gauge("g", Category.SERVICE, 0, 3, weight=0), "weight 0"),
+        (lambda: Gauge("g", Category.SERVICE, MinMax(3, 3)), "worst and best are both 3"),
+        (lambda: Gauge("g", Category.SERVICE, MinMax(0, 3), weight=0), "weight 0"),
         (lambda: Agent(C_NMA, [IDLE]), "gauge idle is of category computing_comb"),
         (lambda: Agent(C_SMA, [IDLE]).report("10.0.0.5", {"up": 1}, 0), "10.0.0.5 has no reading of idle"),
         (lambda: combine([], {}), "no metric"),

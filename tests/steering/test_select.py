@@ -19,6 +19,7 @@ from midflight.runtime.steering import (
     Gauge,
     Graph,
     Metric,
+    MinMax,
     Path,
     Policy,
     Report,
@@ -29,8 +30,8 @@ from midflight.runtime.steering import (
 )
 from tests.steering.graphs import diamond, graphs, host, switch
 
-SMA = Agent(C_SMA, [Gauge("idle", Category.COMPUTING, worst=0, best=100)])
-NMA = Agent(C_NMA, [Gauge("delay", Category.COMMUNICATION, worst=10, best=0)])
+SMA = Agent(C_SMA, [Gauge("idle", Category.COMPUTING, MinMax(worst=0, best=100))])
+NMA = Agent(C_NMA, [Gauge("delay", Category.COMMUNICATION, MinMax(worst=10, best=0))])
 
 
 def candidate(name: str, computing: int, network: int, *, delay: int = 5, at: int = 0, via: str = "s2") -> Candidate:

@@ -17,6 +17,7 @@ from midflight.runtime.steering import (
     Choice,
     Gauge,
     Graph,
+    MinMax,
     Policy,
     candidates,
     select,
@@ -28,13 +29,13 @@ SERVER = Capabilities(kind="server", packets_per_second=2e4)
 """The capabilities that are assumed of a server, a host that runs kernels as plain Python: 20,000 packets a second."""
 
 # The packet rate of an instance: 0 a second is the worst, 20000 are as good as any more.
-_COMPUTE = Agent(C_SMA, [Gauge("packets_per_second", Category.COMPUTING, worst=0, best=2e4)])
+_COMPUTE = Agent(C_SMA, [Gauge("packets_per_second", Category.COMPUTING, MinMax(worst=0, best=2e4))])
 # The detour to an instance: none is best; 1 ms, or ten links, is the worst.
 _NETWORK = Agent(
     C_NMA,
     [
-        Gauge("delay", Category.COMMUNICATION, worst=1_000_000, best=0),
-        Gauge("length", Category.COMMUNICATION, worst=10, best=0),
+        Gauge("delay", Category.COMMUNICATION, MinMax(worst=1_000_000, best=0)),
+        Gauge("length", Category.COMMUNICATION, MinMax(worst=10, best=0)),
     ],
 )
 _PLENTY = 2e4  # assumed of a device whose sheet gives no rate

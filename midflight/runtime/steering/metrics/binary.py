@@ -1,0 +1,112 @@
+"""The binary form of updates, which switches can parse: a header of fixed length and one 32-bit word for each score.
+
+The header has, in network byte order: version (8 bits), number of words (8), zero (16), sequence (32), time of the
+readings (64) and validity (64), both in nanoseconds, CS-ID (128) and CSCI-ID (128), as IPv6 addresses; IPv4 addresses
+are mapped (`::ffff:0:0/96`).
+
+A word has the fields of draft-ietf-cats-metric-definition, section 4.4.2, in its order: metric type (8 bits), level
+(2), format (1; 0 is an unsigned integer), length (3; 0 is one octet), value (8), source (3), and 7 bits of zero. The
+draft assigns no numbers to metric types and sources; `TYPES` and `SOURCES` are ours. Raw metrics have no binary form,
+as the draft advises not to send them to network devices (section 5).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
+
+from midflight.errors import MidflightError, WireError
+from midflight.runtime.steering.metrics.levels import BEST, LEVEL2, Category, Metric, Source
+from midflight.runtime.steering.metrics.update import Update
+
+__all__ = ["SOURCES", "TYPES", "VERSION", "decode", "encode", "word"]
+
+VERSION = 1
+
+TYPES: Mapping[str, int] = MappingProxyType(
+    {
+        Category.COMPUTING.value: 1,
+        Category.COMMUNICATION.value: 2,
+        Category.SERVICE.value: 3,
+        Category.COMPOSED.value: 4,
+        LEVEL2: 5,
+    }
+)
+"""The numbers of metric types; 0 is none."""
+
+SOURCES: Mapping[Source, int] = MappingProxyType({source: number for number, source in enumerate(Source)})
+"""The numbers of sources."""
+
+_HEADER = struct.Struct("!BBHIQQ16s16s")
+_WORD = struct.Struct("!I")
+_NAMES = {number: name for name, number in TYPES.items()}
+
+
+def word(metric: Metric) -> int:
+    """Return the 32-bit word of a score. WireError if its metric type has no number."""
+    if metric.kind not in TYPES:
+        raise WireError(f"metric type {metric.kind} has no binary form", hint=f"those that have: {', '.join(TYPES)}")
+    return TYPES[metric.kind] << 24 | metric.level << 22 | metric.value << 10 | SOURCES[Source.NORMALIZATION] << 7
+
+
+def encode(update: Update) -> bytes:
+    """Return the binary form of an update's scores. WireError if an id is not an IP address, or a score has none."""
+    if len(update.scores) > 255:
+        raise WireError(f"update of {update.csci_id} has {len(update.scores)} scores; at most 255 fit")
+    header = _HEADER.pack(
+        VERSION,
+        len(update.scores),
+        0,
+        update.sequence,
+        update.at,
+        update.valid_for,
+        _packed("CS-ID", update.cs_id),
+        _packed("CSCI-ID", update.csci_id),
+    )
+    return header + b"".join(_WORD.pack(word(each)) for each in update.scores)
+
+
+def decode(data: bytes) -> Update:
+    """Return the update whose binary form `data` is. Words with unknown types, formats or lengths are ignored.
+
+    WireError if `data` is too short or too long, is of another version, or contains a number that is out of range.
+    """
+    if len(data) < _HEADER.size:
+        raise WireError(f"an update has {_HEADER.size} octets or more, not {len(data)}")
+    version, count, _, sequence, at, valid_for, cs_id, csci_id = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise WireError(f"update of version {version}; this is version {VERSION}")
+    if len(data) != _HEADER.size + count * _WORD.size:
+        raise WireError(f"an update with {count} words has {len(data)} octets")
+    found = [_metric(each) for (each,) in _WORD.iter_unpack(data[_HEADER.size :])]
+    scores = tuple(each for each in found if each is not None)
+    try:
+        return Update(_address(cs_id), _address(csci_id), sequence, at, valid_for, scores)
+    except MidflightError as error:
+        raise WireError(error.message) from error
+
+
+def _metric(bits: int) -> Metric | None:
+    kind, level, form, value = _NAMES.get(bits >> 24), bits >> 22 & 3, bits >> 18 & 15, bits >> 10 & 255
+    if kind is None or form or level != (2 if kind == LEVEL2 else 1):
+        return None
+    if value > BEST:
+        raise WireError(f"{kind} has the score {value}, which is not from 0 to {BEST}")
+    return Metric(kind, level, value)
+
+
+def _packed(name: str, text: str) -> bytes:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise WireError(f"{name} {text!r} is not an IP address, which the binary form needs") from None
+    if isinstance(address, IPv4Address):
+        return b"\0" * 10 + b"\xff\xff" + address.packed
+    return address.packed
+
+
+def _address(packed: bytes) -> str:
+    address = IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
