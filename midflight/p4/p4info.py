@@ -25,6 +25,7 @@ from midflight.p4.types import (
     StructType,
     TupleType,
     Type,
+    UnionType,
     Varbit,
     width_of,
 )
@@ -363,6 +364,16 @@ class _Writer:
                 if kind.name not in known.headers:
                     for each in kind.fields:
                         known.headers[kind.name].members.add(name=each.name, type_spec=_bitstring(each.type))
+            case UnionType():
+                spec.header_union.name = kind.name
+                if kind.name not in known.header_unions:
+                    union = known.header_unions[kind.name]
+                    for each in kind.fields:
+                        union.members.add(name=each.name, header=self._type(each.type).header)
+            case StackType(element=UnionType() as element, size=size):
+                self._type(element)
+                spec.header_union_stack.header_union.name = element.name
+                spec.header_union_stack.size = size
             case StackType(element=element, size=size):
                 self._type(element)
                 spec.header_stack.header.name = element.name

@@ -27,6 +27,7 @@ __all__ = [
     "StructType",
     "TupleType",
     "Type",
+    "UnionType",
     "Varbit",
     "Void",
     "width_of",
@@ -186,10 +187,25 @@ class HeaderType:
 
 
 @dataclass(frozen=True, slots=True)
-class StackType:
-    """A header stack, `header[size]`."""
+class UnionType:
+    """A `header_union`, whose fields are headers of which at most one is valid."""
 
-    element: HeaderType
+    name: str
+    fields: tuple[Field, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def field(self, name: str) -> Field | None:
+        """Return the header with this name, or None if there is none."""
+        return next((each for each in self.fields if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class StackType:
+    """A stack of headers or header unions, `header[size]`."""
+
+    element: HeaderType | UnionType
     size: int
 
     def __str__(self) -> str:
@@ -238,6 +254,7 @@ Type = (
     | EnumType
     | StructType
     | HeaderType
+    | UnionType
     | StackType
     | TupleType
     | ExternType
@@ -251,7 +268,9 @@ VOID = Void()
 
 
 def width_of(kind: Type) -> int:
-    """Return the width in bits of a type's values: the sum over all fields or elements, and of a varbit the largest.
+    """Return the width in bits of a type's values: the sum over all fields or elements.
+
+    Of a varbit it is the largest width, and of a header union that of the widest header.
 
     Raises ValueError for a type without a width, such as `error` or an enum that is not serializable.
     """
@@ -264,6 +283,8 @@ def width_of(kind: Type) -> int:
             return width
         case HeaderType(fields=fields) | StructType(fields=fields):
             return sum(width_of(each.type) for each in fields)
+        case UnionType(fields=fields):
+            return max((width_of(each.type) for each in fields), default=0)
         case StackType(element=element, size=size):
             return size * width_of(element)
         case TupleType(elements=elements):

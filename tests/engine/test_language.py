@@ -121,6 +121,89 @@ CASES = [
             ("0900", "0902"),
         ),
     ),
+    Case(
+        "at most one header of a union is valid",
+        source(
+            types="""
+                header a_t { bit<8> a; }
+                header b_t { bit<8> b; bit<8> c; }
+                header_union u_t { a_t a; b_t b; }
+                control fill(inout a_t a, out b_t b) { apply { a.a = 0x33; b = { 0x44, 0x55 }; } }
+                control drain(inout a_t a) { apply { a.setInvalid(); } }
+                control touch(inout a_t a) { apply { a.a = 0x34; } }
+            """,
+            headers="u_t u; u_t v;",
+            header="bit<8> kind; bit<8> valid; bit<8> same;",
+            parser="""
+                state start {
+                    packet.extract(hdr.h);
+                    transition select(hdr.h.kind & 0x80) { 0: one; default: two; }
+                }
+                state one { packet.extract(hdr.u.a); transition accept; }
+                state two { packet.extract(hdr.u.a); packet.extract(hdr.u.b); transition accept; }
+            """,
+            declarations="fill() filling; drain() draining; touch() touching; a_t free;",
+            ingress="""
+                if (hdr.h.kind == 1) { hdr.u.b.setValid(); hdr.u.b.b = 0x11; hdr.u.b.c = 0x12; }
+                else if (hdr.h.kind == 2) { hdr.u.b = { 0x21, 0x22 }; }
+                else if (hdr.h.kind == 3) { filling.apply(hdr.u.a, hdr.u.b); }
+                else if (hdr.h.kind == 4) { hdr.v = hdr.u; hdr.u.a.a = 0x41; }
+                else if (hdr.h.kind == 5) { free.setInvalid(); hdr.u.a = free; }
+                else if (hdr.h.kind == 6) { free.setValid(); free.a = 0x61; hdr.v.b.setValid(); hdr.v.a = free; }
+                else if (hdr.h.kind == 7) { draining.apply(hdr.u.a); }
+                else if (hdr.h.kind == 8) { hdr.u.b.setInvalid(); }
+                else if (hdr.h.kind == 0x88) { touching.apply(hdr.u.a); }
+                if (hdr.u.isValid()) { hdr.h.valid = 1; }
+                if (hdr.u.a.isValid()) { hdr.h.valid = hdr.h.valid | 2; }
+                if (hdr.v.isValid()) { hdr.h.valid = hdr.h.valid | 4; }
+                if (hdr.u == hdr.v) { hdr.h.same = 1; }
+            """,
+        ),
+        (
+            ("00000077", "00030077"),
+            ("01000077", "0101001112"),
+            ("02000077", "0201002122"),
+            ("03000077", "0301004455"),
+            ("04000077", "0407004177"),
+            ("05000077", "050001"),
+            ("06000077", "0607007761"),
+            ("07000077", "070001"),
+            ("08000077", "08030077"),
+            ("80000077aabb", "800100aabb"),
+            ("88000077aabb", "880100aabb"),
+        ),
+    ),
+    Case(
+        "a stack of unions",
+        source(
+            types="""
+                header a_t { bit<8> kind; }
+                header b_t { bit<8> kind; bit<8> x; }
+                header_union u_t { a_t a; b_t b; }
+            """,
+            headers="u_t[3] us;",
+            header="bit<8> kind;",
+            parser="""
+                state start { packet.extract(hdr.h); transition next; }
+                state next {
+                    transition select(packet.lookahead<bit<8>>()) { 1: a; 2: b; default: accept; }
+                }
+                state a { packet.extract(hdr.us.next.a); transition next; }
+                state b { packet.extract(hdr.us.next.b); transition next; }
+            """,
+            ingress="""
+                if (hdr.h.kind == 1) { hdr.us.push_front(1); hdr.us[0].b.setValid(); hdr.us[0].b.x = 0x99; }
+                if (hdr.us[1].a.isValid()) { hdr.h.kind = 0xaa; }
+                if (std.parser_error == error.StackOutOfBounds) { hdr.h.kind = 0xee; }
+            """,
+        ),
+        (
+            ("0001020500", "0001020500"),
+            ("0101020500", "aa009901020500"),
+            ("00010101", "aa010101"),
+            ("0001010101", "ee01010101"),
+        ),
+    ),
 ]
 
 

@@ -8,10 +8,10 @@ from midflight.errors import P4Error
 from midflight.p4.frontend import check
 from tests.p4.skeleton import skeleton
 
+UNION = "header_union u_t { ethernet_t a; label_t b; }"
 TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
-    ("header unions are", {"top": "header_union either_t { ethernet_t a; label_t b; }"}),
     ("parser value sets are", {"parser_locals": "value_set<bit<16>>(4) types;"}),
     ("for loops are", {"apply": "for (bit<8> i = 0; i < 4; i = i + 1) { meta.small = i; }"}),
     ("break is", {"apply": "break;"}),
@@ -76,6 +76,22 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
     assert caught.value.message == message
     assert caught.value.place is not None
     assert call in caught.value.place.text
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"top": "header_union u_t { ethernet_t a; bit<8> b; }"}, "a header union contains headers, not bit<8>"),
+        ({"top": "header_union u_t { ethernet_t a; label_t a; }"}, "u_t has two fields named a"),
+        ({"top": UNION, "apply": "u_t u; u = { 1, 2 };"}, "the value of u must be u_t, not a list"),
+        ({"top": UNION, "apply": "u_t u; u.setValid();"}, "u_t has no method setValid"),
+        ({"top": UNION, "apply": "u_t u; meta.small = u.c;"}, "u_t has no field c"),
+    ],
+)
+def test_mistakes_with_header_unions_are_named(parts: dict[str, str], message: str) -> None:
+    with pytest.raises(P4Error) as caught:
+        check(skeleton(**parts), "test.p4")
+    assert caught.value.message == message
 
 
 def test_a_header_has_one_varbit_field() -> None:

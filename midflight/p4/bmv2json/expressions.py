@@ -97,7 +97,7 @@ class Expressions:
             return Value(self.modular(node, width), width)
         if op == "b2d":
             return Value(f"((bit<1>) {self.boolean(right)})", 1)
-        if op in (*COMPARISONS, "and", "or", "not", "d2b", "valid"):
+        if op in (*COMPARISONS, "and", "or", "not", "d2b", "valid", "valid_union"):
             return Value(f"((bit<1>) {self.boolean(node)})", 1)
         if op == "access_field":
             return self._element(left, right)
@@ -161,7 +161,7 @@ class Expressions:
             return f"({self.boolean(node['cond'])} ? {self.boolean(left)} : {self.boolean(right)})"
         if op in COMPARISONS:
             inner = _inner(left)
-            if inner.get("type") in ("header", "header_stack", "header_union"):
+            if inner.get("type") in ("header", "header_stack", "header_union", "header_union_stack"):
                 return f"({self.header(left)} {op} {self.header(right)})"
             first, second, _, _ = self._common(left, right)
             return f"({first} {op} {second})"

@@ -75,7 +75,7 @@ class Statements:
                 return f"{target.text} = {f'(int<{target.width}>) {value}' if target.signed else value};"
             case "assign_VL":
                 return f"{code.target(given[0]).text} = {code.target(given[1]).text};"
-            case "assign_header" | "assign_header_stack":
+            case "assign_header" | "assign_header_stack" | "assign_union" | "assign_union_stack":
                 return f"{code.header(given[0])} = {code.header(given[1])};"
             case "add_header":
                 return f"{code.header(given[0])}.setValid();"

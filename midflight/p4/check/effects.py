@@ -15,7 +15,7 @@ from midflight.p4.check.methods import count_arguments
 from midflight.p4.check.order import in_order, pinned
 from midflight.p4.check.scope import Packet, closest, describe
 from midflight.p4.check.typing import constant_int, type_of
-from midflight.p4.types import Bits, Direction, HeaderType, StackType, StructType, TupleType, Type, Varbit
+from midflight.p4.types import Bits, Direction, HeaderType, StackType, StructType, TupleType, Type, UnionType, Varbit
 from midflight.stackless import Step, Walk
 
 __all__ = ["application", "call_statement", "may_apply"]
@@ -216,7 +216,7 @@ def _extracted(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
 
 def _emittable(kind: Type) -> bool:
     match kind:
-        case HeaderType() | StackType():
+        case HeaderType() | UnionType() | StackType():
             return True
         case StructType(fields=fields):
             return all(_emittable(each.type) for each in fields)

@@ -30,6 +30,7 @@ from midflight.p4.types import (
     StructType,
     TupleType,
     Type,
+    UnionType,
 )
 from midflight.stackless import Step, Walk
 
@@ -79,7 +80,7 @@ def value(ctx: Context, node: s.Expression, wanted: Type, what: str = "") -> Ste
     """
     if isinstance(node, s.Default):
         return _default_value(ctx, wanted, node.place)
-    if isinstance(node, s.InvalidHeader) and isinstance(wanted, HeaderType):
+    if isinstance(node, s.InvalidHeader) and isinstance(wanted, HeaderType | UnionType):
         return _invalid(ctx, wanted, node.place)
     if isinstance(node, s.Record) and node.rest and isinstance(wanted, StructType | HeaderType):
         given = {name for name, _ in node.fields}
@@ -149,8 +150,8 @@ def constant(ctx: Context, node: s.Expression, wanted: Type, what: str) -> Walk[
     return made
 
 
-def _invalid(ctx: Context, kind: HeaderType, place: Place) -> ir.Expression:
-    """Return an invalid header: a variable that is never written."""
+def _invalid(ctx: Context, kind: HeaderType | UnionType, place: Place) -> ir.Expression:
+    """Return an invalid header or union: a variable that is never written."""
     return ir.VariableRef(fresh(ctx, "invalid", kind, place), kind, place=place)
 
 
@@ -161,7 +162,7 @@ def _default_value(ctx: Context, kind: Type, place: Place) -> ir.Expression:
             return ir.StructValue(tuple(_default_value(ctx, each.type, place) for each in fields), kind, place=place)
         case TupleType(elements=elements):
             return ir.StructValue(tuple(_default_value(ctx, each, place) for each in elements), kind, place=place)
-        case HeaderType():
+        case HeaderType() | UnionType():
             return _invalid(ctx, kind, place)
         case StackType():
             return ir.VariableRef(fresh(ctx, "default", kind, place), kind, place=place)
@@ -282,7 +283,7 @@ def _fields(ctx: Context, base: ir.Expression, chain: list[s.Member]) -> ir.Expr
 def _field(ctx: Context, base: ir.Expression, node: s.Member) -> ir.Expression:
     kind, name = base.type, node.member
     match kind:
-        case StructType() | HeaderType():
+        case StructType() | HeaderType() | UnionType():
             each = kind.field(name)
             if each is None:
                 hint = closest(name, [field.name for field in kind.fields])

@@ -12,7 +12,7 @@ from midflight.p4.check.expressions import probe
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import closest
 from midflight.p4.check.typing import constant_int
-from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType
+from midflight.p4.types import Bits, Bool, EnumType, ErrorType, HeaderType, StructType, UnionType
 from midflight.stackless import Walk, in_turn
 
 __all__ = ["key"]
@@ -77,6 +77,6 @@ def _field_name(ctx: Context, base: s.Expression, member: str) -> Walk[str]:
     """Return a field's control-plane name: its own, or that of its `@name`."""
     whole: ir.Expression = yield probe(ctx, base)
     kind = whole.type
-    each = kind.field(member) if isinstance(kind, StructType | HeaderType) else None
+    each = kind.field(member) if isinstance(kind, StructType | HeaderType | UnionType) else None
     given = each.annotations.get("name") if each is not None else None
     return member if given is None else given.strip().strip('"')

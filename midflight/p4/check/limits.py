@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.calls import calculated
 from midflight.p4.nodes import within
-from midflight.p4.types import ExternType, HeaderType, StackType, StructType, TupleType, Type
+from midflight.p4.types import ExternType, HeaderType, StackType, StructType, TupleType, Type, UnionType
 from midflight.stackless import Walk, run
 
 __all__ = ["COPIED", "DEEPEST", "ELEMENTS", "MOST", "WIDEST", "Copies", "Extents"]
@@ -152,7 +152,7 @@ class Extents:
 
     def _computed(self, kind: Type) -> _Extent:
         match kind:
-            case StructType(fields=fields) | HeaderType(fields=fields):
+            case StructType(fields=fields) | HeaderType(fields=fields) | UnionType(fields=fields):
                 parts = [self._of(each.type) for each in fields]
             case TupleType(elements=kinds) | ExternType(arguments=kinds):
                 parts = [self._of(each) for each in kinds]

@@ -11,7 +11,7 @@ from midflight.p4.check.expressions import expression
 from midflight.p4.check.scope import Packet, closest
 from midflight.p4.check.sizes import SIZES, size_in
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, INTEGER, VOID, HeaderType, StackType, StructType, Type, Varbit
+from midflight.p4.types import BOOL, INTEGER, VOID, HeaderType, StackType, StructType, Type, UnionType, Varbit
 from midflight.stackless import Walk
 
 __all__ = ["count_arguments", "method", "size_of"]
@@ -36,10 +36,14 @@ def method(ctx: Context, node: s.Call, callee: s.Member) -> Walk[ir.Expression]:
     base: ir.Expression = yield expression(ctx, callee.base)
     if callee.member in SIZES:
         return size_of(node, callee.member, base.type)
-    if callee.member == "isValid" and isinstance(base.type, HeaderType):
+    if callee.member == "isValid" and isinstance(base.type, HeaderType | UnionType):
         count_arguments(node, 0, "isValid")
         return ir.IsValid(base, BOOL, place=node.place)
-    known = {HeaderType: ["isValid", "setValid", "setInvalid"], StackType: ["push_front", "pop_front"]}
+    known = {
+        HeaderType: ["isValid", "setValid", "setInvalid"],
+        UnionType: ["isValid"],
+        StackType: ["push_front", "pop_front"],
+    }
     names = known.get(type(base.type), [])
     if callee.member in names:
         raise P4Error(f"{callee.member} returns no value", place=node.place)

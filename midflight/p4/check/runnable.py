@@ -6,7 +6,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.calls import reached
 from midflight.p4.nodes import within
-from midflight.p4.types import EnumType, HeaderType, StackType, StructType, TupleType, Type, Varbit, width_of
+from midflight.p4.types import EnumType, HeaderType, StackType, StructType, TupleType, Type, UnionType, Varbit, width_of
 
 __all__ = ["check_runnable"]
 
@@ -81,7 +81,7 @@ def _headers(kind: Type) -> list[HeaderType]:
             return [kind]
         case StackType(element=element):
             return _headers(element)
-        case StructType(fields=fields):
+        case StructType(fields=fields) | UnionType(fields=fields):
             return [header for each in fields for header in _headers(each.type)]
     return []
 

@@ -11,6 +11,7 @@ from midflight.p4.types import (
     StructType,
     TupleType,
     Type,
+    UnionType,
     Varbit,
 )
 
@@ -22,7 +23,8 @@ SIZES = ("minSizeInBits", "minSizeInBytes", "maxSizeInBits", "maxSizeInBytes")
 def size_in(method: str, kind: Type) -> int | None:
     """Return the size of a type as one of the methods in SIZES gives it, or None for a type without a size.
 
-    Of a varbit field, the minimum counts 0 bits and the maximum all. Bytes are rounded up.
+    Of a varbit field, the minimum counts 0 bits and the maximum all, and of a header union, it counts the narrowest or
+    the widest header. Bytes are rounded up.
     """
     bits = _bits(kind, method.startswith("max"))
     return bits if bits is None or method.endswith("Bits") else -(-bits // 8)
@@ -40,6 +42,9 @@ def _bits(kind: Type, most: bool) -> int | None:
             return width
         case HeaderType(fields=fields) | StructType(fields=fields):
             parts = [_bits(each.type, most) for each in fields]
+        case UnionType(fields=fields):
+            sizes = [size for each in fields if (size := _bits(each.type, most)) is not None]
+            return max(sizes) if most else min(sizes)
         case TupleType(elements=elements):
             parts = [_bits(each, most) for each in elements]
         case StackType(element=element, size=size):

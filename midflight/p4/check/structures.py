@@ -24,6 +24,7 @@ from midflight.p4.types import (
     StringType,
     StructType,
     Type,
+    UnionType,
     Varbit,
     width_of,
 )
@@ -33,13 +34,11 @@ __all__ = ["enumeration", "structure"]
 
 
 def structure(ctx: Context, node: d.Structure) -> Walk[Type]:
-    """Return the type of a struct or header declaration, and record headers in the checker's state.
+    """Return the type of a struct, header or header union, and record headers in the checker's state.
 
     The type parameters of a generic declaration must already be in the scope. Raises P4Error for duplicate fields, for
-    field types that P4 does not allow there (P4_16, section 7.2), for unions, and for more than one varbit field.
+    field types that P4 does not allow there (P4_16, section 7.2), and for more than one varbit field.
     """
-    if node.kind == "header_union":
-        raise refuse("header unions", node.place)
     fields: list[Field] = []
     names: set[str] = set()
     for each in node.fields:
@@ -59,6 +58,13 @@ def structure(ctx: Context, node: d.Structure) -> Walk[Type]:
         struct = StructType(node.name, tuple(fields))
         ctx.state.extents.bounded(struct, node.place)
         return struct
+    if node.kind == "header_union":
+        for each, made in zip(node.fields, fields, strict=True):
+            if not isinstance(made.type, HeaderType):
+                raise P4Error(f"a header union contains headers, not {made.type}", place=each.place)
+        union = UnionType(node.name, tuple(fields))
+        ctx.state.extents.bounded(union, node.place)
+        return union
     for each, made in zip(node.fields, fields, strict=True):
         if not _in_header(made.type):
             raise P4Error(f"a header cannot contain {_article(made.type)}", place=each.place)

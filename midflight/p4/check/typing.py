@@ -27,6 +27,7 @@ from midflight.p4.types import (
     StackType,
     TupleType,
     Type,
+    UnionType,
     Varbit,
 )
 from midflight.stackless import Step, Walk, in_turn
@@ -74,7 +75,7 @@ def type_of(ctx: Context, node: s.Type) -> Step[Type]:
 
 def _stack(ctx: Context, node: s.StackType) -> Walk[Type]:
     element: Type = yield type_of(ctx, node.element)
-    if not isinstance(element, HeaderType):
+    if not isinstance(element, HeaderType | UnionType):
         raise P4Error(f"a stack holds headers, and {element} is not a header", place=node.place)
     size: int = yield constant_int(ctx, node.size, "the size of a header stack")
     if size < 1:

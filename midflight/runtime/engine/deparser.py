@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from midflight.p4 import ir
-from midflight.p4.types import HeaderType, StackType, StructType, Type, width_of
+from midflight.p4.types import HeaderType, StackType, StructType, Type, UnionType, width_of
 from midflight.runtime.engine.code import Code, Place, Value
 from midflight.runtime.engine.expressions import components, flatten, is_valid, place, value
 from midflight.runtime.engine.layout import fixed_bytes
@@ -36,7 +36,7 @@ def most_bytes(control: ir.Control) -> int:
                 return -(-width_of(kind) // 8)
             case StackType(element=element, size=size):
                 return size * of_type(element)
-            case StructType(fields=fields):
+            case StructType(fields=fields) | UnionType(fields=fields):
                 return sum(of_type(each.type) for each in fields)
             case _:
                 return 0

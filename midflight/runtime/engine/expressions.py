@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from midflight.p4 import ir
 from midflight.p4.nodes import children
-from midflight.p4.types import BOOL, Bits, HeaderType, StackType, StructType, TupleType, Type, Varbit
+from midflight.p4.types import BOOL, Bits, HeaderType, StackType, StructType, TupleType, Type, UnionType, Varbit
 from midflight.runtime.engine import arithmetic
 from midflight.runtime.engine.builder import Choice
 from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
@@ -234,17 +234,22 @@ def zero(code: Code, target: Place) -> None:
 
 
 def is_valid(code: Code, header: Place) -> Value:
-    """Load whether the header at a place is valid, as an i1."""
+    """Load whether the header at a place is valid, or any header of the union there, as an i1."""
+    if isinstance(header.type, UnionType):
+        valid = code.constant(1, 0)
+        for each in components(code, header):
+            valid = code.b.or_(valid, is_valid(code, each))
+        return valid
     return code.b.trunc(code.load(header.pointer, 8), I1)
 
 
 def components(code: Code, whole: Place) -> list[Place]:
-    """Return the places of a struct's, header's or tuple's direct fields, or of a stack's elements, in order.
+    """Return the places of the fields of a struct, header, union or tuple, or of a stack's elements, in order.
 
     Raises P4Error for a type without parts.
     """
     match whole.type:
-        case StructType(fields=members) | HeaderType(fields=members):
+        case StructType(fields=members) | HeaderType(fields=members) | UnionType(fields=members):
             return [code.member(whole, each.name) for each in members]
         case TupleType(elements=elements):
             return [code.member(whole, str(number)) for number, _ in enumerate(elements)]

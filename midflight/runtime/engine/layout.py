@@ -22,6 +22,7 @@ from midflight.p4.types import (
     StructType,
     TupleType,
     Type,
+    UnionType,
     Varbit,
 )
 
@@ -164,7 +165,7 @@ class Layout:
         match kind:
             case HeaderType(fields=fields):
                 return self._record([(each.name, each.type) for each in fields], start=1)
-            case StructType(fields=fields):
+            case StructType(fields=fields) | UnionType(fields=fields):
                 return self._record([(each.name, each.type) for each in fields])
             case TupleType(elements=elements):
                 return self._record([(str(number), each) for number, each in enumerate(elements)])

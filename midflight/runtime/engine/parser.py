@@ -17,7 +17,7 @@ from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, uns
 from midflight.runtime.engine.expressions import leaves, place, value
 from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
 from midflight.runtime.engine.noting import Event, note
-from midflight.runtime.engine.statements import bind, branch, lower, lower_all
+from midflight.runtime.engine.statements import bind, branch, exclude_others, in_union, lower, lower_all
 from midflight.runtime.engine.wire import read_bits
 from midflight.stackless import Walk, run
 
@@ -91,8 +91,11 @@ def _lower_statement(code: Code, statement: ir.Statement, steps: Value | None) -
     match statement:
         case ir.Extract(header=header, bits=bits):
             _extract(code, place(code, header), None if bits is None else value(code, bits))
-            if isinstance(header, ir.Next):
-                stack = place(code, header.base)
+            if in_union(header):
+                exclude_others(code, header)
+            target = header.base if in_union(header) and isinstance(header, ir.Member) else header
+            if isinstance(target, ir.Next):
+                stack = place(code, target.base)
                 code.store(code.b.add(code.load(stack.pointer, 32), code.i32(1)), stack.pointer)
         case ir.Advance(bits=bits):
             _advance(code, code.resize(value(code, bits), 64))

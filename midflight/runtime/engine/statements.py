@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from midflight.p4 import ir
-from midflight.p4.types import HeaderType, StackType, Varbit
+from midflight.p4.types import HeaderType, StackType, UnionType, Varbit
 from midflight.runtime.engine.code import Code, Frame, Place, unsupported
 from midflight.runtime.engine.expressions import (
     assign,
@@ -20,7 +20,7 @@ from midflight.runtime.engine.expressions import (
 from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
 from midflight.stackless import Step, Walk
 
-__all__ = ["bind", "branch", "lower", "lower_all", "run_frame"]
+__all__ = ["bind", "branch", "exclude_others", "in_union", "lower", "lower_all", "run_frame"]
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
@@ -39,7 +39,10 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
         case ir.Assign(target=target, value=source):
             if isinstance(source, ir.StructValue) and isinstance(target.type, HeaderType):
                 _count_in(code, place(code, target))
-            assign(code, target, source)
+            if in_union(target):
+                _assign_in_union(code, target, source)
+            else:
+                assign(code, target, source)
         case ir.Declare(variable=variable, value=initial):
             home = code.variables[variable] = code.temporary(variable.type)
             if initial is None:
@@ -63,6 +66,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
             code.unit.call(code, call)
         case ir.SetValidity(header=header, valid=valid):
             _set_validity(code, place(code, header), valid)
+            if valid and in_union(header):
+                exclude_others(code, header)
         case ir.Shift(stack=stack, count=count):
             _shift(code, place(code, stack), count)
         case ir.Exit():
@@ -112,7 +117,7 @@ def bind(
         kind, writes = parameter.variable.type, _writes(parameter)
         path = _path(argument)
         shared = path is not None and sum(_overlap(path, other) for other in writable) <= writes
-        if shared and not always_copy:
+        if shared and not always_copy and not (writes and in_union(target)):
             home = place(code, argument)
             if parameter.direction is ir.Direction.OUT:
                 fresh.append(home)
@@ -138,7 +143,37 @@ def _writes(parameter: ir.Parameter) -> bool:
 def _copy_out(code: Code, target: ir.Expression, home: Place) -> Callable[[], None]:
     if is_scalar(home.type):
         return lambda: store(code, target, code.read(home))
+    if in_union(target):
+        return lambda: _put_in_union(code, target, home)
     return lambda: code.copy(place(code, target).pointer, home.pointer, code.layout.size(home.type))
+
+
+def in_union(target: ir.Expression) -> bool:
+    """Return whether an lvalue is a header of a header union."""
+    return isinstance(target, ir.Member) and isinstance(target.base.type, UnionType)
+
+
+def exclude_others(code: Code, target: ir.Expression) -> None:
+    """Emit that all other headers of the union that contains the header `target` are invalid."""
+    assert isinstance(target, ir.Member)
+    assert isinstance(target.base.type, UnionType)
+    union = place(code, target.base)
+    for each in target.base.type.fields:
+        if each.name != target.name:
+            code.store(code.constant(8, 0), code.member(union, each.name).pointer)
+
+
+def _assign_in_union(code: Code, target: ir.Expression, source: ir.Expression) -> None:
+    home = code.temporary(target.type)
+    copy_into(code, source, home)
+    _put_in_union(code, target, home)
+
+
+def _put_in_union(code: Code, target: ir.Expression, home: Place) -> None:
+    """Emit a copy of a header to a header of a union. If it is valid, all others become invalid."""
+    code.copy(place(code, target).pointer, home.pointer, code.layout.size(home.type))
+    with code.when(is_valid(code, home)):
+        exclude_others(code, target)
 
 
 def _path(expression: ir.Expression) -> tuple[object, ...] | None:
