@@ -13,8 +13,9 @@ __all__ = ["Closer"]
 class Closer:
     """Calls `close` once: when this object is called, when `owner` is garbage-collected, or at interpreter exit.
 
-    `close` must not refer to `owner`, which would otherwise never be garbage. At exit, the latest owner is closed
-    first. A forked process does not close its parent's resources by itself.
+    `close` must not refer to `owner`, which would otherwise never be garbage. After garbage collection, `close` runs in
+    a thread of its own. At exit, the owner created last is closed first. A forked process does not close its parent's
+    resources by itself.
     """
 
     def __init__(self, owner: object, close: Callable[[], object]) -> None:

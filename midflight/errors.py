@@ -1,4 +1,4 @@
-"""The exceptions that Midflight raises deliberately, and warnings, with their place in the user's source."""
+"""The exceptions and warnings of Midflight. Each can carry the place in the user's source that it is about."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN, _BEFORE = 400, 80
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A part of one line in a user's file.
+    """A part of one line in a user's file: `length` characters from `column` of `line`.
 
     Lines and columns count from 1; `text` is the whole line, empty if unknown.
     """
@@ -39,7 +39,8 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
     def caret(self) -> str:
-        """Return the source line with a line of carets below it, or an empty string if the text is unknown.
+        """Return the source line, and a line with carets below the place; an empty string if the line's text is
+        unknown.
 
         Of a very long line only the part around the place is shown.
         """
@@ -54,7 +55,10 @@ class Place:
 
 
 class MidflightError(Exception):
-    """An error that the user can correct: a message, its place if there is one, and a hint what to do."""
+    """An error that the user can correct, and the base class of all others that Midflight raises deliberately.
+
+    It has a message, its place in the user's source (None if there is none), and a hint what to do (may be empty).
+    """
 
     def __init__(self, message: str, *, place: Place | None = None, hint: str = "") -> None:
         super().__init__(message)
@@ -77,7 +81,7 @@ class P4Error(MidflightError):
 
 @dataclass(frozen=True, slots=True)
 class P4Warning:
-    """P4 source that is valid but probably not intended."""
+    """A warning about P4 source that is valid but probably not intended. It is not raised; checks return it."""
 
     message: str
     place: Place
@@ -88,11 +92,14 @@ class P4Warning:
 
 
 class KernelError(MidflightError):
-    """A kernel, a primitive's parameter or a program that the kernel language does not allow."""
+    """A kernel, a primitive's parameter or a program that breaks a rule of the kernel language or a range."""
 
 
 class KernelErrors(KernelError):  # noqa: N818 - a group, as Python's ExceptionGroup
-    """Several mistakes in one kernel: `errors` has each of them. Message, place and hint are those of the first."""
+    """Several mistakes in one kernel. `errors` has each of them, and the message lists all.
+
+    `message`, `place` and `hint` are those of the first.
+    """
 
     def __init__(self, errors: Iterable[KernelError]) -> None:
         self.errors = tuple(errors)
@@ -104,11 +111,11 @@ class KernelErrors(KernelError):  # noqa: N818 - a group, as Python's ExceptionG
 
 
 class WireError(MidflightError):
-    """Bytes or values that do not fit a wire schema."""
+    """Bytes or values that do not fit a program's wire schema, or a frame that is not valid UDP over IP."""
 
 
 class DeviceError(MidflightError):
-    """A device refused a request, died, or lacks what was requested."""
+    """A switch, host or process refused a request, died, or lacks what was requested; or a tool is missing."""
 
 
 class UnsupportedError(MidflightError):

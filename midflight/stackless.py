@@ -33,7 +33,10 @@ Step: TypeAlias = Walk[T] | T
 
 
 def run(walk: Walk[T]) -> T:
-    """Run a walk and return its result. Exceptions propagate through the waiting walks, as through callers."""
+    """Run a walk (a generator that yields the walks of its children) to its end and return its result.
+
+    Exceptions propagate through the waiting walks, as through callers.
+    """
     waiting: list[Walk[Any]] = [walk]
     value: Any = None
     error: BaseException | None = None
@@ -61,7 +64,10 @@ def run(walk: Walk[T]) -> T:
 
 
 def in_turn(steps: Iterable[Step[Any]]) -> Walk[list[Any]]:
-    """Return a walk that runs the steps one after another and returns a list of their results."""
+    """Return a walk that runs these walks one after another and returns the list of their results.
+
+    A step may also be a result that needs no walk.
+    """
     results: list[Any] = []
     for each in steps:
         results.append((yield each))

@@ -14,10 +14,11 @@ T = TypeVar("T")
 
 
 class Workers:
-    """At most `most` threads, started on demand, which run submitted functions in order.
+    """A pool of at most `most` threads, started on demand, which run submitted functions in the order of submission.
 
-    Unlike the threads of a ThreadPoolExecutor, they work until `close`, even while the interpreter waits for other
-    threads at exit and while exit handlers run, and they do not prevent the interpreter from exiting.
+    `name` is in the threads' names. Unlike the threads of a ThreadPoolExecutor, they work until `close`, even while the
+    interpreter waits for other threads at exit and while exit handlers run, and they do not prevent the interpreter
+    from exiting.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -30,7 +31,10 @@ class Workers:
         self._closed = False
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Call `work(*arguments)` in a thread, and return a future of its result. RuntimeError after `close`."""
+        """Call `work(*arguments)` in a thread of the pool, and return a future of its result, at once.
+
+        An exception of `work` is in the future. RuntimeError after `close`.
+        """
         future: Future[T] = Future()
 
         def run() -> None:

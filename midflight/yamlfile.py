@@ -20,7 +20,7 @@ Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def read_yaml(path: str | Path) -> str:
-    """Return the text of a YAML file. MidflightError if it is not UTF-8, OSError if it cannot be read."""
+    """Return the text of a YAML file in UTF-8. MidflightError if it is not UTF-8, OSError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -53,9 +53,10 @@ class YamlFile:
             raise MidflightError(f"not YAML: {error}", place=self._place(0, 0)) from None
 
     def mapping(self, node: yaml.Node | None, what: str, example: str = "") -> Pairs:
-        """Return the pairs of a mapping, in order. MidflightError if it is no mapping, or if a key occurs twice.
+        """Return the pairs of a mapping node, in order: by key, the key's own node and the value's node.
 
-        `what` names the mapping in the error, and `example` is its hint.
+        `what` names the mapping in the error, and `example` is its hint. MidflightError if it is no mapping, or if a
+        key occurs twice.
         """
         if not isinstance(node, yaml.MappingNode):
             self.fail(node, f"{what} must be a mapping from names to values", example)
@@ -69,7 +70,7 @@ class YamlFile:
         return found
 
     def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return the items of a list. MidflightError if it is no list."""
+        """Return the item nodes of a list node. `what` names the list in the error. MidflightError if it is no list."""
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, f"{what} is expected here", "write [one, another], or lines that begin with -")
         self._untagged(node, "seq")
@@ -77,13 +78,16 @@ class YamlFile:
         return items
 
     def names(self, node: yaml.Node) -> list[str]:
-        """Return the items of a list of names. MidflightError if it is no such list."""
+        """Return the items of a list node as texts. MidflightError if it is no list, or an item is a list or
+        mapping.
+        """
         return [str(self.scalar(each)) for each in self.sequence(node, "a list of names")]
 
     def scalar(self, node: yaml.Node) -> Any:
-        """Return a single value: a str, int, float, bool or None. A date or time is the text that is written.
+        """Return the value of a node with a single value: a str, int, float, bool or None. A date or time is returned
+        as text.
 
-        MidflightError if it is a list or a mapping, or has another tag.
+        MidflightError if it is a list or a mapping, or has a tag for another type.
         """
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value is expected here")
@@ -106,7 +110,9 @@ class YamlFile:
         return str(node.value)
 
     def placed(self, node: yaml.Node | None, error: MidflightError) -> MidflightError:
-        """Return an error with the place of a node added, or the beginning of the text if the node is None."""
+        """Return a copy of an error with the place of a node, as a MidflightError; for None, the beginning of
+        the text.
+        """
         if node is None:
             return MidflightError(error.message, place=self._place(0, 0), hint=error.hint)
         start, end = node.start_mark, node.end_mark
@@ -116,7 +122,9 @@ class YamlFile:
         return MidflightError(error.message, place=place, hint=error.hint)
 
     def fail(self, node: yaml.Node | None, message: str, hint: str = "") -> NoReturn:
-        """Raise MidflightError with the place of a node: see `placed`."""
+        """Raise MidflightError with this message and hint, and the place of a node; for None, the beginning of the
+        text.
+        """
         raise self.placed(node, MidflightError(message, hint=hint)) from None
 
     def _untagged(self, node: yaml.Node, *kinds: str) -> None:

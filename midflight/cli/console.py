@@ -1,4 +1,4 @@
-"""The prompt of a running network, for commands on its hosts and switches."""
+"""The prompt of `midflight net`: commands on the hosts and switches of a running network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _LONG = 24 * 3600.0  # seconds that a command at the prompt may take; users inte
 
 
 class Console(cmd.Cmd):
-    """Reads and runs commands on a network. `failed` is whether the last command failed."""
+    """Reads and runs the commands of `midflight net`'s prompt on a network. `failed`: whether the last command
+    failed.
+    """
 
     prompt = "midflight> "
     doc_header = "Commands"
@@ -39,12 +41,12 @@ class Console(cmd.Cmd):
         self._following: dict[str, tuple[Tracer, Follower]] = {}
 
     def close(self) -> None:
-        """Stop all traces."""
+        """Stop all traces that `trace on` has started. The network stays open."""
         for name in list(self._following):
             self._trace(name, on=False)
 
     def onecmd(self, line: str) -> bool:
-        """Run one line, and return whether it was the last.
+        """Run one line, and return whether the prompt ends after it.
 
         MidflightError and ValueError are printed, and set `failed`. Ctrl-C ends only the line.
         """
@@ -59,11 +61,13 @@ class Console(cmd.Cmd):
         return False
 
     def emptyline(self) -> bool:
-        """Do nothing."""
+        """Do nothing, where `cmd.Cmd` would repeat the last line. The prompt continues."""
         return False
 
     def default(self, line: str) -> None:
-        """Run a command of a host or a switch. MidflightError if there is no such node or command."""
+        """Run a line that begins with the name of a host or a switch. MidflightError if there is no such node or
+        command.
+        """
         if line == "EOF":
             click.echo("")
             return
@@ -76,11 +80,11 @@ class Console(cmd.Cmd):
             raise MidflightError(f"there is no command, host or switch {name}", hint="`help` lists the commands")
 
     def postcmd(self, stop: bool, line: str) -> bool:
-        """Return whether to stop: after `exit` and at the end of the input."""
+        """Return whether the prompt ends: if `stop` (after `exit`), and at the end of the input."""
         return stop or line == "EOF"
 
     def completenames(self, text: str, *ignored: object) -> list[str]:
-        """Complete the names of nodes and commands."""
+        """Return the commands, hosts and switches whose names begin with `text`."""
         nodes = (*self.net.topology.hosts, *self.net.topology.switches)
         return [*super().completenames(text, *ignored), *(each for each in nodes if each.startswith(text))]
 
@@ -111,7 +115,7 @@ class Console(cmd.Cmd):
             click.echo(f"{name:<8} {device.capabilities.kind}, P4Runtime on {device.address}")
 
     def do_links(self, _arg: str) -> None:
-        """Print the links and their numbers of packets."""
+        """Print the links, and how many packets they have carried in each direction."""
         for link in self.net.topology.links:
             one, other = link.ends
             there = self.net.fabric.statistics(one.node, other.node)

@@ -1,4 +1,4 @@
-"""Shared parts of the commands that connect to a running controller."""
+"""Shared parts of the commands that connect to a running controller, such as `midflight status`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def state_option(command: Command) -> Command:
-    """Add the option `--state`, which selects the controller by its state folder."""
+    """Add the option `--state DIR` to a command: the state folder of the controller to connect to."""
     return click.option(
         "--state",
         metavar="DIR",
@@ -29,12 +29,14 @@ def state_option(command: Command) -> Command:
 
 
 def json_option(command: Command) -> Command:
-    """Add the option `--json` as the parameter `as_json`."""
+    """Add the flag `--json` to a command, as its parameter `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def folder_of(state: Path | None) -> Path:
-    """Return the state folder: the given one, or the default in the user's XDG state folder."""
+    """Return the state folder of a controller: the given one, or for None the default in the user's XDG state
+    folder.
+    """
     if state is not None:
         return state
     base = os.environ.get("XDG_STATE_HOME")
@@ -42,20 +44,26 @@ def folder_of(state: Path | None) -> Path:
 
 
 def client(state: Path | None) -> CommandClient:
-    """Return a client of the controller of a state folder. MidflightError if none is running."""
+    """Return a client that is connected to the controller of a state folder; None means the default folder.
+
+    Close it after use. MidflightError if no controller is running there.
+    """
     from midflight.runtime.controller.service.client import CommandClient
 
     return CommandClient(folder_of(state))
 
 
 def call(state: Path | None, name: str, /, **arguments: Any) -> dict[str, Any]:
-    """Call a command of the controller and return its result. MidflightError if the command fails."""
+    """Send a command with its arguments to the controller of a state folder, and return its result.
+
+    MidflightError if no controller is running there or the command fails.
+    """
     with client(state) as made:
         return made.call(name, **arguments)
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """Print a result as JSON, or otherwise the text, unless it is empty."""
+    """Print a command's result as JSON if `as_json`, or otherwise print `text`, unless it is empty."""
     if as_json:
         from midflight.cli.output import write_json
 

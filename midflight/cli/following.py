@@ -1,4 +1,4 @@
-"""Printing of lines from a background thread as they arrive."""
+"""Printing of lines from a background thread as they arrive, for traces and alerts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PAUSE = 0.2  # seconds between two calls of `take`
 
 
 class Follower:
-    """Calls `take` periodically in a thread, and prints the texts that it returns, until it is closed.
+    """Calls `take` every 0.2 s in a thread, and prints the texts that it returns, until it is closed.
 
-    `name` is printed before every line.
+    `name` is printed before every line. The thread starts at once.
     """
 
     def __init__(self, take: Callable[[], list[str]], name: str = "") -> None:
@@ -26,7 +26,7 @@ class Follower:
         self._thread.start()
 
     def close(self, rest: Callable[[], list[str]]) -> None:
-        """Stop the thread, and print the texts that `rest` returns."""
+        """Stop the thread, call `rest` once, and print the texts that it returns."""
         self._end.set()
         self._thread.join()
         self._print(rest())

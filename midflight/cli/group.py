@@ -26,7 +26,9 @@ STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
 
 
 class LazyGroup(click.Group):
-    """A group with a module for each command: `{"check": "midflight.cli.check"}`.
+    """A click group that imports its commands on demand. `modules` maps commands to modules.
+
+        {"check": "midflight.cli.check"}
 
     The command is the module's attribute with the command's name. These modules must not import anything slow at the
     top, because `--help` imports all of them.
@@ -37,11 +39,11 @@ class LazyGroup(click.Group):
         self._modules = dict(modules or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands in the order of `modules`."""
+        """Return the names of the group's commands in the order of `modules`, as click's help lists them."""
         return [*self._modules, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command and return the command, or None if the name is unknown."""
+        """Import the module of the command of this name and return the command; None if the name is unknown."""
         if cmd_name not in self._modules:
             return super().get_command(ctx, cmd_name)
         command = getattr(importlib.import_module(self._modules[cmd_name]), cmd_name)
@@ -59,7 +61,8 @@ class LazyGroup(click.Group):
         """Run a command line and exit the process with a status.
 
         The status is 0 for success, 1 for an error that the user can correct, 2 for an invalid command line, and 130
-        after an interrupt. If the environment variable MIDFLIGHT_DEBUG is set, errors have a traceback.
+        after an interrupt; a command may return another. If the environment variable MIDFLIGHT_DEBUG is set, errors
+        have a traceback. The parameters are click's; with `standalone_mode` False, errors are raised and nothing exits.
         """
 
         def run() -> Any:

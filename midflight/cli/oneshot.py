@@ -1,4 +1,4 @@
-"""Reports of `midflight run`: captures by port, JSON, and lines of text."""
+"""The report of `midflight run`: captures by port, JSON, and lines of text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ __all__ = ["Report", "trace_lines"]
 
 
 class Report:
-    """Collects results. A context manager, which closes the captures that it writes in `folder`.
+    """Collects the results of `midflight run` on `switch`, packet by packet.
 
-    Packets are kept for `summary` only with `keep`.
+    A context manager, which closes the captures that it writes in `folder`; None writes no captures. With `keep`,
+    packets are kept in memory for `summary`. `packets` and `sent` count packets in and out. OSError if the folder
+    cannot be created.
     """
 
     def __init__(self, switch: Switch, folder: Path | None, *, keep: bool) -> None:
@@ -46,7 +48,10 @@ class Report:
         self._open.close()
 
     def add(self, packet: Played) -> None:
-        """Add a packet, and write those that left. Raises DeviceError if a capture cannot be written."""
+        """Add the result of one packet, and write the packets that left to the captures.
+
+        DeviceError if a capture cannot be written.
+        """
         self.packets += 1
         self.sent += len(packet.sent)
         self._messages += [(packet.number, each) for each in packet.packet_ins]
@@ -76,7 +81,9 @@ class Report:
             )
 
     def summary(self) -> dict[str, object]:
-        """Return everything as an object for JSON."""
+        """Return all results as data for JSON: packets, counters and registers that are not zero, and drops by
+        reason.
+        """
         engine = self._engine()
         state, stats = state_of(engine), engine.stats
         return {
@@ -104,7 +111,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield messages, counts and state as text."""
+        """Yield the results as lines of text: packet-ins, log messages, digests, counters, registers and totals."""
         engine = self._engine()
         state, stats = state_of(engine), engine.stats
         for number, message in self._messages:
@@ -147,7 +154,7 @@ class Report:
 
 
 def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
-    """Yield the traces of a packet as lines, with the places of tables, actions and states in the program."""
+    """Yield the trace of one packet as lines of text, with the lines of the program that each step is about."""
     for number, trace in enumerate(packet.traces):
         head = f"packet {packet.number}: " if not number else "  "
         yield f"{head}in by port {trace.port}, {trace.length} bytes"

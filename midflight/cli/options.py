@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, as decorators."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ ENTRIES_HELP = "Table entries: JSON as in p4lang's tutorials, or commands of sim
 
 
 def entries_option(command: Command) -> Command:
-    """Add `--entries FILE`, a tuple of paths named `entries`."""
+    """Add the option `--entries FILE` to a command, which may be repeated, as the parameter `entries`: a tuple of
+    paths.
+    """
     return click.option(
         "--entries", "entries", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help=ENTRIES_HELP
     )(command)
 
 
 def cpu_port_option(command: Command) -> Command:
-    """Add `--cpu-port N`, from 1 to 510, 510 by default."""
+    """Add the option `--cpu-port N` to a command: the port of packet-in and packet-out, 1 to 510, by default 510."""
     return click.option(
         "--cpu-port",
         metavar="N",
@@ -35,7 +37,11 @@ def cpu_port_option(command: Command) -> Command:
 
 
 def p4_options(command: Command) -> Command:
-    """Add the file argument and the preprocessor's options: `file`, `include_dirs`, `definitions`."""
+    """Add the argument FILE.p4 and the options -I and -D to a command.
+
+    They are the parameters `file`, `include_dirs` (a tuple of paths) and `definitions` (a tuple of texts for
+    `defines`).
+    """
     command = click.option(
         "-D", "definitions", metavar="NAME[=VALUE]", multiple=True, help="Define a macro.  [default value: 1]"
     )(command)
@@ -51,7 +57,7 @@ def p4_options(command: Command) -> Command:
 
 
 def defines(definitions: tuple[str, ...]) -> dict[str, str]:
-    """Return macros by name from texts `NAME=VALUE`. A name alone has the value 1.
+    """Return the values of macros by name, from texts NAME=VALUE. A name alone has the value 1.
 
     click.BadParameter if a name is no identifier.
     """

@@ -22,9 +22,9 @@ __all__ = ["HINTS", "failed", "read_text", "write_figures", "write_files", "writ
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file, without its byte-order mark.
+    """Return the text of a UTF-8 file, without its byte-order mark.
 
-    MidflightError if it cannot be read, is not UTF-8, or is too long for a program.
+    MidflightError if it cannot be read, is not UTF-8, or is longer than the largest program.
     """
     from midflight.p4.bounded import LARGEST
 
@@ -54,11 +54,10 @@ def write_json(value: Mapping[str, object], to: str) -> None:
 
 
 def write_figures(figures: Mapping[str, object], to: str | None, console: Console) -> None:
-    """Write figures as `write_json` does, and print the name of the file. Do nothing if `to` is None or empty.
+    """Write the figures of a command as JSON to the file `to`, and print its name on the console.
 
-    Nothing is printed about standard output, which `to` calls `-`.
-
-    MidflightError if the file cannot be written.
+    `to` may be `-` for standard output, which is not named. Does nothing if `to` is None or empty. MidflightError if
+    the file cannot be written.
     """
     if to:
         write_json(figures, to)
@@ -67,10 +66,10 @@ def write_figures(figures: Mapping[str, object], to: str | None, console: Consol
 
 
 def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> None:
-    """Write all of the files, or none of them, and create missing folders. Only their owner can access `private` files.
+    """Write several files by path, and create missing folders. If one of them cannot be written, none is changed.
 
-    Each file is written under a temporary name first, and then renamed. Devices and pipes,
-    such as /dev/stdout, are written to directly. MidflightError if a file cannot be written.
+    Each file is written under a temporary name first; then all are renamed. Devices and pipes, such as /dev/stdout, are
+    written to directly. Only their owner can access `private` files. MidflightError if a file cannot be written.
     """
     streams = [path for path in files if _is_stream(path)]
     with contextlib.ExitStack() as stack:
@@ -86,7 +85,7 @@ def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> 
 
 
 def failed(error: OSError, path: Path | str) -> MidflightError:
-    """Return the error for a file that cannot be read or written, with what to do about it if that is known."""
+    """Return, but do not raise, the error for a file that cannot be read or written, with a hint if there is one."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         return MidflightError(f"{error.filename}: Not a directory")
     return MidflightError(f"{path}: {error.strerror or error}", hint=HINTS.get(error.errno or 0, ""))

@@ -1,4 +1,4 @@
-"""Consoles, progress bars, tables and interrupts of long-running commands."""
+"""Terminal output of commands: consoles, progress bars, tables; and interrupts of long-running commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ __all__ = ["bar", "console_beside", "interrupts", "table"]
 
 
 def console_beside(json_to: str | None) -> Console:
-    """Return the console for text: standard output, or standard error if JSON goes to standard output (`-`)."""
+    """Return the console for a command's text: standard output, or standard error if JSON goes to standard output.
+
+    `json_to` is the file that JSON is written to, `-` for standard output, or None.
+    """
     from rich.console import Console
 
     return Console(stderr=json_to == "-", highlight=False)
@@ -24,9 +27,10 @@ def console_beside(json_to: str | None) -> Console:
 
 @contextmanager
 def bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar on a terminal, and yield a function that updates it.
+    """Show a progress bar while the context is active, and yield a function that updates it.
 
-    The function receives the number of finished steps, the number of all steps, and a description.
+    `what` is its title. The function receives the number of finished steps, the number of all steps, and a description.
+    Nothing is shown if the console is no terminal.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -44,7 +48,7 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]
 def interrupts() -> Iterator[Callable[[], bool]]:
     """Record the first interrupt (Ctrl-C) instead of raising it, and yield a function that returns whether it came.
 
-    A second interrupt raises KeyboardInterrupt as usual.
+    A second interrupt raises KeyboardInterrupt as usual. Only for the main thread.
     """
     interrupted = threading.Event()
 
@@ -60,7 +64,9 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def table(console: Console, title: str, columns: tuple[str, ...]) -> Table:
-    """Return a table for a console, without rules if it is not a terminal. Only the first column is left-aligned."""
+    """Return an empty table for a console, without rules if it is no terminal. Only the first column is
+    left-aligned.
+    """
     from rich import box
     from rich.table import Table
 

@@ -24,11 +24,11 @@ _LONGEST = 2000  # characters of an exception's message that are shown
 
 
 def load_program(path: Path, name: str | None = None, folder: Path | None = None) -> Program:
-    """Run a Python file as a module and return its `Program`.
+    """Run a Python file as a module and return the `Program` that it creates.
 
-    The program is the global variable `name`. Without a name, it is `program`, or the only Program in the file. The
-    file can import modules from `folder`, by default its own folder. MidflightError, with its place, if the file raises
-    an exception, or if it has no such program.
+    The program is the global variable `name`. If `name` is None, it is the variable `program`, or the only Program in
+    the file. The file can import modules from `folder`, by default its own folder. MidflightError, with its place, if
+    the file raises an exception, or if it has no such program.
     """
     from midflight.primitives import Program
 

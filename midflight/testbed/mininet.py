@@ -49,10 +49,11 @@ with socket.socket() as control:
 
 
 class MidflightSwitch(Switch):  # type: ignore[misc]
-    """The embedded switch as a process, with a P4_16 program for v1model.
+    """A Mininet switch that runs the embedded switch as a process, with a P4_16 program for v1model.
 
-    program: the P4 file. grpc: the address for P4Runtime, "host:port", instead of the default. cpu_port: the port of
-    the controller. pcap: a folder for captures of each interface. midflight: the program to start.
+    program: the P4 file. grpc: the address for P4Runtime, "host:port", instead of 127.0.0.1 and port 9558 + N for
+    switch sN. cpu_port: the port number of packet-in and packet-out. pcap: a folder for captures of each interface.
+    midflight: the executable to start, instead of `midflight` on PATH.
     """
 
     program_of = "midflight"
@@ -79,7 +80,7 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self, _controllers: object) -> None:
-        """Start the switch, and return when it serves P4Runtime.
+        """Start the switch's process, and return when it serves P4Runtime. Mininet calls this; controllers are ignored.
 
         RuntimeError if the P4 program or the switch's executable is missing, or, with its log, if it does not start.
         """
@@ -99,17 +100,20 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
 
     @property
     def log(self) -> Path:
-        """The file with the output of the switch."""
+        """The file with the output of the switch's process. AssertionError before `start`."""
         assert self._folder is not None, "the switch has not been started"
         return Path(self._folder.name, "log")
 
     def command(self, ports: dict[int, str], _folder: Path) -> list[str]:
-        """Return the command that runs the switch with these interfaces by port. The folder is for files of its own."""
+        """Return the command line that runs the switch with these interfaces, given by port number.
+
+        The folder is for files of the switch's own. RuntimeError if the executable is not found.
+        """
         pcap = ["--pcap", self.pcap] if self.pcap else []
         return [*self.find(), "switch", self.program, *_interfaces(ports), *self._options(), *pcap]
 
     def find(self) -> list[str]:
-        """Return the beginning of the command, which names the executable. RuntimeError if it is not found."""
+        """Return the beginning of the command line, which names the executable. RuntimeError if it is not found."""
         given = self.executable or os.environ.get(self.variable, "")
         if found := shutil.which(given or self.program_of):
             return [found]
@@ -120,7 +124,7 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
         )
 
     def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 (Mininet's name)
-        """Stop the switch and remove its files."""
+        """Stop the switch's process and remove its files. Mininet calls this; `deleteIntfs` is passed on to Mininet."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -152,9 +156,10 @@ class MidflightSwitch(Switch):  # type: ignore[misc]
 
 
 class Bmv2Switch(MidflightSwitch):
-    """BMv2's simple_switch_grpc. The parameters are those of `MidflightSwitch`; `bmv2` is the program to start.
+    """A Mininet switch that runs BMv2's simple_switch_grpc. `bmv2` is the executable to start.
 
-    p4c-bm2-ss, or the program that MIDFLIGHT_P4C names, compiles the P4 file. A .json file is used as it is.
+    Other parameters are those of `MidflightSwitch`. p4c-bm2-ss, or the program that MIDFLIGHT_P4C names, compiles the
+    P4 file. A .json file is loaded without compiling.
     """
 
     program_of = "simple_switch_grpc"
@@ -164,7 +169,10 @@ class Bmv2Switch(MidflightSwitch):
         super().__init__(name, program, midflight=bmv2, **parameters)
 
     def command(self, ports: dict[int, str], folder: Path) -> list[str]:
-        """Compile the program, and return the command that runs the switch. RuntimeError if p4c is missing or fails."""
+        """Compile the program into the folder, and return the command line that runs the switch with these interfaces.
+
+        RuntimeError if p4c or simple_switch_grpc is missing, or if p4c rejects the program.
+        """
         compiled = self.program
         if Path(compiled).suffix != ".json":
             name = os.environ.get("MIDFLIGHT_P4C", "p4c-bm2-ss")

@@ -127,7 +127,7 @@ class Net:
         return tuple(self.fabric.hosts.values())
 
     def host(self, name: str) -> Host:
-        """Return a host by name. MidflightError if there is none."""
+        """Return the host of this name. MidflightError if there is none."""
         return self._traffic.host(name)
 
     @property
@@ -220,7 +220,7 @@ class Net:
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
 
     def leave(self, application: str) -> None:
-        """Remove the endpoints of a joined application, and withdraw it.
+        """Remove the endpoints of an application that `join` has put on hosts, and withdraw the application.
 
         MidflightError if the program does not have it.
         """
@@ -308,9 +308,9 @@ class Net:
         return alerts.heard(application, wanted)
 
     def follow(self, application: str = "", wanted: Wanted | None = None, *, timeout: float = 5.0) -> Iterator[Alert]:
-        """Yield alerts as they are raised from now on, until the network's clock passes `timeout` seconds without one.
+        """Yield alerts as they are raised from now on, until `timeout` seconds of the network's clock pass without one.
 
-        The other parameters are as for `alerts`. Also ends when a simulated network has no more events.
+        `application` and `wanted` select as for `alerts`. Also ends when a simulated network has no more events.
         """
         let = self._traffic.pass_time
         self.fabric.settle(None, min(timeout, 1.0))
@@ -418,7 +418,7 @@ class Net:
     def change(self, program: Program) -> None:
         """Change the program of all switches in one transaction: all run the new one, or all keep what they have.
 
-        Applications in both keep their groups, admissions, maps and state. Errors are as for `Controller.change`.
+        Applications that both programs have keep their state, groups and admissions. Raises as `Controller.change`.
         """
         self.controller.change(program)
 
@@ -437,10 +437,10 @@ class Net:
         self.controller.revive(switch)
 
     def give_up(self, switch: str) -> None:
-        """Kill a switch and give its jobs to another switch or the server until `revive`. Routes avoid it.
+        """Turn a switch off, and give its jobs to another switch or the server until `revive`. Routes avoid the switch.
 
-        If it is the only path between some hosts, it is restarted and only forwards. MidflightError for an unknown
-        name.
+        If the switch is the only path between some hosts, it is restarted and only forwards. MidflightError if there is
+        no such switch.
         """
         self.controller.give_up(switch)
 
@@ -459,15 +459,15 @@ class Net:
         self.fabric.after(delay, action, *arguments)
 
     def uplink(self, host: Host) -> ChannelStatistics:
-        """Return the counters of packets and bytes on a host's link, from the host to its switch."""
+        """Return the counters of a host's link, from the host to its switch. MidflightError if it has no link."""
         return self.fabric.statistics(host.name, self.controller.fleet.neighbour(host))
 
     def downlink(self, host: Host) -> ChannelStatistics:
-        """Return the counters of packets and bytes on a host's link, from its switch to the host."""
+        """Return the counters of a host's link, from its switch to the host. MidflightError if it has no link."""
         return self.fabric.statistics(self.controller.fleet.neighbour(host), host.name)
 
     def link(self, host: Host) -> ChannelStatistics:
-        """Return the counters of packets and bytes on a host's link, the sum of both directions."""
+        """Return the counters of a host's link, summed over both directions. MidflightError if it has no link."""
         return self.uplink(host) + self.downlink(host)
 
     def totals(self) -> ChannelStatistics:
@@ -479,7 +479,7 @@ class Net:
         return total
 
     def settle(self, timeout: float = 5.0) -> None:
-        """Wait until all packets have passed the network. MidflightError if some have not after `timeout` seconds."""
+        """Wait until all packets are delivered or lost. MidflightError if some are not after `timeout` seconds."""
         self._traffic.settle(None, timeout)
 
     def trace_hash(self) -> str:

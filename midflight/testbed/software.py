@@ -1,4 +1,4 @@
-"""The hosts of a testbed that compute in place of a switch."""
+"""`ServerHosts`: the hosts of a testbed that compute applications in place of a switch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class ServerHosts:
                     each.write(application, name, entry, there)
 
     def adopt(self, program: Program) -> None:
-        """Continue with another program on the groups' servers. Applications that it does not have end."""
+        """Continue with another program on the servers of groups. They stop computing applications that it does not
+        have.
+        """
         self._fabric.adopt(program)
 
     def put(self, host: Host, application: int, server: Endpoint) -> None:

@@ -11,10 +11,10 @@ __all__ = ["overdue"]
 
 
 def overdue(until: Callable[[], bool], timeout: float | None) -> MidflightError:
-    """Return the error for a condition that did not become true within `timeout` seconds.
+    """Return the error for a condition, `until`, that did not become true within `timeout` seconds.
 
-    A timeout of None means that a simulated network has no more events. The error's place is the condition in the
-    user's source.
+    A timeout of None means that a simulated network has no more events. The error's place is the line of the user's
+    source that defines `until`, if it can be found.
     """
     place = None
     try:

@@ -1,4 +1,4 @@
-"""Many games in a row, and the seeds of those that failed."""
+"""Campaigns: many games, each an all-reduce under a schedule of faults, and the seeds of those that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWITCHES: Mapping[Sums, Callable[[Shape], Place]] = {"kernel": KernelPlace, "en
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A schedule in which a guarantee was violated. Its seed reproduces it."""
+    """A schedule in which a guarantee was violated, and the error. Its seed reproduces the failure."""
 
     seed: int
     reason: str
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The results of many schedules."""
+    """The results of many simulated schedules of faults: totals over all of them, and the failures."""
 
     schedules: int
     moves: int
@@ -41,7 +41,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
-    """The results of schedules that were played with processes."""
+    """The results of schedules that were played with processes: the games that ended well, and the failures."""
 
     played: tuple[Played, ...]
     failures: tuple[Failure, ...]
@@ -58,10 +58,11 @@ def campaign(
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> Campaign:
-    """Play the schedules of these seeds against the executed kernel, the compiled program in the engine, or a tree.
+    """Play the all-reduce games of these seeds in this process, and check the guarantees at every step.
 
-    Stops once `most_failures` schedules have failed. `progress` is called after each schedule with the numbers of
-    schedules played and failed.
+    `on` selects what computes the sums: "kernel" (executed in Python), "engine" (the compiled program) or "tree"
+    (kernels on three switches). Stops once `most_failures` games have failed. `progress` is called after each game with
+    the numbers of games played and failed. Violated guarantees are in the result, and raise nothing.
     """
     stage = _Stage(on)
     schedules = moves = faults = forged = sums = 0
@@ -92,10 +93,11 @@ def live_campaign(
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> LiveCampaign:
-    """Play the schedules of these seeds in networks of namespaces, whose processes are killed. Needs root.
+    """Play the all-reduce games of these seeds in networks of namespaces, whose processes are killed. Needs root.
 
-    A network is reused until a game in it fails. Everything else is as in `campaign`. DeviceError if such a network
-    cannot be created.
+    `device` is the kind of the switch. A network is reused until a game in it fails. Stops once `most_failures` games
+    have failed. `progress` is called after each game with the numbers of games played and failed. DeviceError if a
+    network cannot be created.
     """
     played: list[Played] = []
     failures: list[Failure] = []

@@ -1,4 +1,4 @@
-"""The host that forges, replays and spoofs: what it sends instead of a message that it has seen."""
+"""The forging host of a game: a host that is no member of the job, and sends forged, replayed and spoofed messages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _LIE = 666
 
 @dataclass(frozen=True, slots=True)
 class Forged:
-    """A forged message: the host whose port it arrives by, and the host whose address and UDP port it comes from.
+    """A message of the forging host: the port that it arrives by, and the source address that it carries.
 
-    Hosts are given by number: the workers, then the host that is no member; -1 is the server. `replay` says that it is
-    a message of its source, unchanged: to the protocol that is a duplicate.
+    `port` and `source` are numbers of hosts: the workers from 0, then the host that is no member; -1 is the server.
+    `datagram` is the UDP payload. `replay` says that it is a message of its source, unchanged: to the protocol that is
+    a duplicate.
     """
 
     port: int
@@ -30,10 +31,12 @@ class Forged:
 
 
 def forged(seen: bytes, source: int, workers: int, random_: random.Random, *, to_switch: bool) -> Forged:
-    """Return what the host makes of a message that `source` has sent, to a switch or to a worker.
+    """Return what the forging host makes of a message that it has seen.
 
-    It knows one of the two secrets: where a message has to come from, or the token. A member's own host knows both, and
-    sends in the name of another member or of another job.
+    `seen` is the message's UDP payload, and `source` the number of the host that sent it, to a switch or to a worker
+    (`to_switch`). `workers` is the number of workers. The forger knows one of the two secrets: where a message has to
+    come from, or the token. In some attacks it is a member's own host, which knows both, and sends in the name of
+    another member or of another job.
     """
     stranger = workers
     attack = random_.randrange(4)

@@ -1,4 +1,4 @@
-"""One game: a job and a schedule, with the guarantees checked at every step."""
+"""Games: one all-reduce job under a schedule of faults, simulated, with the guarantees checked at every step."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _PATIENCE = 50_000  # steps within which every job must end once the network del
 
 
 def address_of(worker: int) -> Address:
-    """Return the address of a worker."""
+    """Return the address of a worker, by number: a pair of IP address and UDP port."""
     return f"10.0.0.{worker + 1}", 50_000
 
 
 class Game:
-    """Plays a schedule. `switch` computes at first, and `server` after the switch has been given up.
+    """One all-reduce job under a schedule of faults. `switch` computes at first, and `server` after the switch was
+    given up.
 
-    Both start with empty state when the game is created.
-
-    One host is no member. It sees every message, and forges, replays and spoofs: see `forged`. None of that may change
-    anything, at the switch or at a worker, but their counters of what they have refused.
+    Both start with empty state when the game is created. One host is no member of the job. It sees every message, and
+    forges, replays and spoofs: see `forged`. None of that may change anything, at the switch or at a worker, but their
+    counters of refused messages.
     """
 
     def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:
@@ -69,9 +69,9 @@ class Game:
         self._workers = [self._worker(number) for number in range(schedule.workers)]
 
     def play(self) -> None:
-        """Follow the schedule, then deliver everything, and check that all workers end with the right sums.
+        """Make the schedule's moves, then deliver everything, and check that all workers end with the right sums.
 
-        ViolationError if a guarantee is violated, or any error that an endpoint raises.
+        Call it once. ViolationError if a guarantee is violated, or any error that an endpoint raises.
         """
         for number in range(self._schedule.workers):
             self._pump(number)

@@ -1,4 +1,6 @@
-"""Games with processes: schedules for networks of namespaces, in which workers and switches are killed."""
+"""Games with processes: all-reduce jobs in networks of namespaces, whose workers and switch are killed by a
+schedule.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +43,12 @@ _PATIENCE = 90.0  # seconds within which every sum must end
 
 @dataclass(frozen=True, slots=True)
 class LiveSchedule:
-    """One game: the application and its hosts, the sizes of its sums, the links, and the moves.
+    """The schedule of one game with processes: the application, its hosts, the sizes of its vectors, the links, the
+    moves.
 
-    A move consists of the sum in which it happens, counted from 0, the number of requests that the first worker has
-    sent in that sum by then, the kind of move, and a number that selects the worker or host.
+    `hosts` are numbers from 0. `rounds` has the number of elements of each sum. `quality` is that of all links. A move
+    consists of the sum in which it happens, counted from 0, the number of requests that the first worker has sent in
+    that sum by then, the kind of move, and a number that selects the worker or host.
     """
 
     seed: int
@@ -56,7 +60,7 @@ class LiveSchedule:
 
 
 def draw_live(seed: int) -> LiveSchedule:
-    """Return the schedule of a seed."""
+    """Return the schedule for a game with processes that a seed determines."""
     random_ = random.Random(seed)
     application = random_.choice([*_PROGRAM.applications])
     aggregate = _PROGRAM.applications[application].primitive
@@ -84,7 +88,9 @@ def draw_live(seed: int) -> LiveSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The record of a finished game: its moves, its duration, and the number of chunk sums checked."""
+    """The record of a game with processes: its moves as texts, its duration, and the number of checked sums of
+    chunks.
+    """
 
     seed: int
     application: str
@@ -94,9 +100,10 @@ class Played:
 
 
 class Arena:
-    """A star in namespaces for one game after another, a context manager. Needs root.
+    """A star network in namespaces, for one game after another. A context manager; leaving it removes the network.
 
-    Its switch keeps running from game to game, with the state that earlier jobs left in it, unless a schedule kills it.
+    `device` is the kind of its switch, which keeps running from game to game, with the state that earlier jobs left in
+    it, unless a schedule kills it. DeviceError without root.
     """
 
     def __init__(self, device: str = "host") -> None:
@@ -111,7 +118,7 @@ class Arena:
         self._whole = True  # whether the switch computes
 
     def close(self) -> None:
-        """Remove the network. May be called more than once."""
+        """Remove the arena's network. May be called more than once."""
         self._stack.close()
 
     def __enter__(self) -> Arena:
@@ -123,7 +130,8 @@ class Arena:
         self.close()
 
     def play(self, schedule: LiveSchedule) -> Played:
-        """Follow a schedule, and check every sum and every packet.
+        """Play one game: sum with workers as processes, make the schedule's moves, and check every sum and every
+        packet.
 
         ViolationError if a guarantee is violated, or any error that the job ends with. After an error the arena has to
         be closed.
@@ -156,17 +164,17 @@ class Arena:
         )
 
     def kill(self) -> None:
-        """Kill the switch."""
+        """Kill the arena's switch. Packets that reach it are lost until `revive`."""
         self.net.kill(_SWITCH)
         self._whole = False
 
     def revive(self) -> None:
-        """Restart the switch with empty state. If it runs, it is killed first."""
+        """Start the arena's switch again, with empty state. If it runs, it is killed first."""
         self.net.revive(_SWITCH)
         self._whole = True
 
     def give_up(self) -> None:
-        """Make the switch only forward from now on, so that the server computes."""
+        """Make the arena's switch only forward from now on, so that the server computes."""
         self.net.give_up(_SWITCH)
         self._whole = False
 

@@ -1,4 +1,7 @@
-"""Implementations of the summation for games: the executed kernel, on one switch or a tree, or the compiled program."""
+"""Places: implementations of the sum that a game is played on.
+
+They are the executed kernel, on one switch or on a tree of three, and the compiled program.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ _MAC = 0x02_00_00_00_00_00
 _RESULT_FOR_ALL = 3
 
 Sent = list[tuple[int, bytes]]
-"""Pairs of receiver and datagram. Workers have their numbers, and switches have negative ones."""
+"""What a place sends: pairs of receiver and datagram. Workers have their numbers, and switches have negative ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The parameters of the job that is played."""
+    """The parameters of a game's job, from which a place makes the `Aggregate` of each switch."""
 
     workers: int
     slots: int
@@ -38,37 +41,41 @@ class Shape:
     overflow: Literal["saturate", "detect"]
 
     def aggregate(self, workers: int, base: int = 0, rank: int = -1) -> Aggregate:
-        """Return the primitive of one switch."""
+        """Return the `Aggregate` of one switch, which sums `workers` contributions; `base` and `rank` are its
+        parameters.
+        """
         return Aggregate(
             NAME, workers=workers, slots=self.slots, lanes=self.lanes, overflow=self.overflow, base=base, rank=rank
         )
 
 
 class Place(Protocol):
-    """Something that sums: one switch or several."""
+    """An implementation of the sum that a game is played on: one switch or several."""
 
     def entrance(self, worker: int) -> int:
-        """Return the first switch on the path of a worker's packets, a negative number."""
+        """Return the number of the first switch on the path of a worker's packets. Switches have negative numbers."""
 
     def begin(self, epoch: int, which: int | None = None) -> None:
-        """Clear the state of all switches, or only of the n-th one, and set the new epoch in all of them."""
+        """Clear the state of all switches, or only of one, selected by `which`, and set the new epoch in all of
+        them.
+        """
 
     def admit(self, token: int, job: int) -> None:
-        """Compute on what the workers send with this token in this job, and on nothing else."""
+        """Compute on requests of the workers with this token in this job from now on, and on nothing else."""
 
     def state(self) -> object:
-        """Return all state, to be compared with the state at another time."""
+        """Return the state of all switches. Two results are equal if and only if the states are."""
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
-        """Process a packet at a switch, sent by a worker, directly or through another switch.
+        """Process a datagram at a switch, and return what the switch sends.
 
-        It arrives by the worker's port, and from its address, or from that of another host, `source`. After the workers
-        comes a host that is no member; source -1 is the server. Return what the switch sends.
+        It arrives by the port of worker number `port`, directly or through another switch, with the source address of
+        that worker, or of host number `source`. After the workers comes a host that is no member; -1 is the server.
         """
 
 
 class KernelPlace:
-    """The executed kernel (a `Place`)."""
+    """The kernel of an `Aggregate`, executed in Python, as the only switch of a game (a `Place`)."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -78,23 +85,23 @@ class KernelPlace:
         self._job = 0, 0
 
     def admit(self, token: int, job: int) -> None:
-        """Compute on what the workers send with this token in this job."""
+        """Compute on requests of the workers with this token in this job from now on, and on nothing else."""
         self._job = token, job
 
     def state(self) -> object:
-        """Return the registers."""
+        """Return what has been written to the kernel's registers."""
         return _written(self._kernel)
 
     def entrance(self, worker: int) -> int:  # noqa: ARG002
-        """Return the only switch."""
+        """Return -1, the number of the only switch."""
         return -1
 
     def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
-        """Clear the state."""
+        """Clear the kernel's state and set the epoch. `which` is ignored, because there is one switch."""
         self._kernel = self._primitive.reference(epoch=epoch)
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
-        """Process a packet."""
+        """Process a datagram, and return the results that the switch sends to workers: see `Place.compute`."""
         message = self._schema.decode(datagram)
         named = message.fields["worker"]
         if not _admitted(message, self._job) or not (port == named == (port if source is None else source)):
@@ -122,9 +129,10 @@ def _written(reference: Reference) -> object:
 
 
 class TreePlace:
-    """Two switches with the workers divided between them, below a third one: executed kernels (a `Place`).
+    """A tree of three switches that execute kernels in Python (a `Place`): the workers are divided between the lower
+    two.
 
-    The adversary controls packets between switches like those of the workers.
+    The adversary controls packets between switches like those of the workers. The top switch has the number -3.
     """
 
     _TOP = -3
@@ -142,19 +150,21 @@ class TreePlace:
         self._job = 0, 0
 
     def admit(self, token: int, job: int) -> None:
-        """Compute on what the workers send with this token in this job."""
+        """Compute on requests of the workers with this token in this job from now on, and on nothing else."""
         self._job = token, job
 
     def state(self) -> object:
-        """Return the registers of all switches."""
+        """Return what has been written to the registers of each switch."""
         return [_written(each) for each in self._kernels]
 
     def entrance(self, worker: int) -> int:
-        """Return the worker's lower switch."""
+        """Return the number, -1 or -2, of the lower switch that a worker is connected to."""
         return -1 if worker in self._halves[0] else -2
 
     def begin(self, epoch: int, which: int | None = None) -> None:
-        """Clear the state of one switch or of all."""
+        """Clear the state of one switch, selected by `which`, or of all (None), and set the new epoch in all of
+        them.
+        """
         for number, primitive in enumerate(self._primitives):
             if which is None or number == which % len(self._primitives):
                 self._kernels[number] = primitive.reference(epoch=epoch)
@@ -162,7 +172,10 @@ class TreePlace:
                 self._kernels[number].epoch = epoch
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
-        """Process a packet at one switch, sending up or down. The top switch gets what the other two forward."""
+        """Process a datagram at one switch, and return what it sends up or down: see `Place.compute`.
+
+        The top switch gets what the other two forward.
+        """
         message, sender = self._schema.decode(datagram), port if source is None else source
         if message.kind != _RESULT_FOR_ALL and not self._sends(switch, port, sender, message):
             return [] if switch == self._TOP else [(self._TOP, datagram)]
@@ -195,7 +208,9 @@ class TreePlace:
 
 
 class EnginePlace:
-    """The compiled program in the engine (a `Place`). Worker n, counted from 0, is on port n + 1."""
+    """The compiled program of an `Aggregate` in the engine, as the only switch (a `Place`). Worker n is on port
+    n + 1.
+    """
 
     def __init__(self, shape: Shape) -> None:
         program = Program(shape.aggregate(shape.workers))
@@ -221,7 +236,11 @@ class EnginePlace:
         ]
 
     def admit(self, token: int, job: int) -> None:
-        """Admit each worker by its port, with its address, its number and this job."""
+        """Compute on requests of the workers with this token in this job from now on, by entries of the program's
+        tables.
+
+        Each worker is admitted by its port, with its address and its number.
+        """
         self._job = token, job
         _empty(self._membership)
         for worker in self._workers:
@@ -230,7 +249,7 @@ class EnginePlace:
         self._write()
 
     def state(self) -> object:
-        """Return the registers."""
+        """Return the contents of all registers."""
         return [each.read_all().tobytes() for each in self._engine.registers.values()]
 
     def _write(self) -> None:
@@ -241,18 +260,20 @@ class EnginePlace:
             self._admission.insert(Entry(key, "ingress.admit", given, priority=1))
 
     def entrance(self, worker: int) -> int:  # noqa: ARG002
-        """Return the only switch."""
+        """Return -1, the number of the only switch."""
         return -1
 
     def begin(self, epoch: int, which: int | None = None) -> None:  # noqa: ARG002
-        """Clear the state."""
+        """Clear all registers and set the epoch. `which` is ignored, because there is one switch."""
         for register in self._engine.registers.values():
             register.clear()
         self._epoch = epoch
         self._write()
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
-        """Process a packet."""
+        """Process a datagram, in a frame, and return the datagrams that the switch sends to workers: see
+        `Place.compute`.
+        """
         frame = self._flows[port if source is None else source].encode(datagram)
         packets: Sequence[tuple[int, bytes]] = [(port + 1, frame)]
         return [(out - 1, data[_HEADERS:]) for out, data in self._engine.process(Packets.from_list(packets))]

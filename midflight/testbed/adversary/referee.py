@@ -1,4 +1,4 @@
-"""The guarantees of a game, checked on its packets."""
+"""The referee: it checks the guarantees of an all-reduce from the packets that are sent."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ _HALF, _CYCLE = 2**31, 2**32
 
 
 class ViolationError(MidflightError):
-    """A guarantee was violated."""
+    """A guarantee of the all-reduce was violated in a game."""
 
 
 class Knowledge(Protocol):
-    """The part of a worker's knowledge that the referee needs."""
+    """What the referee needs to know about a worker: which results it has."""
 
     def knows(self, index: int) -> bool:
-        """Return whether the result of a chunk has arrived, flagged or not."""
+        """Return whether the worker has the result of chunk number `index`, flagged as overflowed or not."""
 
 
 def judge(worker: int, which: int, vectors: Sequence[NDArray[np.float32]], result: Sum) -> None:
-    """Compare a worker's sum of a round with NumPy's. ViolationError if they differ."""
+    """Compare one worker's sum of a round with NumPy's. ViolationError if they differ.
+
+    `which` is the number of the round, for the error. `vectors` are those of all workers, `result` is the worker's sum.
+    """
     exact = np.sum([each.astype(np.float64) for each in vectors], axis=0)
     scaled = np.sum([np.rint(np.ldexp(each.astype(np.float64), result.bits)) for each in vectors], axis=0)
     close = np.allclose(result.values, exact, rtol=2**-20, atol=len(vectors) * 2.0 ** -(result.bits + 1))
@@ -41,7 +44,10 @@ def judge(worker: int, which: int, vectors: Sequence[NDArray[np.float32]], resul
 
 
 class Referee:
-    """Records every contribution from its first request, and checks every sum against them."""
+    """Records each worker's contribution to each chunk from its first request, and checks every sum against them.
+
+    `workers`, `slots` and `lanes` are those of the `Aggregate`. `sums` counts the sums that were checked.
+    """
 
     def __init__(self, workers: int, slots: int, lanes: int) -> None:
         self._workers = workers
@@ -53,17 +59,19 @@ class Referee:
         self.sums = 0
 
     def restarted(self, worker: int) -> None:
-        """Record that a worker has lost its state."""
+        """Record that worker number `worker` has lost its state, so that it need not know earlier results."""
         self._restarted.add(worker)
 
     def new_job(self) -> None:
-        """Record that all workers start again."""
+        """Record that all workers start again in a new job, with complete knowledge from its beginning."""
         self._restarted.clear()
 
     def sent(self, worker: int, datagram: bytes, workers: Sequence[Knowledge]) -> None:
-        """Check a request: that it goes to the right entry, and that no worker needs the entry's previous sum any more.
+        """Check a request of a worker: it goes to the right entry of the switch, whose previous sum no worker needs any
+        more.
 
-        ViolationError if it does not hold, or if a worker's contribution differs from its earlier one.
+        `datagram` is its UDP payload, and `workers` are all workers in order. ViolationError if that does not hold, or
+        if a worker's contribution to a chunk differs from its earlier one.
         """
         _, _, _, sequence, _, slot, number, _, job, _ = _HEAD.unpack_from(datagram)
         given = self._given.setdefault((job, sequence), {})
@@ -82,9 +90,10 @@ class Referee:
                     raise ViolationError(f"entry {slot} is used again while worker {other} lacks chunk {before}")
 
     def passed(self, to: int, datagram: bytes) -> None:
-        """Check a sum on its way to a worker, or to switches for all workers: every contribution counts once.
+        """Check a sum on its way to a worker (`to` is its number) or to a switch (`to` is negative): every contribution
+        counts once.
 
-        ViolationError if it does not hold.
+        `datagram` is its UDP payload. ViolationError if the sum is wrong, or overflowed without a flag.
         """
         _, kind, _, sequence, _, _, _, flags, job, _ = _HEAD.unpack_from(datagram)
         if kind == 1 and to < 0:

@@ -1,4 +1,4 @@
-"""Schedules: a job and its faults, step by step, all derived from one seed."""
+"""Schedules of simulated games: an all-reduce job and its faults, step by step, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One game. `rounds` are the sizes of the vectors, and `overflow` is the switch's overflow mode.
+    """The schedule of one simulated game: the parameters of its job, and the moves of the adversary.
 
-    If the game is `abandoned`, nothing sums any more after the last move, and the workers finish on their own.
+    `rounds` are the sizes of the vectors to sum, and `overflow` is the switch's overflow mode. A move is a kind and a
+    number that selects the packet or worker. If the game is `abandoned`, nothing sums any more after the last move, and
+    the workers finish on their own.
     """
 
     seed: int
@@ -50,7 +52,7 @@ _FAULTS = (Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.
 
 
 def draw(seed: int) -> Schedule:
-    """Return the schedule of a seed."""
+    """Return the schedule for a simulated game that a seed determines."""
     random_ = random.Random(seed)
     workers, slots, lanes = random_.choice((2, 2, 3, 4)), random_.randint(1, 3), 16
     rounds = tuple(random_.randint(0, 4 * lanes) for _ in range(random_.choice((1, 1, 2, 3))))

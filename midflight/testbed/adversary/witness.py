@@ -1,4 +1,4 @@
-"""A witness for games with processes: it passes all packets of a job to the referee, from captures."""
+"""The witness of a game with processes: it reads all packets of a job from captures, and passes them to the referee."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Frame:
 
 
 class Capture:
-    """The capture of a host's link, which is still being written."""
+    """Reads the pcap file of a host's link while it is still being written.
+
+    `host` is the host's name, which its frames carry. The file must be in nanoseconds and in this machine's byte order.
+    """
 
     def __init__(self, host: str, file: Path) -> None:
         self._host = host
@@ -38,7 +41,7 @@ class Capture:
         self._at = _FILE
 
     def new_frames(self) -> list[Frame]:
-        """Return the frames that have arrived since the last call."""
+        """Return the complete frames that were written to the file since the last call, in order."""
         with self._file.open("rb") as file:
             file.seek(self._at)
             data = file.read()
@@ -68,9 +71,10 @@ class _Seen:
 
 
 class Witness:
-    """Feeds a referee for every job of an application with the packets seen.
+    """Checks the packets of an application's jobs, with a referee for each job.
 
-    `server` is the source address of all sums, whatever computed them, as a 32-bit integer.
+    `application` is the application's id; `workers`, `slots` and `lanes` are those of its `Aggregate`. `server` is the
+    source address of all sums, no matter what computed them, as a 32-bit integer.
     """
 
     def __init__(self, application: int, workers: int, slots: int, lanes: int, server: int) -> None:
@@ -85,17 +89,18 @@ class Witness:
 
     @property
     def sums(self) -> int:
-        """The number of sums that have been checked."""
+        """The number of sums of chunks that have been checked, in all jobs."""
         return sum(each.sums for each in self._referees.values())
 
     def restarted(self, job: int, worker: int) -> None:
-        """Record that a worker has lost its state."""
+        """Record that worker number `worker` of a job has lost its state."""
         self._restarted.setdefault(job, set()).add(worker)
 
     def watch(self, frames: Sequence[Sequence[Frame]], jobs: Mapping[int, Sequence[tuple[str, int]]]) -> None:
-        """Check the frames of each link. `jobs` holds, by job, the host name and address of each worker.
+        """Check frames of all jobs in order of time. `frames` has a sequence for each link.
 
-        ViolationError if a guarantee is violated.
+        `jobs` holds, by job number, the host name and the 32-bit IPv4 address of each worker, in order. Call it again
+        with later frames. ViolationError if a guarantee is violated.
         """
         for frame in heapq.merge(*frames):
             for job, number, outgoing, from_peer, payload in self._parts(frame, jobs):

@@ -32,7 +32,10 @@ _SLOTS = 256
 
 @dataclass(frozen=True, slots=True)
 class EngineBench:
-    """The figures of one benchmark run."""
+    """The packet rates of the embedded switch in one benchmark run: of an IPv4 forwarder and of an aggregation.
+
+    `routes` is the size of the forwarder's table; `lanes` and `workers` are the aggregation's parameters.
+    """
 
     forwarder: Rate
     aggregation: Rate
@@ -42,7 +45,7 @@ class EngineBench:
     seed: int
 
     def json(self) -> dict[str, object]:
-        """Return the figures as plain data."""
+        """Return the figures as data for JSON, with the names of the fields."""
         return asdict(self)
 
 
@@ -59,8 +62,9 @@ def bench_engine(
 ) -> EngineBench:
     """Measure an IPv4 forwarder with random routes and destinations, and an aggregation of `lanes` lanes.
 
-    `packets` are processed as one batch, `runs` times for each program. `clock` returns seconds. MidflightError if the
-    output is wrong.
+    `packets` is the number of packets in a batch, which is processed `runs` times for each program. Inputs are random
+    numbers from `seed`. `progress` is called after every run; None for no reports. `clock` returns seconds.
+    MidflightError if the output is wrong.
     """
     report = progress or silent
     rates = []

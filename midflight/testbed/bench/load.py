@@ -40,15 +40,20 @@ State = Mapping[str, NDArray[Any]]
 
 
 def usual(subject: Subject) -> Primitive:
-    """Return a subject's primitive, named `app`, with default parameters. Others are those of its tests."""
+    """Return the primitive of a subject, named `app`, with its default parameters.
+
+    Parameters without a default have the values of the subject's first set.
+    """
     needed = {each.name for each in parameters_of(subject.primitive) if each.required}
     return made(subject.primitive, "app", {name: each for name, each in subject.choice(0).items() if name in needed})
 
 
 class Load:
-    """A primitive on the embedded switch, and a batch of at least `packets` requests for it.
+    """A primitive on the embedded switch, and a batch of at least `packets` requests for it, drawn from its tests'
+    traffic.
 
-    MidflightError if the switch's output differs from the executed kernel's.
+    `seed` determines the requests. `clock` returns seconds, to measure the compile time. `outcomes` has the numbers of
+    packets dropped, forwarded and answered. MidflightError if the switch's output differs from the executed kernel's.
     """
 
     def __init__(self, subject: Subject, packets: int, seed: int, clock: Clock) -> None:
@@ -69,7 +74,7 @@ class Load:
         """How many packets were dropped, forwarded, and answered or multicast."""
 
     def timed(self) -> Timed:
-        """Return the batch, ready to be timed from an empty state in each run."""
+        """Return the program with its batch, ready to be timed. Each run starts from empty state."""
         return Timed(self._subject.primitive.__name__, self._engine, self._batch, self._empty, self._seconds)
 
     def _empty(self) -> None:

@@ -36,12 +36,12 @@ _PACKAGE = str(Path(midflight.__file__).parent) + os.sep
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What opening a network takes, each run with a new program object.
+    """What opening one network takes. It was opened several times, each time with a new program object.
 
-    `seconds` are those of each run, and `processor` the seconds of processor time, in all of this process's threads and
-    in the processes that it has started and ended. `calls` are the calls from one file of the package to another, in
-    one run of all threads of this process. `spent` is where one run's time went in this process's opening thread, in
-    seconds by folder of the package, or "others" for everything beyond it; what it waits for is in there.
+    `seconds` has the wall-clock time of each run, and `processor` the processor time, in all of this process's threads
+    and in the processes that it has started and ended. `calls` are the calls from one file of the package to another,
+    in one run of all threads of this process. `spent` is where one run's time went in this process's opening thread, in
+    seconds by folder of the package, or "others" for everything beyond it; waiting is included.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpeningBench:
-    """The figures of a kind of fabric."""
+    """How long networks of different sizes take to open on one kind of fabric, "sim" or "netns"."""
 
     fabric: str
     networks: tuple[Opened, ...]
 
     def json(self) -> dict[str, Any]:
-        """Return what JSON can hold, with the medians."""
+        """Return the figures as data for JSON, with the median of `seconds` for each network."""
         return {
             "fabric": self.fabric,
             "networks": [asdict(each) | {"median": median(each.seconds)} for each in self.networks],
@@ -70,7 +70,11 @@ class OpeningBench:
 def bench_opening(
     fabric: str = "sim", *, runs: int = 3, progress: Callable[[int, int, str], None] | None = None
 ) -> OpeningBench:
-    """Open and close networks on a fabric, and measure the opening. MidflightError where the fabric cannot be had."""
+    """Open and close networks on a fabric, "sim" or "netns", `runs` times each, and measure the opening.
+
+    `progress` is called with the number of steps done, their total and a description. MidflightError if the fabric is
+    not available, such as "netns" without root.
+    """
     tell = progress or (lambda *_: None)
     found = []
     steps = len(NETWORKS) * (runs + 2)

@@ -65,9 +65,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class PortsBench:
-    """The figures of one benchmark run.
+    """The figures of one benchmark of forwarding between two interfaces: of a bare loop, the switch and simple_switch.
 
-    `simple_switch` is None if it is not installed; `missing` then says what is missing.
+    `simple_switch` is None if it is not installed; `missing` then says what is missing. `packet_bytes` is the size of
+    the packets.
     """
 
     bare: Figures
@@ -78,21 +79,21 @@ class PortsBench:
 
     @property
     def to_bare(self) -> float:
-        """The switch's backlog rate relative to the bare loop's: the median over neighbouring runs."""
+        """The switch's backlog rate divided by the bare loop's: the median of the ratios of neighbouring runs."""
         return _ratio(self.switch.backlog, self.bare.backlog)
 
     @property
     def to_bare_live(self) -> float:
-        """The same for live rates."""
+        """The switch's live rate divided by the bare loop's: the median of the ratios of neighbouring runs."""
         return _ratio(self.switch.live, self.bare.live)
 
     @property
     def to_simple_switch(self) -> float | None:
-        """The switch's live rate relative to simple_switch's. None without simple_switch."""
+        """The switch's live rate divided by simple_switch's; None if simple_switch is not installed."""
         return None if self.simple_switch is None else _ratio(self.switch.live, self.simple_switch.live)
 
     def json(self) -> dict[str, object]:
-        """Return the figures as plain data."""
+        """Return the figures and the three ratios as data for JSON."""
         ratios = {name: getattr(self, name) for name in ("to_bare", "to_bare_live", "to_simple_switch")}
         return {**asdict(self), **ratios}
 
@@ -102,7 +103,9 @@ def bench_ports(
 ) -> PortsBench:
     """Measure forwarding between two veth pairs, `runs` times each, live for `seconds` each time. Needs root.
 
-    DeviceError if the process may not create a namespace. MidflightError if packets are forwarded wrongly.
+    `packet_bytes` is the size of the Ethernet frames. `progress` is called with the number of steps done, their total
+    and a description. DeviceError if the process may not create a namespace. MidflightError if packets are forwarded
+    wrongly.
     """
     report = progress or _silent
     missing = next(filter(None, (P4C.missing, SIMPLE_SWITCH_GRPC.missing)), "")

@@ -27,9 +27,9 @@ WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class PrimitiveRate:
-    """The rate of one primitive, its parameters, and the outcomes of its packets.
+    """The packet rate of one primitive on the embedded switch, its parameters, and the outcomes of its packets.
 
-    `outcomes` counts packets dropped, forwarded and answered. A multicast answer counts once.
+    `outcomes` counts packets "dropped", "forwarded" and "answered". A multicast answer counts once.
     """
 
     name: str
@@ -55,14 +55,14 @@ class LaneCost:
 
 @dataclass(frozen=True, slots=True)
 class PrimitivesBench:
-    """The figures of one benchmark run."""
+    """The packet rates of primitives in one benchmark run. `lanes` is None if Aggregate was not among them."""
 
     primitives: tuple[PrimitiveRate, ...]
     lanes: LaneCost | None
     seed: int
 
     def json(self) -> dict[str, object]:
-        """Return the figures as plain data."""
+        """Return the figures as data for JSON, with the names of the fields."""
         return asdict(self)
 
 
@@ -76,10 +76,11 @@ def bench_primitives(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> PrimitivesBench:
-    """Measure primitives by name, and the cost of a lane if Aggregate is among them.
+    """Measure the packet rates of primitives by name, and the cost of a lane if Aggregate is among them.
 
-    `packets` are processed as one batch, `runs` times. `clock` returns seconds. MidflightError if a name is unknown or
-    the output is wrong.
+    `packets` is the least number of packets in a batch, which is processed `runs` times. `lanes` are the numbers of
+    lanes to try. Inputs are random numbers from `seed`. `progress` is called after every run; None for no reports.
+    `clock` returns seconds. MidflightError if a name is unknown or the output is wrong.
     """
     report = progress or silent
     subjects = [subject(each) for each in names]

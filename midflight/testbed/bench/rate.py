@@ -1,4 +1,4 @@
-"""Timing of a batch as a whole: one call, native code from its first packet to its last."""
+"""Timing of packet batches on the engine: one call, native code from a batch's first packet to its last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from midflight.runtime.engine import Engine, Packets
 __all__ = ["Clock", "Progress", "Rate", "Timed", "silent"]
 
 Clock = Callable[[], float]
-"""Returns seconds."""
+"""A function that returns the time in seconds, from any start."""
 
 Progress = Callable[[int, int, str], None]
 """Called after every run with the number of runs done, their total, and a description."""
@@ -19,9 +19,11 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The rate of one program. All values but `compile_seconds` are medians over the runs, or the runs themselves.
+    """The packet rate of one program on the engine.
 
-    packets_per_second: input packets. nanoseconds: for one input packet. compile_seconds: from P4 text to native code.
+    packets_per_second: the median over the runs, in input packets; `runs` has each run's. nanoseconds: the median time
+    for one input packet. packets: the size of the batch. packet_bytes: the mean size of a packet. compile_seconds: from
+    P4 text to native code.
     """
 
     program: str
@@ -35,7 +37,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A program ready to be timed. `prepare` restores its state before each run."""
+    """A compiled program with a batch of packets, ready to be timed. `prepare` restores its state before each run."""
 
     name: str
     engine: Engine
@@ -44,14 +46,14 @@ class Timed:
     compile_seconds: float
 
     def run(self, clock: Clock) -> float:
-        """Run the batch once. Return packets a second."""
+        """Restore the state, process the batch once, and return packets per second. `clock` returns seconds."""
         self.prepare()
         start = clock()
         self.engine.process(self.batch)
         return len(self.batch) / max(clock() - start, 1e-9)
 
     def rate(self, runs: list[float]) -> Rate:
-        """Return the rate for the results of these runs."""
+        """Return the program's `Rate` from the results of several calls of `run`. `runs` must not be empty."""
         median = statistics.median(runs)
         return Rate(
             program=self.name,
@@ -65,4 +67,4 @@ class Timed:
 
 
 def silent(done: int, total: int, what: str) -> None:
-    """Ignore progress."""
+    """Do nothing: a `Progress` for callers that want no reports."""

@@ -1,4 +1,4 @@
-"""A soak test: the memory, threads and descriptors of every process of a network at work for a long time."""
+"""The soak benchmark: memory, threads and descriptors of every process of a network that works for a long time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ _LEAST_SAMPLES = 20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The resident memory (in KiB), threads and descriptors of a process, `at` seconds from the beginning."""
+    """A process at one moment: resident memory in KiB, threads and open descriptors, `at` seconds from the soak's
+    beginning.
+    """
 
     at: float
     memory: int
@@ -48,17 +50,22 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process and its samples."""
+    """A process that a soak has observed, and its samples in order of time."""
 
     name: str
     samples: list[Sample] = field(default_factory=list)
 
     def settled(self, seconds: float) -> list[Sample]:
-        """Return the samples after the warm-up of a soak that took so many seconds."""
+        """Return the samples after the warm-up, the first tenth of a soak that took `seconds`; all samples if there are
+        none.
+        """
         return [each for each in self.samples if each.at >= WARM_UP * seconds] or self.samples
 
     def growth(self, seconds: float) -> float:
-        """Return by how many KiB an hour the memory grows after the warm-up, by the line of least squares."""
+        """Return by how many KiB per hour the memory grew after the warm-up of a soak that took `seconds`.
+
+        This is the slope of the least-squares line; 0 for fewer than two samples.
+        """
         samples = self.settled(seconds)
         if len(samples) < 2:
             return 0.0
@@ -68,7 +75,11 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """The work of a soak, and the samples of each process."""
+    """The result of a soak: the work that was done, and the samples of each process.
+
+    `seconds` is its duration. `sums`, `pushes` and `controllers` are the numbers of sums (one for each worker), of
+    program changes, and of controllers that connected.
+    """
 
     fabric: str
     seconds: float
@@ -78,7 +89,7 @@ class Soak:
     processes: tuple[Process, ...]
 
     def json(self) -> dict[str, Any]:
-        """Return the figures for JSON, with the growth of the memory of each process."""
+        """Return the result as data for JSON, with the growth of each process's memory in KiB per hour."""
         found = asdict(self)
         for each, process in zip(found["processes"], self.processes, strict=True):
             each["growth"] = process.growth(self.seconds)
@@ -98,8 +109,10 @@ def soak(
     """Keep a network at work for `seconds`, with at most `rate` rounds a second, and sample every process.
 
     In each round three workers sum an array over links that lose, duplicate and reorder, and two controllers connect to
-    the switch and read from it; one closes its session, the other disconnects. Every tenth round pushes a program.
-    MidflightError if a sum is wrong, a request fails, or the fabric is not available.
+    the switch and read from it; one closes its session, the other disconnects. Every tenth round changes the program.
+    `fabric` is "netns" or "sim". `progress` is called with the seconds passed, their total and a description. `pause`
+    and `now` are the clock in seconds, for tests. MidflightError if a sum is wrong, a request fails, or the fabric is
+    not available.
     """
     tell = progress or (lambda *_: None)
     randomness = np.random.default_rng(seed)

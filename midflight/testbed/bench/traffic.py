@@ -34,14 +34,19 @@ SOCKET_BUFFER = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The result of a generator: the packets that the interface accepted, and the time that it took."""
+    """The result of a run of a generator: how many packets the interface accepted, and in how many seconds."""
 
     packets: int
     seconds: float
 
 
 class Generator:
-    """Sends the given packets over and over by an interface of the current network namespace."""
+    """A generator of load: sends the given Ethernet frames over and over by an interface of the current network
+    namespace.
+
+    A context manager; leaving it closes the socket. OSError if there is no such interface, PermissionError without
+    root.
+    """
 
     def __init__(self, interface: str, packets: Sequence[bytes]) -> None:
         self._socket = _packet_socket(interface, receive=False)
@@ -59,7 +64,11 @@ class Generator:
         self._context.set("socket", self._socket.fileno())
 
     def run(self, seconds: float, *, rate: float | None = None, limit: int = 1 << 40) -> Sent:
-        """Send for `seconds`, at most `rate` packets a second and at most `limit` packets."""
+        """Send for `seconds`, at most `rate` packets per second (None: as fast as possible) and at most `limit`
+        packets.
+
+        Blocks, without the GIL, until it is done or `stop` is called.
+        """
         start = time.monotonic_ns()
         self._context.set("until", start + int(seconds * 1e9))
         self._context.set("gap", int(BURST * 1e9 / rate) if rate else 0)
@@ -68,11 +77,11 @@ class Generator:
         return Sent(self._context.get("sent"), (time.monotonic_ns() - start) / 1e9)
 
     def stop(self) -> None:
-        """Stop a run in another thread."""
+        """Make `run` return soon, when it blocks in another thread."""
         self._context.set("until", 0)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the generator's socket. May be called more than once."""
         self._socket.close()
 
     def __enter__(self) -> Generator:
@@ -85,7 +94,11 @@ class Generator:
 
 
 class BareForwarder:
-    """Copies packets from one interface to another, unchanged, until it is stopped."""
+    """Copies frames from interface `source` to interface `target`, unchanged, in a native thread, until it is stopped.
+
+    A context manager; leaving it stops and closes it. `cpu_seconds` is the thread's processor time after `stop`.
+    OSError if there is no such interface, PermissionError without root.
+    """
 
     def __init__(self, source: str, target: str) -> None:
         self._sockets = _packet_socket(source, receive=True), _packet_socket(target, receive=False)
@@ -104,11 +117,11 @@ class BareForwarder:
         self.cpu_seconds = 0.0
 
     def start(self) -> None:
-        """Start copying packets."""
+        """Start the thread that copies packets. Call it once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Copy the packets that have arrived, and stop."""
+        """Copy the packets that have arrived so far, and end the thread."""
         self._context.set("stop", 1)
         os.eventfd_write(self._wake, 1)
         self._thread.join()
@@ -119,7 +132,7 @@ class BareForwarder:
         self.cpu_seconds = time.thread_time() - start
 
     def close(self) -> None:
-        """Stop, if it was started, and close the sockets."""
+        """Stop the thread, if it runs, and close the sockets. Call it once."""
         if self._thread.is_alive():
             self.stop()
         for each in self._sockets:

@@ -1,4 +1,4 @@
-"""A conformance case: a program, packets in order, and the expected output of each, as a value and as a JSON file."""
+"""Conformance cases: a program, packets in order, and the expected output of each, as a value and as a JSON file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ __all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load", "schema"
 FORMAT = "midflight-case-1"
 
 Alert = tuple[str, tuple[int, ...]]
-"""A digest: its name and values."""
+"""An alert, as a P4Runtime digest: the digest's name, such as "app_alert_t", and its values."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The expected value of a register element after the last packet. `lane` is None for a register without lanes."""
+    """The expected value of one register element after a case's last packet: of `register` at `index`.
+
+    `lane` is the number of the lane, or None for a register without lanes.
+    """
 
     register: str
     index: int
@@ -35,9 +38,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write of the controller to a map of the kernel: it sets the entry of a key, or removes it if `value` is None.
+    """A write of the controller to a map of the kernel: it sets the value of a key, or removes the key if `value` is
+    None.
 
-    Keys are as in `Map`. Removing a missing entry has no effect.
+    Keys are as in `Map`. Removing a missing key has no effect.
     """
 
     map: str
@@ -45,7 +49,9 @@ class Write:
     value: int | None = None
 
     def apply(self, to: MutableMapping[Key, int] | Map) -> None:
-        """Apply the write to a map."""
+        """Make this write to a map: a `Map` on a switch, or a mapping. Errors of the map other than a missing key
+        propagate.
+        """
         if self.value is not None:
             to[self.key] = self.value
         else:
@@ -55,10 +61,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One packet into `port`, the control operations before it, and the packets expected from it.
+    """One step of a case: a packet that arrives by `port`, and the packets expected from it.
 
-    `control` is "", "withdraw NAME" or "admit NAME", which stops or resumes computing on an application. `writes` are
-    to the kernel's maps, in order. `expect` holds (port, bytes) pairs, in the order of ports.
+    `expect` holds (port, packet) pairs in the order of ports; empty if the packet must be dropped. Before the packet,
+    the controller performs `control` ("", "withdraw NAME" or "admit NAME", which stops or resumes computing on an
+    application) and then `writes`, to the kernel's maps. `note` describes the packet in reports.
     """
 
     port: int
@@ -71,11 +78,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A trace for one primitive, with the expected results.
+    """A conformance case: a trace of packets for one primitive, with the expected results.
 
-    `parameters` create the primitive, which is named "app". The members in `ipv6` have IPv6 addresses.
-    `expected_failures` gives, by kind of device, the reason why the case is known to fail there. If it then passes,
-    that is a failure.
+    `parameters` create the primitive, which is named "app". `alerts` and `state` are what must be there after the last
+    step. `seed` is that of a generated case, otherwise None. `ipv6` are the numbers of the hosts that have IPv6
+    addresses. `expected_failures` gives, by kind of device, the reason why the case is known to fail there. If it then
+    passes, that is a failure.
     """
 
     name: str
@@ -89,15 +97,19 @@ class Case:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
-        """Return the program of the case."""
+        """Return a new program with the case's primitive as its only application, `app`."""
         return Program(made(LIBRARY[self.primitive], "app", self.parameters))
 
     def only(self, numbers: list[int]) -> Case:
-        """Return the case with only these steps. Their expectations are no longer valid."""
+        """Return a copy of the case with only the steps of these numbers, counted from 0, in the given order.
+
+        The copy expects no register contents, and its other expectations are no longer valid: `model.answered` renews
+        them.
+        """
         return replace(self, steps=tuple(self.steps[number] for number in numbers), state=())
 
     def json(self) -> str:
-        """Return the case as the text of a file for `load`."""
+        """Return the case as JSON text, in the file format that `load` reads."""
         steps = []
         for step in self.steps:
             entry: dict[str, Any] = {"control": step.control} if step.control else {}
@@ -124,7 +136,10 @@ class Case:
 
 
 def load(path: Path) -> Case:
-    """Return the case in a file. MidflightError, with the file and the reason, if it is malformed."""
+    """Return the case in a JSON file of the format that `schema` describes.
+
+    MidflightError, with the file and the reason, if the file cannot be read or is malformed.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         _validate(document)
@@ -148,7 +163,7 @@ def load(path: Path) -> Case:
 
 
 def schema() -> Any:
-    """Return the JSON Schema of case files."""
+    """Return the JSON Schema of case files, as a mapping."""
     return json.loads(files(__package__).joinpath("case.schema.json").read_text(encoding="utf-8"))
 
 

@@ -24,7 +24,10 @@ WEATHERS: tuple[tuple[Fate, ...], ...] = (
 
 
 def brought(sent: Sequence[Request], fates: Sequence[Fate]) -> list[Request]:
-    """Return the packets that arrive, in order, given a fate for each packet sent. At least one packet arrives."""
+    """Return the requests that arrive, in order, given the fate of each request that was sent. At least one arrives.
+
+    `fates` are as many as `sent`. If all requests are lost, the first one arrives.
+    """
     arriving = [
         (place + late, late > 0, request)
         for place, (request, fate) in enumerate(zip(sent, fates, strict=True))
@@ -34,5 +37,8 @@ def brought(sent: Sequence[Request], fates: Sequence[Fate]) -> list[Request]:
 
 
 def weathered(random: Random, sent: Sequence[Request]) -> list[Request]:
-    """Return the packets that arrive in one of the networks, drawn at random."""
+    """Return the requests that arrive, in order, when a network loses, duplicates and reorders those that were sent.
+
+    `random` draws one of the three networks in `WEATHERS`, and a fate for each request.
+    """
     return brought(sent, random.choices(random.choice(WEATHERS), k=len(sent)))

@@ -1,4 +1,6 @@
-"""The expected output of a switch: the executed kernel, and what all programs share, implemented without P4."""
+"""The model of a switch, from which conformance cases get their expected output: kernels executed in Python, without
+P4.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,9 @@ HEADERS_IPV6 = 62
 
 
 class Model:
-    """A switch that runs a program with one application, `app`, for the hosts of a case.
+    """A model of a switch that runs a program with one application, `app`, in the network of `conformance.network`.
 
-    The members in `ipv6` receive results over IPv6.
+    `ipv6` are the numbers of the members that receive results over IPv6. `alerts` are those raised so far, in order.
     """
 
     def __init__(self, program: Program, ipv6: Collection[int] = ()) -> None:
@@ -46,17 +48,19 @@ class Model:
         self.alerts: list[Alert] = []
 
     def control(self, operation: str) -> None:
-        """Apply the control operation of a step."""
+        """Apply the control operation of a step: "withdraw NAME" stops computing, "admit NAME" resumes, "" does
+        nothing.
+        """
         if operation:
             self._admitted = operation.split()[0] == "admit"
 
     def write(self, writes: Iterable[Write]) -> None:
-        """Apply the controller's writes to maps before a step."""
+        """Apply the controller's writes to the kernel's maps, in order."""
         for each in writes:
             each.apply(self._reference.map(each.map))
 
     def state(self) -> Iterator[State]:
-        """Yield the values of the register elements that have been accessed."""
+        """Yield the current values of all register elements that have been accessed."""
         for name, register in self._reference.registers.items():
             lanes = [None] if register.lanes is None else range(register.lanes)
             for lane in lanes:
@@ -64,7 +68,11 @@ class Model:
                 yield from (State(name, index, value, lane) for index, value in sorted(array.written.items()))
 
     def send(self, port: int, packet: bytes) -> tuple[tuple[int, bytes], ...]:
-        """Process one packet. Return the packets that leave, in the order of ports."""
+        """Process one packet that arrives by `port`. Return (port, packet) pairs for the packets that leave, ordered by
+        port.
+
+        Changes the model's registers and adds to its `alerts`.
+        """
         frame = _parse(packet)
         if frame is None:
             return _unread(packet)
@@ -101,9 +109,10 @@ class Model:
 
 
 def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = ()) -> tuple[tuple[int, bytes], ...]:
-    """Return the packets that leave, in the order of ports, after a kernel's verdict.
+    """Return (port, packet) pairs for the packets that leave after a kernel's verdict, ordered by port.
 
-    `frame` arrived by `port` and contains the kernel's answer. The members in `ipv6` receive results over IPv6.
+    `frame` arrived by `port` and contains the kernel's answer. `ipv6` are the numbers of the members that receive
+    results over IPv6.
     """
     match verdict:
         case Verdict.FORWARD | Verdict.FALLBACK:
@@ -117,7 +126,9 @@ def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = (
 
 
 def answered(case: Case, program: Program) -> Case:
-    """Return a case with the model's answers to its steps as expectations. `program` is that of the case."""
+    """Return a copy of a case whose expectations are the model's answers to its steps. `program` is that of the
+    case.
+    """
     model = Model(program, case.ipv6)
     steps: list[Step] = []
     for step in case.steps:

@@ -18,7 +18,11 @@ __all__ = ["Mutant", "mutants"]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A change to a primitive's P4: every occurrence of `old` is replaced by `new`."""
+    """A change that breaks a primitive's P4, as a faulty compiler could: every occurrence of `old` is replaced by
+    `new`.
+
+    `primitive` and `parameters` say which program is changed.
+    """
 
     name: str
     primitive: str
@@ -27,13 +31,13 @@ class Mutant:
     new: str
 
     def apply(self, p4: str) -> str:
-        """Return the broken program. MidflightError if `old` does not occur in it."""
+        """Return the broken program for the P4 text of the primitive. MidflightError if `old` does not occur in it."""
         if self.old not in p4:
             raise MidflightError(f"mutant {self.name} cannot be applied: {self.old!r} is not in the program")
         return p4.replace(self.old, self.new)
 
 
 def mutants() -> tuple[Mutant, ...]:
-    """Return the broken programs that ship with Midflight."""
+    """Return the broken programs that ship with Midflight, from `mutants.toml`."""
     document = tomllib.loads((files(__package__) / "mutants.toml").read_text(encoding="utf-8"))
     return tuple(Mutant(**entry) for entry in document["mutant"])

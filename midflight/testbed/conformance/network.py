@@ -30,39 +30,52 @@ __all__ = [
 ]
 
 MEMBERS = (1, 2, 3)
+"""The numbers of the hosts that are members of every application, which are also their switch ports."""
+
 SERVER = 4
+"""The number of the host that requests are addressed to, which is also its switch port."""
+
 MIRROR = 5
+"""The switch port by which mirrored packets leave."""
+
 EPOCH = 5
+"""The epoch of the switch: the 16-bit serial number that results carry, which the admission sets."""
+
 ROUTER_MAC = 0x02_00_00_00_00_63
+"""The MAC address of the switch, to which hosts send all frames."""
+
 REQUEST_PORT = 5000
 _IPV6 = IPv6Address("64:ff9b:1::")
 
 
 def mac(host: int) -> int:
-    """Return a host's MAC address."""
+    """Return the MAC address of the host with this number, as a 48-bit integer."""
     return 0x02_00_00_00_00_00 + host
 
 
 @cache
 def address(host: int, *, ipv6: bool = False) -> IPAddress:
-    """Return a host's address."""
+    """Return the IPv4 or IPv6 address of the host with this number: 10.0.0.n, or the IPv6 address that embeds it."""
     return in_family(IPv4Address("10.0.0.0") + host, ipv6=ipv6)
 
 
 def in_family(address: IPAddress, *, ipv6: bool) -> IPAddress:
-    """Return an IPv4 address, or the one embedded in an IPv6 address, as an address of one family."""
+    """Return an address as IPv6 (by embedding) if `ipv6`, otherwise as IPv4 (its last 32 bits)."""
     if ipv6:
         return address if isinstance(address, IPv6Address) else _IPV6 + int(address)
     return IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def result_port(host: int) -> int:
-    """Return the UDP port at which a member receives results."""
+    """Return the UDP port at which the host with this number receives results: 7000 + host."""
     return 7000 + host
 
 
 def ipv4_header(length: int, ttl: int, source: IPAddress, destination: IPAddress, *, atomic: bool = False) -> bytes:
-    """Return an IPv4 header without options (RFC 791) for a UDP payload of `length` bytes, with a correct checksum."""
+    """Return an IPv4 header without options (RFC 791), with a correct checksum, for a UDP payload of `length` bytes.
+
+    `atomic` sets the don't-fragment flag.
+    """
     flags = 0x4000 if atomic else 0
     header = struct.pack("!BBHHHBBHII", 0x45, 0, 28 + length, 0, flags, ttl, 17, 0, int(source), int(destination))
     return header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
@@ -79,10 +92,11 @@ def _checksum(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An Ethernet frame with UDP over IPv4 or IPv6, according to its addresses.
+    """An Ethernet frame with UDP over IPv4 or IPv6, according to its addresses. `bytes(frame)` encodes it.
 
-    Over IPv4 a UDP checksum of 0 means that there is none (RFC 768). Over IPv6 a checksum is required (RFC 8200), so 0
-    is replaced by the correct one. `atomic` sets the don't-fragment flag over IPv4.
+    MAC addresses are 48-bit integers; `source_port` and `destination_port` are UDP ports. Over IPv4 a UDP checksum of 0
+    means that there is none (RFC 768). Over IPv6 a checksum is required (RFC 8200), so 0 is replaced by the correct
+    one. `atomic` sets the don't-fragment flag over IPv4.
     """
 
     source_mac: int
@@ -98,7 +112,7 @@ class Frame:
 
     @classmethod
     def request(cls, host: int, payload: bytes, *, to: int = SERVER, ttl: int = 10, ipv6: bool = False) -> Frame:
-        """Return the frame of a host's request.
+        """Return the frame of a request that host number `host` sends to host number `to`, by default the server.
 
         Over IPv4 its UDP checksum is arbitrary but not 0: a switch that changes the payload has to remove it, and
         others keep it.

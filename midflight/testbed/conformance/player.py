@@ -1,4 +1,6 @@
-"""Plays cases on a device: configures it over P4Runtime, sends packets and compares the output."""
+"""The player of conformance cases on a device: it configures the device over P4Runtime, sends packets, compares
+output.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +29,26 @@ MORE_PATIENCE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The result of a case: the differences from the expected output, and what could not be tested on this device."""
+    """The result of playing a case on a device: the differences from the expected output, as texts; empty if it passed.
+
+    `unasked` are texts that say what could not be tested on this device, and why.
+    """
 
     differences: tuple[str, ...]
     unasked: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether there are no differences."""
+        """Whether the device's output was as expected."""
         return not self.differences
 
 
 class Player:
-    """A device and its controller, ready to play cases of one program. A context manager.
+    """Plays cases of one program on a device, over a P4Runtime session. A context manager; leaving it ends the session.
 
-    `p4` replaces the program's own P4, to test whether a broken program is detected. DeviceError if the device dies.
+    `case` is any case of the program. `p4` replaces the program's own P4, to test whether a broken program is detected;
+    None for no replacement. MidflightError if the device's compiler rejects the program, DeviceError if
+    the device does not answer.
     """
 
     def __init__(self, device: PacketDevice, case: Case, p4: str | None = None) -> None:
@@ -54,7 +61,10 @@ class Player:
         self._session: Session = device.session()
 
     def play(self, case: Case) -> Played:
-        """Play a case on the device, starting from empty state. Return the result."""
+        """Load the program again, so that its state is empty, play a case, and return the result.
+
+        Differences are in the result. DeviceError if the device dies, RequestError if it refuses a request.
+        """
         differences: list[str] = []
         unasked = list(getattr(self._device, "reservations", ()))
         self._session.load(self._pipeline.p4info, self._pipeline.config)
@@ -138,9 +148,11 @@ class Player:
 
 
 def configure(session: Session, program: Program, ipv6: Collection[int] = ()) -> tuple[Maps, Offload]:
-    """Configure a newly loaded device as the switch of the network, computing on the program's `app`.
+    """Configure a device that has just loaded a program as the switch of the network of `conformance.network`.
 
-    The members in `ipv6` have IPv6 addresses. Any host may send over either family.
+    Writes the initial entries of the kernel's maps and the routes, admits the application `app`, and returns the
+    objects with which to change maps and admissions. `ipv6` are the numbers of the members that receive results over
+    IPv6; any host may send over either family. RequestError if the device refuses an entry.
     """
     maps = Maps(session, program)
     maps.install()
@@ -155,7 +167,10 @@ def configure(session: Session, program: Program, ipv6: Collection[int] = ()) ->
 
 
 def admit(offload: Offload, program: Program, ipv6: Collection[int] = ()) -> None:
-    """Make the switch compute on the program's `app`."""
+    """Make the switch compute on the program's application `app`, for the members of `conformance.network`.
+
+    `ipv6` are the numbers of the members that receive results over IPv6.
+    """
     members = [Member(host, mac(host), address(host, ipv6=host in ipv6), result_port(host)) for host in MEMBERS]
     offload.admit(program.applications["app"].id, members, epoch=EPOCH)
 

@@ -1,4 +1,5 @@
-"""A remote device that receives packets through interfaces on its ports, or through its controller's port.
+"""Access to the ports of a remote device: through network interfaces, or through the controller's packet-out and
+packet-in.
 
 A switch does not report when it has finished a packet. So each packet is followed by fences: packets from the same
 port, one to every port, that every program forwards. Packets do not overtake each other between two ports, so once all
@@ -46,10 +47,12 @@ class _Path(Protocol):
 
 
 class ReachedDevice:
-    """A `PacketDevice` over a remote device, for the programs and the network of conformance.
+    """A remote device as a `PacketDevice`, which sends packets to the device's ports, for conformance tests.
 
-    `interfaces` are the local ends of the links to its ports 1 to 4. Without interfaces, programs get a tap. `timeout`
-    is the time in seconds for each packet. DeviceError if the device does not forward within that time.
+    `interfaces` are the names of the local ends of the links to its ports 1 to 4, by port. Without interfaces, programs
+    get a tap: code that lets packets enter and leave through the controller's port. `timeout` is the time in seconds
+    for each packet. DeviceError if `interfaces` has other ports; methods raise it if the device does not forward in
+    time.
     """
 
     def __init__(
@@ -68,52 +71,63 @@ class ReachedDevice:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Its capabilities, as far as it reports them."""
+        """The remote device's capabilities, as far as the device reports them."""
         return self._device.capabilities
 
     @property
     def address(self) -> str:
-        """Its P4Runtime endpoint."""
+        """The address of the remote device's P4Runtime server, HOST:PORT."""
         return self._device.address
 
     @property
     def device_id(self) -> int:
-        """Its P4Runtime device id."""
+        """The remote device's P4Runtime device id."""
         return self._device.device_id
 
     @property
     def server(self) -> str:
-        """The version that its P4Runtime server reports."""
+        """The version that the remote device's P4Runtime server reports."""
         return self._device.server
 
     @property
     def reservations(self) -> tuple[str, ...]:
-        """What is not tested on it, and why."""
+        """Texts that say what conformance cannot test on this device, and why; empty with interfaces on all ports."""
         if self._wires is not None:
             return ()
         return ("packets at its ports: without interfaces, a tap in the programs sends them to the controller",)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's session. Without interfaces, packets use the session opened last."""
+        """Open a P4Runtime session as a controller of the device, which the caller closes.
+
+        `election_id` is as for `RemoteDevice.session`. Without interfaces, packets are sent through the session opened
+        last. DeviceError if the device does not answer.
+        """
         self._session = self._device.session(role=role, election_id=election_id)
         return self._session
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program as the device needs it, with a tap if there are no interfaces."""
+        """Compile a program for the device, with a tap if there are no interfaces. Nothing is loaded.
+
+        MidflightError if the compiler rejects the program or the tap cannot be inserted.
+        """
         if self._wires is None:
             program = CheckedProgram(tapped(program.text), program.file)
         return self._device.compile(program)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Compile a program and load it."""
+        """Compile a P4 text and load it on the device. `file` is its name in errors. Raises as `compile` and `session`
+        do.
+        """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
             session.load(pipeline.p4info, pipeline.config)
 
     def process(self, packets: Packets, now: int = 0) -> Packets:  # noqa: ARG002
-        """Send packets to it, one at a time, and return what leaves by its ports.
+        """Send packets to the device's ports, one after the other, and return those that leave by its ports.
 
-        `now` is ignored: it has its own clock.
+        `sources` of the result says which packet each results from. `now` is ignored: the device has its own clock.
+        DeviceError if the device does not forward within the timeout, or if no session is open and there are no
+        interfaces.
         """
         left: list[tuple[int, int, bytes]] = []
         with self._path() as path:
@@ -128,12 +142,14 @@ class ReachedDevice:
         return result
 
     def transmitted(self) -> Packets:
-        """Return, once, the packets that have left and do not result from packets sent here."""
+        """Return, once, the packets that have left by the device's ports and do not result from packets of
+        `process`.
+        """
         with self._path() as path:
             return Packets.from_list(self._past_fences(path, PORTS[0]))
 
     def close(self) -> None:
-        """Release the interfaces and the connection. The device keeps running. May be called more than once."""
+        """Close the local interfaces and the connection. The device keeps running. May be called more than once."""
         if self._wires is not None:
             self._wires.close()
         self._device.close()

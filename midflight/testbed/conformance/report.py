@@ -18,9 +18,9 @@ __all__ = ["junit", "keep", "matrix", "summary", "versions"]
 
 
 def versions(device: str, server: str = "") -> dict[str, str]:
-    """Return the versions of everything that a run on this kind of device used.
+    """Return the versions of everything that a run on this kind of device used, by name: Midflight, Python, compilers.
 
-    `server` is the version that a remote device reports.
+    `device` is a kind or "grpc:ADDRESS". `server` is the version that a remote device reports; empty if unknown.
     """
     found = {"midflight": __version__, "python": platform.python_version(), "system": platform.platform()}
     if device == "host":
@@ -39,7 +39,11 @@ def versions(device: str, server: str = "") -> dict[str, str]:
 
 
 def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]:
-    """Return, by primitive and device, whether it works there, the number of cases, and the reasons if it does not."""
+    """Return a table of the results, by primitive and then by device, as mappings for JSON.
+
+    Each cell has "works" (whether all cases are good), "cases" (their number), "reasons" (a text for each difference)
+    and "unasked" (what could not be tested, and why).
+    """
     table: dict[str, dict[str, dict[str, object]]] = {}
     for report in reports:
         for primitive in dict.fromkeys(each.case.primitive for each in report.results):
@@ -59,7 +63,10 @@ def matrix(reports: Sequence[Report]) -> dict[str, dict[str, dict[str, object]]]
 
 
 def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[str, object]:
-    """Return a run as data for JSON."""
+    """Return conformance runs as data for JSON: versions, the matrix, every result, and the broken programs (`caught`).
+
+    "good" is True if every case was played and none failed, and every broken program was detected.
+    """
     return {
         "good": all(each.good for each in reports) and all(each.case for each in caught),
         "versions": {report.device: versions(report.device, report.server) for report in reports},
@@ -92,7 +99,9 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
 
 
 def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
-    """Return a run as JUnit XML: a suite for each device, a test for each case, and a suite for the broken programs."""
+    """Return conformance runs as JUnit XML: a suite for each device with a test for each case, and one for broken
+    programs.
+    """
     root = ElementTree.Element("testsuites", name="midflight conformance")
     for report in reports:
         bad = [each for each in report.results if not each.good]
@@ -125,7 +134,11 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
 
 
 def keep(report: Report) -> dict[Path, str | bytes]:
-    """Return the files that a failing run leaves, by path: each failing case with its P4, packets and switch log."""
+    """Return files for the failed cases of a run, contents by path: each with its JSON, P4, packets and the switch's
+    log.
+
+    Nothing is written.
+    """
     kept: dict[Path, str | bytes] = {}
     for each in report.results:
         if not each.good:

@@ -1,4 +1,6 @@
-"""A conformance run: the cases of every primitive on a device, and every broken program against the cases."""
+"""Conformance runs: the cases of every primitive on a device, and the self-test, which plays cases with broken
+programs.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The results of a run on one kind of device."""
+    """The results of a conformance run on one kind of device, in the order of playing. `seed` is that of generated
+    cases.
+    """
 
     device: str
     seed: int
@@ -42,13 +46,17 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every case was played and none failed."""
+        """Whether every case was played, and each passed or failed as expected."""
         return not self.left and all(each.good for each in self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """A broken program, and the case that detected it. None if none did."""
+    """The result of the self-test for one broken program: the name of the case that detected it, and the first
+    difference.
+
+    `case` is None if no case detected it, and "(the compiler)" or "(the controller)" if the device rejected it.
+    """
 
     mutant: Mutant
     case: str | None
@@ -56,7 +64,10 @@ class Caught:
 
 
 class Cases(Collection[Case]):
-    """Cases grouped by kind. Generated cases are created each time the collection is iterated, and not kept."""
+    """A collection of conformance cases, those of the same program next to each other. `makers` create them, one each.
+
+    Generated cases are created each time the collection is iterated, and not kept.
+    """
 
     def __init__(self, makers: Sequence[Callable[[], Case]]) -> None:
         self._makers = makers
@@ -72,10 +83,11 @@ class Cases(Collection[Case]):
 
 
 def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, folder: Path | None = None) -> Cases:
-    """Return the shipped cases of these primitives (by default all), then `count` generated ones for each.
+    """Return the cases that ship with Midflight for these primitives (by default all), and `count` generated ones for
+    each.
 
-    `folder` contains case files to use instead of the shipped ones. MidflightError if a primitive is unknown or the
-    folder does not exist.
+    The generated cases follow from `seed`. `folder` contains case files (*.json) to use instead of the shipped ones.
+    MidflightError if a primitive is unknown, the folder does not exist or a file is malformed.
     """
     known = names()
     for name in primitives:
@@ -99,9 +111,11 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
 def opening(
     device: str, *, interfaces: Mapping[int, str] | None = None, device_id: int = 1, compiler: str = ""
 ) -> Opening:
-    """Return a function that opens a device: a kind that is started here, or "grpc:ADDRESS", which takes the options.
+    """Return a function that opens a device for a run each time it is called.
 
-    For the options see `RemoteDevice` and `ReachedDevice`. MidflightError if they are given for a kind.
+    `device` is a kind that is started on this machine, or "grpc:ADDRESS" for a remote device. The options are for a
+    remote device: `interfaces` as in `ReachedDevice`, `device_id` and `compiler` as in `RemoteDevice`. MidflightError
+    if they are given for a kind.
     """
     if device.startswith("grpc:"):
         return partial(_open_remote, device, interfaces, device_id, compiler)
@@ -122,11 +136,12 @@ def check(
     start: Opening | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Play cases on a kind of device.
+    """Play cases on a kind of device and return the results. Failing cases are minimised.
 
-    If the device dies, the case fails and another device is started for the next one.
-
-    `stop` is called before each case. If it returns True the run ends, and the remaining cases are counted as `left`.
+    If the device dies, the case fails and another device is started for the next one. `seed` is only recorded in the
+    report. `progress` is called before each case with the number of played and of all cases, and a text. `start` opens
+    the device; by default `opening(kind)`. `stop` is called before each case; if it returns True the run ends, and the
+    remaining cases are counted as `left`.
     """
     notify = progress or (lambda *_: None)
     results: list[Result] = []
@@ -153,9 +168,11 @@ def self_test(
     start: Opening | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Caught, ...]:
-    """Run every broken program that ships against its primitive's cases. Return the case that detected each.
+    """Play cases with every broken program that ships with Midflight, to see whether they detect it.
 
-    `stop` is as in `check`. A broken program that the device's compiler or the controller rejects counts as detected.
+    Returns a result for each. `count` is the number of generated cases for each primitive, from `seed`; shipped ones
+    are played first. Other parameters are as in `check`, but programs instead of cases are counted. A broken program
+    that the device's compiler or the controller rejects counts as detected. DeviceError if the device dies.
     """
     notify = progress or (lambda *_: None)
     found: list[Caught] = []
@@ -213,5 +230,5 @@ def _same(case: Case) -> Case:
 
 
 def unasked(results: Iterable[Result]) -> Iterator[str]:
-    """Yield each thing that could not be tested on the device, once, with the reason."""
+    """Yield each text about something that could not be tested on the device, with the reason; once for all results."""
     yield from dict.fromkeys(reason for each in results for reason in each.unasked)

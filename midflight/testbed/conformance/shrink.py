@@ -11,10 +11,10 @@ __all__ = ["shrink"]
 
 
 def shrink(case: Case, fails: Callable[[Case], bool], attempts: int = 200) -> Case:
-    """Return a case that still fails with as few packets as found in at most `attempts` tries.
+    """Return a case with as few packets as found in at most `attempts` tries for which `fails` still returns True.
 
-    Removes ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002). The model answers the remaining
-    ones.
+    Removes ever smaller runs of packets (delta debugging, Zeller and Hildebrandt 2002). The expectations for the
+    remaining packets are computed again with the model. Returns the same case if none shorter fails.
     """
     program = case.program()
     kept = list(range(len(case.steps)))

@@ -18,14 +18,16 @@ from midflight.testbed.conformance.subject import Parameters
 __all__ = ["Opening", "Result", "Stage", "Verdict", "alike"]
 
 Opening = Callable[[], PacketDevice]
-"""Starts a device, or connects to one, to which packets can be sent."""
+"""A function that starts a device to which packets can be sent, or connects to one."""
 
 MOST_SHRUNK = 3
 """How many failures of one kind of case are minimised, because that takes many times as long as finding them."""
 
 
 class Verdict(Enum):
-    """The outcome of a case."""
+    """The verdict on a case. Expected are failures that the case lists in `expected_failures`; ERROR if the device
+    died.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
@@ -36,9 +38,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The verdict of one case. `log` is the end of the switch's log.
+    """The result of one case: the verdict and, as texts, the differences from the expected output.
 
-    `case` is the minimised one if it failed. If everything is as expected, it has no packets any more.
+    `case` is the minimised one if it failed. If everything is as expected, its packets are removed to save memory.
+    `unasked` says what could not be tested. `log` is the end of the switch's log. `flaky`: the case failed, and passed
+    when it was played again.
     """
 
     case: Case
@@ -50,12 +54,18 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether a run may succeed with this result. An expected failure that passes is not good."""
+        """Whether the verdict is PASSED or EXPECTED_FAILURE. A case that passes although it was expected to fail is not
+        good.
+        """
         return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
 
 
 class Stage:
-    """A device and a player for cases of one kind, each created when a case needs it."""
+    """Plays cases on devices of one kind, one after the other. A context manager; leaving it closes the device.
+
+    `start` opens a device; it is called for the first case, and again after a device has died. `server` is the version
+    that a remote device reports.
+    """
 
     def __init__(self, kind: str, start: Opening) -> None:
         self.server = ""
@@ -68,7 +78,9 @@ class Stage:
         self._to_shrink = 0
 
     def play(self, case: Case) -> Result:
-        """Play a case and return its result. A device that dies is closed."""
+        """Play a case and return its result. A device that dies is closed, and the verdict is ERROR. Does not raise
+        errors.
+        """
         try:
             played = self._player_for(case).play(case)
         except MidflightError as error:
@@ -85,9 +97,10 @@ class Stage:
         return Result(case, Verdict.UNEXPECTED_PASS, (f"this case passed, but was expected to fail: {expected}",))
 
     def shrunk(self, result: Result, stop: Callable[[], bool]) -> Result:
-        """Return a failure with its case minimised, if it fails reliably and not too many were minimised before.
+        """Return a failed result with its case minimised, if it fails reliably.
 
-        When `stop` returns True, the smallest case found so far is returned.
+        At most three failures with the same program are minimised; later ones are returned unchanged, and so is the
+        result if the device dies. When `stop` returns True, the smallest case found so far is used.
         """
         self._to_shrink -= 1
         if self._to_shrink < 0:
@@ -141,7 +154,7 @@ class Stage:
 
 
 def alike(primitive: str, parameters: Parameters) -> tuple[str, str]:
-    """Return a sort key that is equal for cases played with the same program."""
+    """Return a key that is equal for cases that are played with the same program, to sort and group them."""
     return primitive, repr(sorted(parameters.items()))
 
 

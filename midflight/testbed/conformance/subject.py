@@ -1,4 +1,7 @@
-"""A primitive as the subject of tests: parameters to try, requests to send, and the answers of its oracle."""
+"""Subjects: descriptions of primitives for the tests that all primitives share.
+
+A subject has parameters to try, requests to send, and an oracle that computes the expected answers.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One packet to compute on: the host that sends it, the sequence number of the common header, and the fields.
+    """One request packet for a primitive: the number of the sending host, the sequence number, and the primitive's
+    fields.
 
     `writes` are the controller's writes to the kernel's maps before the packet. The maps start as `setup` creates them.
     """
@@ -70,11 +74,11 @@ class Subject:
     equivalent: Mapping[str, str] = field(default_factory=dict)
 
     def choice(self, trace: int) -> Parameters:
-        """Return the parameters for trace number `trace`; the sets of parameters take turns."""
+        """Return the parameters for trace number `trace`, 0 or more; the sets of parameters take turns."""
         return self.parameters[trace % len(self.parameters)]
 
     def make(self, trace: int) -> Primitive:
-        """Return the primitive, named `app`, for trace number `trace`."""
+        """Return the primitive, named `app`, with the parameters for trace number `trace`."""
         return made(self.primitive, "app", self.choice(trace))
 
 
@@ -85,7 +89,7 @@ def names() -> tuple[str, ...]:
 
 
 def subject(name: str) -> Subject:
-    """Return the subject of a primitive, by name. MidflightError if there is none."""
+    """Return the subject of the primitive of this name. MidflightError if there is none."""
     if name not in names():
         raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(names())}")
     found = import_module(f"{subjects.__name__}.{_module(LIBRARY[name])}").SUBJECT
@@ -94,7 +98,7 @@ def subject(name: str) -> Subject:
 
 
 def number(random: Random, kind: Kind) -> int:
-    """Draw a number of a type: a small one, one at the type's edges, or any."""
+    """Return a random number of a fixed-width type: small, at the edges of the type's range, or any, equally likely."""
     small = random.randint(max(-100, kind.low), min(200, kind.high))
     edge = random.choice((kind.low, kind.low + 1, max(-1, kind.low), 0, 1, kind.high - 1, kind.high))
     return random.choice((small, edge, random.randint(kind.low, kind.high)))

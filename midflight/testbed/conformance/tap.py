@@ -50,7 +50,10 @@ struct metadata_t {
 
 
 def tapped(p4: str) -> str:
-    """Return a program's P4 with a tap. MidflightError if the tap cannot be inserted."""
+    """Return a program's P4 text with a tap: code that lets packets enter and leave ports by packet-out and packet-in.
+
+    `p4` is a program that Midflight generated. MidflightError if the tap cannot be inserted.
+    """
     for old, new in _CHANGES.items():
         if p4.count(old) != 1:
             raise MidflightError(

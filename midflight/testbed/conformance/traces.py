@@ -22,7 +22,8 @@ __all__ = ["Generator", "generate"]
 class Generator:
     """Generates the conformance cases of one primitive: packets, control operations, and the answers to expect.
 
-    A case follows from a seed and a number. Programs are cached, because they take longer to create than cases.
+    `primitive` is the name of a primitive. A case follows from a seed and a number. Programs are cached, because they
+    take longer to create than cases. MidflightError if the primitive has no subject.
     """
 
     def __init__(self, primitive: str) -> None:
@@ -31,7 +32,7 @@ class Generator:
         self._programs: dict[str, Program] = {}
 
     def case(self, seed: int, number: int) -> Case:
-        """Return generated case `number`. The same seed gives the same case."""
+        """Return generated case number `number`, 0 or more. The same seed and number give the same case."""
         random = Random(f"{seed}/{self._name}/{number}")
         chosen = self._of.choice(number)
         program = self._program(number)
@@ -61,7 +62,9 @@ class Generator:
 
 
 def generate(primitive: str, seed: int, number: int) -> Case:
-    """Return generated case `number` of a primitive. The same seed gives the same case."""
+    """Return generated case number `number` of the primitive of this name. The same seed and number give the
+    same case.
+    """
     return Generator(primitive).case(seed, number)
 
 

@@ -20,7 +20,10 @@ CLASSES = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Digits:
-    """Images as rows of 65 float32 values from 0 to 1, the last a constant 1 for the bias, and labels 0 to 9."""
+    """Images of handwritten digits, with their labels 0 to 9. Indexing selects images.
+
+    `images` has shape (n, 65): each row has 65 values from 0 to 1, the last a constant 1 for the bias.
+    """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -33,7 +36,10 @@ class Digits:
 
 
 class Model:
-    """A softmax classifier with float32 weights of shape (65, 10), trained by gradient descent with momentum."""
+    """A softmax classifier with float32 weights of shape (65, 10), trained by gradient descent with momentum.
+
+    All weights are 0 at first. `rate` is the learning rate.
+    """
 
     def __init__(self, *, rate: float = 0.5, momentum: float = 0.9) -> None:
         self.weights = np.zeros((65, CLASSES), np.float32)
@@ -42,24 +48,26 @@ class Model:
         self._momentum = np.float32(momentum)
 
     def gradient(self, batch: Digits) -> NDArray[np.float32]:
-        """Return the gradient of the cross entropy, summed over a batch: shape (650,)."""
+        """Return the gradient of the cross entropy, summed over the images of a batch: shape (650,). Changes
+        nothing.
+        """
         errors = self._probabilities(batch.images)
         errors[np.arange(len(batch)), batch.labels] -= 1
         return np.ravel(batch.images.T @ errors)
 
     def step(self, gradient: NDArray[np.float32]) -> None:
-        """Update the weights with a gradient of shape (650,)."""
+        """Update the weights by one step of gradient descent, with a gradient of shape (650,)."""
         self._velocity *= self._momentum
         self._velocity -= self._rate * gradient.reshape(self.weights.shape)
         self.weights += self._velocity
 
     def loss(self, digits: Digits) -> float:
-        """Return the mean cross entropy."""
+        """Return the mean cross entropy of the model on these digits."""
         chosen = self._probabilities(digits.images)[np.arange(len(digits)), digits.labels]
         return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean())
 
     def accuracy(self, digits: Digits) -> float:
-        """Return the share of digits that are classified correctly, from 0 to 1."""
+        """Return the share of these digits that the model classifies correctly, from 0 to 1."""
         return float(((digits.images @ self.weights).argmax(axis=1) == digits.labels).mean())
 
     def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -71,9 +79,9 @@ class Model:
 
 
 def load(seed: int, *, held_out: float = 0.25) -> tuple[Digits, Digits]:
-    """Return the training and test digits, shuffled by the seed. MidflightError without scikit-learn.
+    """Return the training digits and the test digits, shuffled by the seed.
 
-    `held_out` is the share of test digits.
+    `held_out` is the share of test digits, from 0 to 1. MidflightError if scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits

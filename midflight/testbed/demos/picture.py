@@ -17,7 +17,7 @@ _SWITCH, _SERVER, _INK, _FAINT = "#0f766e", "#d97706", "#1f2937", "#9ca3af"
 
 
 def save(demo: Demo, path: Path) -> Path:
-    """Draw the picture of a demonstration to a file, PNG or as its suffix says, and return the path.
+    """Draw the picture of a demonstration to a file, and return the path. The suffix selects the format, such as .png.
 
     MidflightError if matplotlib is not installed or the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The entry point of a process in a network of namespaces. It runs one task, which it receives from its parent."""
+"""The main program of a process on a host in a network of namespaces. It runs one task, received from its parent."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Run the task received from the control connection until that closes, and return the exit status.
+    """Run the task received from the parent process until the connection to it closes, and return the exit status.
 
-    The arguments are `--control FD`, with the file descriptor of the connection. The status is 2 for other arguments,
+    `arguments` are `--control FD`, with the file descriptor of the connection. The status is 0, 2 for other arguments,
     and 1 after a MidflightError, which is sent to the parent.
     """
     if len(arguments) != 2 or arguments[0] != "--control" or not arguments[1].isdecimal():

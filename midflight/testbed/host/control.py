@@ -1,4 +1,6 @@
-"""Messages between a host's process and its parent, over a socket pair."""
+"""The messages between a process on a host and its parent, which runs the network. They are pickled over a
+socket pair.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ __all__ = ["Adopt", "Done", "Failed", "Ready", "Serve", "StartServer", "StartWor
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Become this worker, at this address of the host, in place of any earlier one."""
+    """A message to a process: run this all-reduce worker on its UDP port at IP address `address`, with these timers.
+
+    As the first message it is answered by `Ready`. A later one replaces the worker and its state, without an answer.
+    """
 
     address: str
     worker: Worker
@@ -33,7 +38,11 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class StartServer:
-    """Become a server, at this address and UDP port of the host, for applications with this wire schema."""
+    """The first message to a process: be a server, which computes applications in software. Answered by `Ready`.
+
+    It listens on IP address `address` and UDP port `port`. `schema` is the program's wire schema; `Serve` starts
+    applications.
+    """
 
     address: str
     port: int
@@ -42,23 +51,30 @@ class StartServer:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Continue with another program, which has this wire schema."""
+    """A message to a server's process: the program has changed, and `schema` is its new wire schema. Answered by
+    `Ready`.
+
+    The server stops computing the applications that the new program lacks or has under another id.
+    """
 
     schema: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """The worker's vector for the next sum."""
+    """A message to a worker's process: sum this vector, of shape (n,), with the other workers'. Answered by `Done`."""
 
     values: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Start computing an application.
+    """A message to a server's process: start computing an application, from its initial state. Answered by `Ready`.
 
-    `kind` is the module and qualified name of its primitive's class, `maps` the entries of its maps by name.
+    `id` and `name` are the application's. `kind` is the module and qualified name of its primitive's class, and
+    `parameters` are the primitive's. `members` are the addresses that results go to. `epoch` is the 16-bit serial
+    number that results carry. `maps` are the entries of its maps by map name; None for those that the primitive
+    defines. Requests must carry `token`.
     """
 
     id: int
@@ -80,9 +96,11 @@ class Serve:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> Serve:
-        """Return the message for an application of a program.
+        """Return the message that starts an application of a program, given by name; the other parameters are as in
+        `Serve`.
 
-        MidflightError if another process cannot import its primitive's class.
+        MidflightError if another process cannot import the primitive's class, because it is defined in a script or a
+        function.
         """
         found = program.applications[application]
         kind = type(found.primitive)
@@ -95,7 +113,7 @@ class Serve:
         return cls(found.id, found.name, place, dict(found.primitive.parameters), members, epoch, maps, token)
 
     def application(self) -> Application:
-        """Import the primitive's class and return the application with a new instance of it."""
+        """Import the primitive's class and return the application, with a new instance of the primitive."""
         found: Any = import_module(self.kind[0])
         for part in self.kind[1].split("."):
             found = getattr(found, part)
@@ -105,7 +123,10 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Add an entry to a map of an application, or remove it if `there` is False."""
+    """A message to a server's process: add an entry to the map named `map` of an application. Answered by `Ready`.
+
+    If `there` is False, the entry is removed instead.
+    """
 
     application: str
     map: str
@@ -115,12 +136,16 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Confirmation that a message has taken effect."""
+    """A message to the parent: the last message has taken effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker's result in this job, its statistics, and the number of the first chunk of its next sum."""
+    """A message to the parent: a worker has its sum.
+
+    `job` is the worker's job, `sum` the result, `statistics` the worker's counters, and `upcoming` the number of the
+    first chunk of its next sum, at which a restarted worker begins.
+    """
 
     job: int
     sum: Sum
@@ -130,18 +155,18 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An error for the parent to raise."""
+    """A message to the parent: the process has ended with a MidflightError of class `kind`, which the parent raises."""
 
     message: str
     hint: str = ""
     kind: type[MidflightError] = field(default=MidflightError)
 
     def error(self) -> MidflightError:
-        """Return the exception."""
+        """Return the exception to raise, with the original message, hint and class."""
         return self.kind(self.message, hint=self.hint)
 
 
 def pair() -> tuple[Connection, socket.socket]:
-    """Return the two ends of a control connection: the parent's, and a socket for the host's process to inherit."""
+    """Return the two ends of a new connection: the parent's, and a socket for the child process to inherit."""
     ours, theirs = socket.socketpair()
     return Connection(ours.detach()), theirs

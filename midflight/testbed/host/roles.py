@@ -26,9 +26,10 @@ class _Served:
 
 
 def work(control: Connection, task: StartWorker) -> None:
-    """Run a worker: sum each `Vector` that arrives, and become another worker at each `StartWorker`.
+    """Run a worker of an all-reduce: sum each `Vector` that arrives, and become another worker at each `StartWorker`.
 
-    Returns by raising EOFError when the control connection is closed.
+    `control` is the connection to the parent. Runs until it is closed, which raises EOFError. DeviceError if the
+    worker's UDP port is in use; MidflightError if the network does not answer.
     """
     endpoint, busy = task.worker.endpoint(task.timing), False
 
@@ -56,9 +57,10 @@ def work(control: Connection, task: StartWorker) -> None:
 
 
 def serve(control: Connection, task: StartServer) -> None:
-    """Run a server: compute the applications of each `Serve`, and apply each `Write` and `Adopt`.
+    """Run a server: compute the applications of each `Serve` that arrives, and apply each `Write` and `Adopt`.
 
-    Returns by raising EOFError when the control connection is closed.
+    `control` is the connection to the parent. Runs until it is closed, which raises EOFError. DeviceError if the
+    server's UDP port is in use.
     """
     served = _Served(task.schema)
     endpoint = SoftwareServer(served)

@@ -1,4 +1,4 @@
-"""Ethernet, IPv4 or IPv6, and UDP, reduced to what a host needs that only uses UDP."""
+"""Encoding and decoding of Ethernet frames with UDP over IPv4 or IPv6, for simulated hosts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def _words(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """A received UDP datagram. Addresses are the integers of the IP header: 32 bits, or 128 bits if `version` is 6."""
+    """A received UDP datagram. Addresses are the integers of the IP header: 32 bits, or 128 bits if `version` is 6.
+
+    `source_port` and `destination_port` are UDP ports.
+    """
 
     source: int
     source_port: int
@@ -50,7 +53,8 @@ class Datagram:
 class UdpFlow:
     """Encodes the frames of one UDP flow. The parts that all frames share are computed once.
 
-    WireError if source and destination are of different IP versions.
+    MAC addresses are 48-bit integers, ports are UDP ports, `ttl` is the time to live or hop limit. WireError if source
+    and destination are of different IP versions.
     """
 
     def __init__(
@@ -76,7 +80,10 @@ class UdpFlow:
         self._udp_sum = ends + _words(struct.pack("!HHH", _PROTOCOL_UDP, *self._ports))
 
     def encode(self, payload: bytes) -> bytes:
-        """Return the frame that carries a payload. WireError if the payload is too long for UDP."""
+        """Return the complete Ethernet frame for a UDP payload, with correct lengths and checksums.
+
+        WireError if the payload is too long for UDP.
+        """
         largest = _LARGEST_IPV6 if self._ipv6 else _LARGEST
         if len(payload) > largest:
             over = "IPv6" if self._ipv6 else "IPv4"
@@ -110,7 +117,11 @@ class UdpFlow:
 
 
 def decode(frame: bytes) -> Datagram:
-    """Return the UDP datagram in a frame. WireError, with the reason, if there is none or it is damaged."""
+    """Return the UDP datagram in an Ethernet frame.
+
+    WireError, with the reason, if the frame contains no UDP over IPv4 or IPv6, has IP options or fragments, is cut
+    short, or has a wrong checksum.
+    """
     if frame[12:14] == b"\x86\xdd":
         return _decode_ipv6(frame)
     if len(frame) < _HEADERS:

@@ -17,7 +17,11 @@ __all__ = ["Host", "Socket"]
 
 
 class Host:
-    """A host with one network interface, on port 0, which sends every frame to its gateway's MAC address."""
+    """A simulated host with one network interface, on port 0, which sends every frame to its gateway's MAC address.
+
+    `mac` and `gateway` are 48-bit integers. `malformed` counts frames without a valid UDP datagram; `unclaimed` counts
+    datagrams for another address or for a UDP port without an endpoint.
+    """
 
     def __init__(self, simulator: Simulator, name: str, *, mac: int, address: IPAddress, gateway: int) -> None:
         self.name = name
@@ -41,17 +45,22 @@ class Host:
 
     @property
     def family(self) -> type[IPv4Address] | type[IPv6Address]:
-        """The class of the host's address."""
+        """The class of the host's address: `IPv4Address` or `IPv6Address`."""
         return type(self.address)
 
     def attach(self, port: int, channel: Channel) -> None:
-        """Connect the interface to the link that carries the host's frames. MidflightError if it has a link already."""
+        """Connect the interface to the channel that carries the host's outgoing frames. `port` must be 0.
+
+        MidflightError if the interface has a link already, or for another port.
+        """
         if port != 0 or self._channel is not None:
             raise MidflightError(f"host {self.name} has one network interface, on port 0, for one link")
         self._channel = channel
 
     def listen(self, port: int, endpoint: Endpoint) -> Socket:
-        """Put an endpoint behind a UDP port. MidflightError if the port is in use."""
+        """Put an endpoint behind a UDP port, and return the socket that drives it. MidflightError if the port is in
+        use.
+        """
         if port in self._sockets:
             raise MidflightError(f"UDP port {port} of host {self.name} is in use")
         socket = self._sockets[port] = Socket(self._simulator, self, port, endpoint)
@@ -63,20 +72,26 @@ class Host:
             socket.close()
 
     def tap(self, taken: Callable[[int, bytes], None]) -> None:
-        """Hand every frame that comes in, after its time, to this as well."""
+        """Call `taken` with the virtual time in nanoseconds and the content of every frame that arrives from now on."""
         self._taps.append(taken)
 
     def untap(self, taken: Callable[[int, bytes], None]) -> None:
-        """Hand no more frames to this."""
+        """Stop calling `taken` for arriving frames. ValueError if it is not a tap of this host."""
         self._taps.remove(taken)
 
     @property
     def clear_at(self) -> int:
-        """The time at which the card has sent all that it has been given so far."""
+        """The virtual time in nanoseconds at which the host's link has sent all frames given to it so far; 0 if there
+        are none.
+        """
         return 0 if self._channel is None else self._channel.free_at
 
     def receive(self, _port: int, frame: bytes) -> None:
-        """Receive a frame from the link. Damaged frames are counted and dropped."""
+        """Accept a frame from the link at the current time: call the taps, and pass its datagram to the endpoint on its
+        UDP port.
+
+        Frames that are damaged or for nobody are counted in `malformed` and `unclaimed`, and dropped.
+        """
         for each in self._taps:
             each(self._simulator.now, frame)
         try:
@@ -91,12 +106,16 @@ class Host:
         socket.receive(datagram.source, datagram.source_port, datagram.payload)
 
     def transmit(self, frame: bytes) -> None:
-        """Send a frame on the link. Without a link it is lost."""
+        """Send a frame on the host's link now. Without a link the frame is lost."""
         if self._channel is not None:
             self._channel.send(frame)
 
     def flow(self, source_port: int, destination: Address) -> UdpFlow:
-        """Return the encoder for frames from a UDP port of this host to a destination."""
+        """Return the encoder for frames from a UDP port of this host to `destination`, a pair of IP address and UDP
+        port.
+
+        WireError if the destination is of another IP version than the host.
+        """
         host, port = destination
         return UdpFlow(
             source_mac=self.mac,
@@ -109,7 +128,10 @@ class Host:
 
 
 class Socket:
-    """Drives an endpoint in virtual time: passes in datagrams, sends what it returns, and polls it at its deadlines."""
+    """A simulated UDP socket on a host, which drives its endpoint in virtual time.
+
+    It passes arriving datagrams to the endpoint, sends what the endpoint returns, and polls it at its deadlines.
+    """
 
     def __init__(self, simulator: Simulator, host: Host, port: int, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -122,7 +144,11 @@ class Socket:
         self._closed = False
 
     def receive(self, address: int, port: int, payload: bytes) -> None:
-        """Pass a datagram to the endpoint. The source address is of the host's own IP version."""
+        """Pass an arriving datagram to the endpoint, then send what the endpoint has to send.
+
+        `address` is the source's IP address as an integer, of the host's own IP version, and `port` the source's UDP
+        port.
+        """
         peer = self._peers.get((address, port))
         if peer is None:
             peer = self._peers[address, port] = str(self._host.family(address)), port
@@ -130,11 +156,15 @@ class Socket:
         self.pump()
 
     def close(self) -> None:
-        """Stop driving the endpoint."""
+        """Stop driving the endpoint: from now on it sends nothing and is not polled. Idempotent."""
         self._closed = True
 
     def pump(self) -> None:
-        """Send what the endpoint has to send now. Call it after anything but the network has changed the endpoint."""
+        """Send what the endpoint has to send now. Call this after changing the endpoint, such as by submitting data to
+        it.
+
+        After arriving datagrams and at deadlines, the socket does it by itself.
+        """
         if self._closed:
             return
         flows = self._flows

@@ -1,4 +1,4 @@
-"""Links: delay, rate, a finite queue, and impairments."""
+"""Simulated links: each direction is a `Channel` with delay, rate, a finite queue, loss, duplication and reordering."""
 
 from __future__ import annotations
 
@@ -16,33 +16,38 @@ _DELIVERED, _LOST, _OVERFLOWED = range(3)
 
 
 class Node(Protocol):
-    """The end of a link."""
+    """A node at the end of a link: it receives the frames that arrive."""
 
     def receive(self, port: int, frame: bytes, /) -> None:
-        """Receive a frame that has arrived at a port."""
+        """Process a frame that has just arrived by port `port` of the node."""
         ...
 
 
 class Clock(Protocol):
-    """The clock of a link: that of a simulator, or real time."""
+    """The clock that a link uses: that of a simulator in virtual time, or real time in the relay process."""
 
     @property
     def now(self) -> int:
-        """The time in nanoseconds."""
+        """The current time in nanoseconds."""
 
     def at(self, time: int, action: Callable[..., None], /, *arguments: object) -> None:
-        """Call `action(*arguments)` at a time."""
+        """Call `action(*arguments)` once, at `time` in nanoseconds."""
 
     def random(self, name: str) -> Random:
-        """Return the stream of random numbers with this name."""
+        """Return the generator of random numbers for this name: the same name and seed give the same numbers."""
 
     def trace(self, channel: bytes, what: int, frame: bytes) -> None:
-        """Record an event on the link."""
+        """Record an event on a channel. `what` is 0 for a frame delivered, 1 for one lost, 2 for one that the queue had
+        no room for.
+        """
 
 
 @dataclass(slots=True)
 class ChannelStatistics:
-    """Counters of one direction of a link. `bytes` counts frames without preamble and frame check sequence."""
+    """Counters of frames on one direction of a link; the sum of two objects adds them up.
+
+    `bytes` counts frames without preamble and frame check sequence.
+    """
 
     packets: int = 0  # frames sent, including those lost later
     bytes: int = 0
@@ -58,7 +63,10 @@ class ChannelStatistics:
 
 
 class Channel:
-    """One direction of a link, named `from->to`, which delivers frames to a port of a node."""
+    """One direction of a link, named `from->to`, which delivers frames to port `port` of `node`.
+
+    `quality` determines delay, rate, queue and impairments. Random choices come from the clock's stream for this name.
+    """
 
     def __init__(self, clock: Clock, name: str, quality: LinkQuality, node: Node, port: int) -> None:
         self.name = name
@@ -74,16 +82,22 @@ class Channel:
 
     @property
     def free_at(self) -> int:
-        """The time at which the last frame that was queued has left."""
+        """The time in nanoseconds at which all frames accepted so far have been transmitted, before their propagation
+        delay.
+
+        Stays 0 on a link without a limited rate, which is always free.
+        """
         return self._free_at
 
     def impair(self, quality: LinkQuality) -> None:
-        """Change the quality from now on. Frames in flight are not affected."""
+        """Change the link's quality from now on. Frames in flight are not affected."""
         self.quality = quality
         self._impaired = quality.impaired
 
     def send(self, frame: bytes) -> None:
-        """Queue a frame for transmission now. It is dropped if it exceeds the MTU or the queue is full."""
+        """Accept a frame for transmission now. Frames beyond the MTU or the queue's capacity are counted and
+        dropped.
+        """
         clock, quality, statistics = self._clock, self.quality, self.statistics
         if len(frame) > quality.mtu + _ETHERNET:
             statistics.oversized += 1

@@ -15,10 +15,11 @@ __all__ = ["Network"]
 
 
 class Network:
-    """Simulated hosts, switches and links, with the addresses of the topology.
+    """A topology as a simulated network: hosts, switches and links in virtual time.
 
-    There is no ARP or neighbour discovery: hosts send to the MAC address of the node at the other end of their link.
-    MidflightError if a switch of the topology has no processor.
+    `processors` are the functions that process the packets of each switch, by name. `seed` determines the links' random
+    choices. There is no ARP or neighbour discovery: hosts send to the MAC address of the node at the other end of their
+    link. MidflightError if a switch of the topology has no processor.
     """
 
     def __init__(self, topology: Topology, processors: Mapping[str, Processor], *, seed: int = 0) -> None:
@@ -53,9 +54,11 @@ class Network:
                 self.channels[name] = channel
 
     def link(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of the link between two nodes, summed over both directions."""
+        """Return the counters of the link between two nodes, summed over both directions. KeyError if there is no such
+        link.
+        """
         return self.channels[f"{one}->{other}"].statistics + self.channels[f"{other}->{one}"].statistics
 
     def totals(self) -> ChannelStatistics:
-        """Return the statistics summed over all links."""
+        """Return the counters summed over both directions of all links."""
         return sum((each.statistics for each in self.channels.values()), ChannelStatistics())

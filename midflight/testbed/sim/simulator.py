@@ -14,7 +14,9 @@ _TRACED = struct.Struct("<QB")
 
 
 def stream(seed: int, name: str) -> random.Random:
-    """Return the stream of random numbers for this seed and name."""
+    """Return the generator of random numbers that this seed and name determine. Other names give independent
+    numbers.
+    """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest()
     return random.Random(int.from_bytes(digest, "big"))
 
@@ -22,8 +24,8 @@ def stream(seed: int, name: str) -> random.Random:
 class Simulator:
     """Runs events in order of virtual time, in nanoseconds from 0. Events at the same time run in order of scheduling.
 
-    Random numbers come from streams that depend only on the seed and a name. So the same seed gives the same run, bit
-    for bit, and adding a link does not change the draws of another one.
+    `now` is the current time. Random numbers come from streams that depend only on the seed and a name. So the same
+    seed gives the same run, bit for bit, and adding a link does not change the draws of another one.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -36,19 +38,27 @@ class Simulator:
         self._trace = hashlib.blake2b(digest_size=16)
 
     def at(self, time: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` at a time. ValueError if it is in the past."""
+        """Schedule `action(*arguments)` for `time`, in nanoseconds of virtual time. It counts as `under_way` until it
+        runs.
+
+        ValueError if the time is in the past.
+        """
         self.under_way += 1
         self._push(time, 1, action, arguments)
 
     def alarm(self, time: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` at a time, as `at` does, without counting it as traffic under way."""
+        """Schedule `action(*arguments)` for `time`, in nanoseconds of virtual time, without counting it as `under_way`.
+
+        ValueError if the time is in the past.
+        """
         self._push(time, 0, action, arguments)
 
     def run(self, until: Callable[[], bool] | None = None, deadline: int | None = None) -> bool:
-        """Run events until `until()` is true, checking before the first and after each event.
+        """Run events until `until()` is true, and return whether it is. It is checked before the first and after each
+        event.
 
-        Return whether it is true. Without `until`, or if it never becomes true, run until no event is left, or until
-        the time `deadline`.
+        Without `until`, or if it never becomes true, run until no event is left, or until the virtual time `deadline`,
+        in nanoseconds (None: no deadline), and return False. Events at the deadline still run.
         """
         events, pop = self._events, heapq.heappop
         if until is not None and until():
@@ -64,15 +74,19 @@ class Simulator:
         return False
 
     def random(self, name: str) -> random.Random:
-        """Return the stream of random numbers with this name."""
+        """Return the generator of random numbers with this name. Calls with the same name start the same
+        numbers again.
+        """
         return stream(self.seed, name)
 
     def trace(self, channel: bytes, what: int, frame: bytes) -> None:
-        """Add an event to the trace: the channel, the kind of event (a small integer) and the frame."""
+        """Add an event at the current time to the trace: the channel, the kind of event (a small integer) and the
+        frame.
+        """
         self._trace.update(_TRACED.pack(self.now, what) + channel + frame)
 
     def trace_hash(self) -> str:
-        """Return the hash of the trace so far, in hexadecimal."""
+        """Return the hash of all traced events so far, as 32 hexadecimal digits."""
         return self._trace.hexdigest()
 
     def _push(self, time: int, weight: int, action: Callable[..., object], arguments: tuple[object, ...]) -> None:

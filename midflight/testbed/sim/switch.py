@@ -11,13 +11,16 @@ from midflight.testbed.sim.simulator import Simulator
 __all__ = ["Processor", "Switch"]
 
 Processor = Callable[[list[tuple[int, bytes]], int], Iterable[tuple[int, bytes]]]
-"""Takes (ingress port, frame) pairs and the time in us, and returns (egress port, frame) pairs in sending order."""
+"""Processes packets: takes (ingress port, frame) pairs and the time in microseconds, returns (egress port, frame)
+pairs.
+"""
 
 
 class Switch:
-    """A switch that processes all frames that arrive at the same time as one batch, in order of arrival.
+    """A simulated switch. Frames that arrive at the same time are processed as one batch, in order of arrival.
 
-    latency: nanoseconds from the arrival of a frame until its results are sent to the egress links.
+    `processor` processes the packets. `latency` is the time in nanoseconds from the arrival of a frame until its
+    results are sent to the egress links. While `on` is False, arriving frames are counted in `lost` and dropped.
     """
 
     def __init__(self, simulator: Simulator, name: str, processor: Processor, *, latency: int = 1_000) -> None:
@@ -32,7 +35,7 @@ class Switch:
         self._batch: list[tuple[int, bytes]] = []
 
     def attach(self, port: int, channel: Channel) -> None:
-        """Connect a port to the link that carries its outgoing frames.
+        """Connect a port of the switch to the channel that carries its outgoing frames.
 
         MidflightError if the port has a link already.
         """
@@ -41,7 +44,9 @@ class Switch:
         self._channels[port] = channel
 
     def receive(self, port: int, frame: bytes) -> None:
-        """Receive a frame from a link."""
+        """Accept a frame that arrives by a port. It is processed at the current time, after all frames that arrive at
+        this time.
+        """
         if not self._batch:
             self._simulator.at(self._simulator.now, self._process)  # after all frames that arrive at this time
         self._batch.append((port, frame))
@@ -56,7 +61,9 @@ class Switch:
             self._simulator.at(self._simulator.now + self._latency, self.send, sent)
 
     def send(self, frames: list[tuple[int, bytes]]) -> None:
-        """Send (port, frame) pairs to the links, in order. Frames for a port without a link are counted and dropped."""
+        """Send (port, frame) pairs to the links now, in order. Frames for a port without a link are dropped, and
+        counted in `unconnected`.
+        """
         for port, frame in frames:
             channel = self._channels.get(port)
             if channel is None:

@@ -14,10 +14,10 @@ __all__ = ["differences"]
 def differences(
     expected: Mapping[int, Sequence[Expect]], received: Mapping[int, Sequence[bytes]], program: ir.Program | None
 ) -> list[str]:
-    """Return the differences by port, in order; empty if all packets are as expected.
+    """Return the differences between expected and received packets as texts, by port; empty if there are none.
 
-    expected, received: by port, in order of the packets; a port in neither of them is not compared
-    program: the program for the names of fields, or None if it is unknown
+    `expected` and `received` are by switch port, in order of the packets; a port in neither of them is not compared.
+    `program` gives the names of fields for the texts; None describes differences by byte.
     """
     found = []
     for port in sorted({*expected, *received}):

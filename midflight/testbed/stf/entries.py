@@ -1,4 +1,4 @@
-"""Table entries of STF lines as steps for a switch."""
+"""Translation of the table entries in STF tests to P4Runtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ BITS = {"0x": 4, "0b": 1, "0o": 3}
 
 
 class Entries:
-    """Translates the lines of one test. It remembers the names of entries."""
+    """Translates the lines of one STF test to steps for a switch. `schema` describes the program's tables and actions.
+
+    Lines must be given in order, because an `add` line can name its entry for later lines.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -27,7 +30,11 @@ class Entries:
         self._named: dict[str, tuple[str, int]] = {}  # the table and the handle of an entry
 
     def steps(self, line: Add | SetDefault | Remove | Command) -> list[Step]:
-        """Return the steps of a line. Raises MidflightError with its place for a mistake."""
+        """Return what a line of the test does to a switch, as steps for `entryfiles.steps.apply`.
+
+        MidflightError, with its place, if the line names something that the program does not have, or has an invalid
+        value.
+        """
         try:
             match line:
                 case Add():
@@ -44,7 +51,11 @@ class Entries:
             raise MidflightError(error.message, place=line.place, hint=error.hint) from None
 
     def counter(self, line: CheckCounter) -> p4r.Entity:
-        """Return the counter that a line is about. Raises MidflightError with its place for an unknown one."""
+        """Return a request to read the counter that a `check_counter` line is about, as a P4Runtime entity without
+        data.
+
+        MidflightError, with its place, for an unknown counter or entry.
+        """
         try:
             _, handle = self._named.get(line.index, ("", line.index))
             return self._commands.counter(line.counter, str(handle))

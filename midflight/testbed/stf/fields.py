@@ -15,7 +15,7 @@ STATES = 256
 
 @dataclass(frozen=True, slots=True)
 class FieldAt:
-    """A field with its place in the packet, in bits."""
+    """A header field in a packet: its name, and where it starts and how wide it is, in bits."""
 
     name: str
     start: int
@@ -23,10 +23,10 @@ class FieldAt:
 
 
 def layout(program: ir.Program, packet: bytes) -> list[FieldAt]:
-    """Return the fields that the parser extracts from a packet, in order.
+    """Return the fields that the program's parser extracts from a packet, in order of their place.
 
     This follows states with fixed-size headers and selects of extracted fields. The rest of the packet, from the first
-    thing that it does not follow, has no fields.
+    thing that it does not follow, has no fields. Never raises: a packet that is too short has fewer fields.
     """
     return _Walk(program.parser, packet).run()
 

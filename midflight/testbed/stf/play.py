@@ -30,7 +30,7 @@ SECOND = 1_000_000
 
 
 class Verdict(Enum):
-    """The result of a test. `UNSUPPORTED`: the device does not take the program or a line, for the reason given."""
+    """The result of a test. `UNSUPPORTED`: the device does not support the program or a line of the test."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -39,10 +39,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a test.
+    """The result of one test.
 
-    `reasons` are the differences, or the reason why the test is not supported. `readings` are the values that commands
-    such as `register_read` returned.
+    `reasons` are the differences for a failed test, the one reason for an unsupported one, and empty otherwise.
+    `readings` are texts with the values that commands such as `register_read` returned, in order.
     """
 
     verdict: Verdict
@@ -51,13 +51,14 @@ class Outcome:
 
 
 def run(source: str, program: str, test: str, file: str, device: str = "host") -> Outcome:
-    """Play a test on a new device.
+    """Play an STF test on a new device, which is closed afterwards, and return the result.
 
-    source, program: the P4_16 text, and its file's name
-    test, file: the STF text, and its file's name
+    `source` and `program` are the P4_16 text and its file's name; `test` and `file` are the STF text and its file's
+    name. `device` is a kind such as "host" or "bmv2". A program that the device does not support gives the verdict
+    `UNSUPPORTED`.
 
-    Raises MidflightError, with the place in the test, for lines that are not STF and for names and values that the
-    program does not have, and DeviceError if the device does not start.
+    MidflightError, with the place in the test, for lines that are not STF and for names and values that the program
+    does not have, or if there is no such kind; DeviceError if the device does not start.
     """
     if device not in KINDS:
         raise MidflightError(f"there is no device {device!r}", hint=f"the devices are {', '.join(sorted(KINDS))}")
@@ -163,7 +164,7 @@ class _Player:
 
 
 def shown(entity: p4r.Entity) -> str:
-    """Return the value of a read entity as text."""
+    """Return the value of a P4Runtime entity that was read (a register, counter, meter or clone session) as text."""
     match entity.WhichOneof("entity"):
         case "register_entry":
             data = entity.register_entry.data

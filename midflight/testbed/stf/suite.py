@@ -1,4 +1,4 @@
-"""Playing a folder of STF tests, and the reports of the results."""
+"""Playing all STF tests of a folder, and reports of the results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ __all__ = ["Result", "counts", "junit", "play", "play_all", "summary", "tests_in
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one test of a folder. `outcome` is None for a mistake in the test itself, which `error` is."""
+    """The result of one test of a folder. `outcome` is None if the test could not be played, for the reason in
+    `error`.
+    """
 
     name: str
     outcome: Outcome | None
@@ -25,20 +27,20 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """`pass`, `fail`, `not supported` or `error`."""
+        """The test's verdict as text: `pass`, `fail`, `not supported` or `error`."""
         return self.outcome.verdict.value if self.outcome else "error"
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The reasons for any verdict but `pass`."""
+        """The reasons for the verdict: differences, what is not supported, or the error; empty for `pass`."""
         return self.outcome.reasons if self.outcome else (self.error,)
 
 
 def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Return the tests of a folder as (program, test), and the names of those for another architecture.
+    """Return the tests of a folder as pairs (program file, test file), and the names of tests for other architectures.
 
-    Each NAME.stf belongs to NAME.p4, and is for v1model if that includes v1model.p4. Raises MidflightError if a program
-    is missing, or if there are no tests.
+    Each NAME.stf belongs to NAME.p4, and is for v1model if NAME.p4 contains "v1model.p4". MidflightError if a program
+    is missing, or if there are no tests for v1model.
     """
     tests, others = [], []
     for test in sorted(folder.glob("*.stf")):
@@ -55,7 +57,9 @@ def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
 
 
 def play(program: Path, test: Path, device: str) -> Outcome:
-    """Play the test in a file. Raises MidflightError as `run` does, and if a file cannot be read."""
+    """Play the test in a file on a new device of kind `device`. MidflightError as for `run`, or if a file cannot be
+    read.
+    """
     return run(_text(program), str(program), _text(test), str(test), device)
 
 
@@ -65,9 +69,11 @@ def play_all(
     progress: Callable[[int, int, str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Result]:
-    """Play tests until `stop` returns true.
+    """Play tests, pairs (program file, test file), one after the other, and return their results. Errors become
+    results.
 
-    `progress` receives the numbers of finished and of all tests, and the name of the next one.
+    `stop` is called before each test; if it returns True, the remaining ones are not played. `progress` receives the
+    numbers of finished and of all tests, and the name of the next one.
     """
     results: list[Result] = []
     for number, (program, test) in enumerate(tests):
@@ -83,13 +89,18 @@ def play_all(
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
-    """Return the number of results by verdict."""
+    """Return the number of results by verdict: `pass`, `fail`, `not supported`, `error`; 0 for those that did not
+    occur.
+    """
     found = Counter(each.verdict for each in results)
     return {verdict: found[verdict] for verdict in (*(each.value for each in Verdict), "error")}
 
 
 def summary(results: Sequence[Result], device: str, others: Sequence[str] = (), left: int = 0) -> dict[str, object]:
-    """Return the results as an object for JSON. `others` are tests for other architectures, `left` those not played."""
+    """Return the results of a folder as data for JSON. "good" is True if all tests were played and passed.
+
+    `others` are the names of tests for other architectures, `left` is the number of tests not played.
+    """
     return {
         "device": device,
         "good": not left and all(each.verdict == Verdict.PASS.value for each in results),
@@ -109,7 +120,7 @@ def summary(results: Sequence[Result], device: str, others: Sequence[str] = (), 
 
 
 def junit(results: Sequence[Result], device: str) -> str:
-    """Return the results as JUnit XML. A test that is not supported is skipped."""
+    """Return the results as the text of a JUnit XML file. A test that is not supported counts as skipped."""
     found = counts(results)
     suite = ElementTree.Element(
         "testsuite",

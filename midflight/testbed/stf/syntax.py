@@ -1,4 +1,7 @@
-"""The lines of an STF file. `#` begins a comment, and keywords are case-insensitive."""
+"""The syntax of STF files: one dataclass for each kind of line, and the parser.
+
+`#` begins a comment, and keywords are case-insensitive.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ OWN = ("packet", "expect", "no_packet", "add", "setdefault", "remove", "check_co
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """`packet PORT DATA`: a packet that arrives."""
+    """The line `packet PORT DATA`: a packet that arrives by this switch port."""
 
     port: int
     data: bytes
@@ -43,10 +46,10 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """`expect PORT [DATA[$]]`: a packet that leaves.
+    """The line `expect PORT [DATA[$]]`: a packet that leaves by this switch port.
 
-    `digits` are hexadecimal digits, or `*` for any digit; None is any packet. With `exact` (`$`), the packet ends
-    there, otherwise any bytes may follow.
+    `digits` are hexadecimal digits, or `*` for any digit; None stands for any packet. With `exact` (`$`), the packet
+    ends there, otherwise any bytes may follow.
     """
 
     port: int
@@ -57,16 +60,17 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class NoPacket:
-    """`no_packet`: the packet before it is dropped."""
+    """The line `no_packet`: the switch drops the packet of the `packet` line before."""
 
     place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """`add TABLE [PRIORITY] FIELD:VALUE... ACTION(PARAMETER:VALUE, ...) [= NAME]`: an entry.
+    """The line `add TABLE [PRIORITY] FIELD:VALUE... ACTION(PARAMETER:VALUE, ...) [= NAME]`: add a table entry.
 
-    The largest priority wins.
+    The largest priority wins. `matches` and `arguments` are pairs of name and value, as texts. `name` is empty if the
+    line does not name the entry.
     """
 
     table: str
@@ -80,7 +84,7 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class SetDefault:
-    """`setdefault TABLE ACTION(PARAMETER:VALUE, ...)`: a default action."""
+    """The line `setdefault TABLE ACTION(PARAMETER:VALUE, ...)`: set a table's default action."""
 
     table: str
     action: str
@@ -90,7 +94,7 @@ class SetDefault:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """`remove all`, or `remove NAME` for the entry with that name."""
+    """The line `remove all`, or `remove NAME` for the entry that an `add` line has named: remove table entries."""
 
     name: str
     place: Place
@@ -98,9 +102,10 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class CheckCounter:
-    """`check_counter COUNTER(INDEX) [packets|bytes OPERATOR NUMBER]`: the value of a counter at this point.
+    """The line `check_counter COUNTER(INDEX) [packets|bytes OPERATOR NUMBER]`: check a counter's value at this point.
 
-    The index of a direct counter is the name of an entry. Without a condition, the cell only has to exist.
+    The index of a direct counter is the name of an entry. Without a condition (`operator` is empty), the counter only
+    has to exist.
     """
 
     counter: str
@@ -113,14 +118,14 @@ class CheckCounter:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """`wait`: a second passes."""
+    """The line `wait`: a second of the switch's time passes."""
 
     place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of simple_switch_CLI, such as `mc_mgrp_create 1`."""
+    """A line with a command of BMv2's simple_switch_CLI, such as `mc_mgrp_create 1`, split into words."""
 
     words: tuple[str, ...]
     place: Place
@@ -130,7 +135,10 @@ Line = Packet | Expect | NoPacket | Add | SetDefault | Remove | CheckCounter | W
 
 
 def parse(text: str, file: str) -> list[Line]:
-    """Return the lines of an STF text. Raises MidflightError with the place of the first mistake."""
+    """Return the lines of an STF text in order, without comments. `file` is the file's name in places of errors.
+
+    MidflightError with the place of the first mistake.
+    """
     lines = []
     for at, line in enumerate(text.splitlines(), 1):
         code = _without_comment(line)

@@ -1,1 +1,1 @@
-"""The primitives as subjects of tests: one module for each, named like the primitive's own, with a `SUBJECT`."""
+"""The conformance subjects: for each primitive a module with its name and a `SUBJECT`, by which all tests know it."""

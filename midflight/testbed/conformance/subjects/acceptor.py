@@ -1,4 +1,4 @@
-"""Acceptor as a subject."""
+"""The conformance subject of `Acceptor`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

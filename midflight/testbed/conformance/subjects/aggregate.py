@@ -1,4 +1,4 @@
-"""Aggregate as a subject."""
+"""The conformance subject of `Aggregate`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Barrier as a subject."""
+"""The conformance subject of `Barrier`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

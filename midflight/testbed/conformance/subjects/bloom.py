@@ -1,4 +1,4 @@
-"""Bloom as a subject."""
+"""The conformance subject of `Bloom`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cache as a subject."""
+"""The conformance subject of `Cache`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

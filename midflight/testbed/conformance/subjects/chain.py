@@ -1,4 +1,7 @@
-"""Chain as a subject: its oracle is those of its primitives, each asked about what the one before has forwarded."""
+"""The conformance subject of `Chain`: parameters to try, random requests, and its oracle's answers.
+
+The oracles of the chain's stages answer in turn, each only the requests that the stage before has forwarded.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Controller as a subject."""
+"""The conformance subject of `Controller`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

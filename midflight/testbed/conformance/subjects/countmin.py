@@ -1,4 +1,4 @@
-"""CountMin as a subject."""
+"""The conformance subject of `CountMin`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distinct as a subject."""
+"""The conformance subject of `Distinct`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ewma as a subject."""
+"""The conformance subject of `Ewma`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

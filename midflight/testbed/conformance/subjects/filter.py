@@ -1,4 +1,4 @@
-"""Filter as a subject."""
+"""The conformance subject of `Filter`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

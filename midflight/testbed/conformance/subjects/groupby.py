@@ -1,4 +1,4 @@
-"""GroupBy as a subject."""
+"""The conformance subject of `GroupBy`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HeavyHitter as a subject."""
+"""The conformance subject of `HeavyHitter`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HyperLogLog as a subject."""
+"""The conformance subject of `HyperLogLog`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learner as a subject."""
+"""The conformance subject of `Learner`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock as a subject."""
+"""The conformance subject of `Lock`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared by the subjects that prune rows: which rows are sent again, and the answers to pruned rows."""
+"""Functions that the subjects of primitives that prune rows of a query share. A row is a request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ __all__ = ["again", "pruned_or_forwarded"]
 
 
 def again(requests: Sequence[Request]) -> list[bool]:
-    """Return for each row whether its sender has sent it before."""
+    """Return for each row whether it is marked as a retransmission: whether bit 0 of `flags` is set."""
     return [each.fields["flags"] % 2 == 1 for each in requests]
 
 
 def pruned_or_forwarded(parameters: Parameters, requests: Sequence[Request], useless: Iterable[bool]) -> list[Answer]:
-    """Answer rows as they are, but for those that are useless: dropped, or replied with bit 1 of `flags` set."""
+    """Return the answers of a pruning primitive: each row is forwarded unchanged unless the next value of `useless` is
+    true.
+
+    A useless row is dropped, or with the parameter `pruned="reply"` replied with bit 1 of `flags` set. `requests` and
+    `useless` have the same length.
+    """
     reply = parameters["pruned"] == "reply"
     return [
         Answer(Verdict.FORWARD, each.fields) if not gone

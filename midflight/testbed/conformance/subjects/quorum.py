@@ -1,4 +1,4 @@
-"""Quorum as a subject."""
+"""The conformance subject of `Quorum`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

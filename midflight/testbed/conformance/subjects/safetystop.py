@@ -1,4 +1,4 @@
-"""SafetyStop as a subject."""
+"""The conformance subject of `SafetyStop`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

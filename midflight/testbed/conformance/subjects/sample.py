@@ -1,4 +1,4 @@
-"""Sample as a subject."""
+"""The conformance subject of `Sample`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

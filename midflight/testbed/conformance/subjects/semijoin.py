@@ -1,4 +1,4 @@
-"""SemiJoin as a subject."""
+"""The conformance subject of `SemiJoin`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

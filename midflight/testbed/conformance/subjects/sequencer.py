@@ -1,4 +1,4 @@
-"""Sequencer as a subject."""
+"""The conformance subject of `Sequencer`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

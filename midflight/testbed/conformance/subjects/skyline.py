@@ -1,4 +1,4 @@
-"""Skyline as a subject."""
+"""The conformance subject of `Skyline`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threshold as a subject."""
+"""The conformance subject of `Threshold`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TopN as a subject."""
+"""The conformance subject of `TopN`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

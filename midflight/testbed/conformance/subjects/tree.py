@@ -1,4 +1,4 @@
-"""Tree as a subject."""
+"""The conformance subject of `Tree`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

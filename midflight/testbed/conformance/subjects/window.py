@@ -1,4 +1,4 @@
-"""Window as a subject."""
+"""The conformance subject of `Window`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 
