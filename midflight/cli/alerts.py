@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from midflight.cli.controlled import client, json_option, state_option
+from midflight.cli.controlled import client, json_option, lost, state_option
 
 __all__ = ["alerts"]
 
@@ -22,7 +22,11 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("name", required=False, default="")
-@click.option("--follow", is_flag=True, help="Keep running, and print alerts as they arrive.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Keep running, and print alerts as they arrive. Continues at the next controller if this one dies.",
+)
 @click.option(
     "-n", "count", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="Print at most N alerts."
 )
@@ -35,7 +39,7 @@ def alerts(name: str, follow: bool, count: int, state: Path | None, as_json: boo
     """
     with client(state) as made:
         if follow:
-            for each in made.follow("alerts", application=name):
+            for each in made.follow("alerts", lost, application=name):
                 _print(each, as_json)
         else:
             for each in made.call("latest_alerts", application=name, count=count)["alerts"]:

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from midflight.runtime.controller.service.client import CommandClient
 
-__all__ = ["call", "client", "folder_of", "json_option", "names", "show", "state_option"]
+__all__ = ["call", "client", "folder_of", "json_option", "lost", "names", "show", "state_option"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -60,6 +60,11 @@ def call(state: Path | None, name: str, /, **arguments: Any) -> dict[str, Any]:
     """
     with client(state) as made:
         return made.call(name, **arguments)
+
+
+def lost() -> None:
+    """Say on standard error that the controller died, and that the command goes on at the next one."""
+    click.echo("the controller has died; waiting for the next one (Ctrl-C ends)", err=True)
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from midflight.cli.controlled import client, json_option, show, state_option
+from midflight.cli.controlled import client, json_option, lost, show, state_option
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -26,7 +26,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @state_option
-@click.option("--watch", is_flag=True, help="Keep running, and show changes.")
+@click.option(
+    "--watch", is_flag=True, help="Keep running, and show changes. Continues at the next controller if this one dies."
+)
 @json_option
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
     """Show the status of a running controller.
@@ -45,11 +47,11 @@ def status(state: Path | None, watch: bool, as_json: bool) -> None:
             if not as_json:
                 console.print(_picture(found))
         elif as_json:
-            for found in made.follow("watch"):
+            for found in made.follow("watch", lost):
                 click.echo(json.dumps(found))
         else:
             with Live(console=console, auto_refresh=False) as live:
-                for found in made.follow("watch"):
+                for found in made.follow("watch", lost):
                     live.update(_picture(found), refresh=True)
 
 

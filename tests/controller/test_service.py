@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,56 @@ def test_a_stream_continues_until_the_client_closes_it(folder: Path) -> None:
         stream.close()  # type: ignore[attr-defined]
         with pytest.raises(MidflightError, match="enough"):
             list(client.follow("count", refuse=2))
+
+
+# A controller that dies: it serves `number` once, and then ends without a word.
+_DYING = """
+import os, sys, threading
+from pathlib import Path
+from midflight.runtime.controller.service.server import CommandServer
+
+def numbers(arguments, listening):
+    if sys.argv[2] == "1":
+        yield {"number": 1}
+    sys.stdin.readline()
+    os._exit(9)
+
+with CommandServer(Path(sys.argv[1]) / "control", {}, {"count": numbers}):
+    print("ready", flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("results", [0, 1])
+def test_a_stream_continues_at_the_next_controller_of_the_folder(tmp_path: Path, results: int) -> None:
+    tmp_path.chmod(0o700)
+    command = [sys.executable, "-c", _DYING, str(tmp_path), str(results)]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first,
+        CommandClient(tmp_path) as client,
+        ExitStack() as second,
+    ):
+        assert first.stdin is not None
+        assert first.stdout is not None
+        first.stdout.readline()
+
+        def numbers(_: dict[str, Any], __: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+            yield {"number": 2}
+
+        def lost() -> None:
+            second.enter_context(CommandServer(tmp_path / "control", {}, {"count": numbers}))
+
+        stream = client.follow("count", lost)
+        if results:
+            assert next(stream) == {"number": 1}
+        first.stdin.write(b"\n")  # read once the command has been called
+        first.stdin.flush()
+        assert list(stream) == [{"number": 2}]
+
+
+def test_a_stream_that_cannot_continue_is_an_error(tmp_path: Path) -> None:
+    with CommandClient(tmp_path) as client, pytest.raises(MidflightError, match="no controller answers"):
+        list(client.follow("count", lambda: pytest.fail("there was no controller to lose")))
 
 
 def test_without_a_controller_the_error_says_how_to_start_one(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +13,8 @@ from midflight.errors import MidflightError
 from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, encoded, error_from, target
 
 __all__ = ["CommandClient"]
+
+_LONGEST_PAUSE = 1000  # milliseconds between two attempts to connect
 
 
 class CommandClient:
@@ -25,7 +27,8 @@ class CommandClient:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._channel = grpc.insecure_channel(target(folder / "control"))
+        options = [("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", _LONGEST_PAUSE)]
+        self._channel = grpc.insecure_channel(target(folder / "control"), options)
 
     def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
         """Call the command `name`, a method of `commands.Commands`, with these arguments, and return its result.
@@ -39,19 +42,29 @@ class CommandClient:
             raise self._error(error) from None
         return result
 
-    def follow(self, name: str, /, **arguments: Any) -> Iterator[Json]:
+    def follow(self, name: str, /, lost: Callable[[], object] | None = None, **arguments: Any) -> Iterator[Json]:
         """Call the command `name`, one of `Commands.streams`, and yield its results until the controller ends it.
 
-        Blocks while there is no result. Closing the iterator ends the command.
+        Blocks while there is no result. Closing the iterator ends the command. If the controller dies, `lost()` is
+        called, and the same command continues at the next controller of the folder, such as a standby, as soon as it
+        answers; what happens in between is not reported. Without `lost`, the death of the controller is an error.
         """
         method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
-        stream = method(arguments)
-        try:
-            yield from stream
-        except grpc.RpcError as error:
-            raise self._error(error) from None
-        finally:
-            stream.cancel()
+        connected = False
+        while True:
+            stream = method(arguments, wait_for_ready=connected)
+            try:
+                stream.initial_metadata()  # waits for the controller, which sends it before any result
+                connected = connected or stream.is_active()
+                yield from stream
+            except grpc.RpcError as error:
+                if lost is None or not connected or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise self._error(error) from None
+                lost()
+            else:
+                return
+            finally:
+                stream.cancel()
 
     def close(self) -> None:
         """Close the connection to the controller. Idempotent."""

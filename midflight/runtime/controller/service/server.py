@@ -77,6 +77,7 @@ def _unary(call: Call) -> Any:
 
 def _streaming(stream: Stream) -> Any:
     def handle(arguments: Json, context: Any) -> Iterator[Json]:
+        context.send_initial_metadata(())
         try:
             yield from stream(arguments, context.is_active)
         except MidflightError as error:
