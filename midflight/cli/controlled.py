@@ -63,7 +63,7 @@ def call(state: Path | None, name: str, /, **arguments: Any) -> dict[str, Any]:
 
 
 def lost() -> None:
-    """Say on standard error that the controller died, and that the command goes on at the next one."""
+    """Report on standard error that the controller died, and that the command continues at the next one."""
     click.echo("the controller has died; waiting for the next one (Ctrl-C ends)", err=True)
 
 
