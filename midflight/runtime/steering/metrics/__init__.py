@@ -1,8 +1,8 @@
 """Metrics of compute and network, from raw readings to one score, as CATS defines them.
 
 The terms and levels are those of draft-ietf-cats-metric-definition and RFC 10053. `levels` has the values, `gauges` the
-agents that score, `normalisation` and `combination` the functions that they use, and `binary` and `yang` the forms in
-which scores travel.
+agents that score, `resources` and `requests` what computes and what is demanded of it, `normalisation` and
+`combination` the functions that agents use, and `binary` and `yang` the forms in which scores travel.
 """
 
 from midflight.runtime.steering.metrics.calibration import Agreement, Calibration, agreement, calibrate
@@ -20,6 +20,8 @@ from midflight.runtime.steering.metrics.gauges import C_NMA, C_PS, C_SMA, Agent,
 from midflight.runtime.steering.metrics.levels import Band, Category, Metric, RawMetric, Source, Statistics
 from midflight.runtime.steering.metrics.normalisation import MinMax, Normalisation, Sigmoid, ZScore
 from midflight.runtime.steering.metrics.registry import ENTRIES, Entry, entry
+from midflight.runtime.steering.metrics.requests import Match, RequestClass, match
+from midflight.runtime.steering.metrics.resources import Energy, Processor, Resource, Room
 from midflight.runtime.steering.metrics.update import Update
 from midflight.runtime.steering.metrics.window import MEASUREMENT_WINDOW, Window
 
@@ -36,13 +38,19 @@ __all__ = [
     "Calibration",
     "Category",
     "Combination",
+    "Energy",
     "Entry",
     "Gauge",
+    "Match",
     "Metric",
     "MinMax",
     "Normalisation",
+    "Processor",
     "RawMetric",
     "Report",
+    "RequestClass",
+    "Resource",
+    "Room",
     "Sigmoid",
     "Source",
     "Statistics",
@@ -55,6 +63,7 @@ __all__ = [
     "combine",
     "entry",
     "level2",
+    "match",
     "mean",
     "path_readings",
     "raw",
