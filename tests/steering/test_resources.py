@@ -90,12 +90,9 @@ def test_a_resource_as_raw_metrics() -> None:
 
 
 def test_impossible_numbers_are_refused() -> None:
-    for wrong in (
-        lambda: Resource(processor=Processor.CPU, rate=0),
-        lambda: Resource(processor=Processor.CPU, rate=1, busy=2),
-    ):
+    for rate, busy in ((0, 0), (1, 2)):
         with pytest.raises(MidflightError, match="must be positive"):
-            wrong()
+            Resource(processor=Processor.CPU, rate=rate, busy=busy)
     with pytest.raises(MidflightError, match="negative"):
         Energy(-1)
     with pytest.raises(MidflightError, match="request class r"):

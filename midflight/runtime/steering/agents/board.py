@@ -1,0 +1,111 @@
+"""The receiving end of the distribution of metrics: the latest update of each instance, and how old it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from midflight.errors import MidflightError
+from midflight.runtime.steering.metrics.update import SEQUENCES, Update
+
+__all__ = ["Board", "Entry", "State", "is_newer"]
+
+
+class State(StrEnum):
+    """What an entry is good for.
+
+    FRESH: its validity has not passed. STALE: it has; a C-PS may go on with it as the last good state, or fall back to
+    static weights. GONE: three validities have passed, and the entry is removed at the next `expire`.
+    """
+
+    FRESH = "fresh"
+    STALE = "stale"
+    GONE = "gone"
+
+
+_GONE_AFTER = 3  # validities
+
+
+def is_newer(one: int, other: int) -> bool:
+    """Return whether sequence number `one` is newer than `other`, as serial numbers of 32 bits (RFC 1982)."""
+    return 0 < (one - other) % SEQUENCES < SEQUENCES // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An update and the time of its arrival, in nanoseconds of the receiver's clock."""
+
+    update: Update
+    arrived: int
+
+    def age(self, now: int) -> int:
+        """Return the time since the arrival; the sender's clock plays no part."""
+        return now - self.arrived
+
+    def state(self, now: int) -> State:
+        """Return what the entry is good for."""
+        validities = self.age(now) // self.update.valid_for
+        return State.FRESH if validities < 1 else State.STALE if validities < _GONE_AFTER else State.GONE
+
+
+class Board:
+    """The latest updates, by service and instance, of up to `limit` instances.
+
+    A new instance is ignored while the board is full. MidflightError if the limit is not positive.
+    """
+
+    def __init__(self, limit: int = 100_000) -> None:
+        if limit <= 0:
+            raise MidflightError(f"a board of {limit} instances")
+        self._limit = limit
+        self._entries: dict[str, dict[str, Entry]] = {}
+        self._count = 0
+        self.ignored: Counter[str] = Counter()
+        """Updates that were not accepted, by reason: "old" or "full"."""
+
+    def __len__(self) -> int:
+        return self._count
+
+    def accept(self, update: Update, now: int) -> bool:
+        """Keep an update that arrived at `now`, unless a newer or the same one is known. Return whether it is kept.
+
+        When the validity of the last update has passed, every sequence number is accepted, so that an agent that begins
+        again from a smaller number is heard.
+        """
+        instances = self._entries.setdefault(update.cs_id, {})
+        known = instances.get(update.csci_id)
+        if known is None:
+            if self._count >= self._limit:
+                self.ignored["full"] += 1
+                return False
+            self._count += 1
+        elif known.state(now) is State.FRESH and not is_newer(update.sequence, known.update.sequence):
+            self.ignored["old"] += 1
+            return False
+        instances[update.csci_id] = Entry(update, now)
+        return True
+
+    def entry(self, cs_id: str, csci_id: str) -> Entry | None:
+        """Return the entry of an instance, or None."""
+        return self._entries.get(cs_id, {}).get(csci_id)
+
+    def instances(self, cs_id: str, now: int, *, stale: bool = False) -> Iterator[Entry]:
+        """Yield the fresh entries of a service's instances, with `stale` also the stale ones, in order of arrival."""
+        for each in self._entries.get(cs_id, {}).values():
+            state = each.state(now)
+            if state is State.FRESH or (stale and state is State.STALE):
+                yield each
+
+    def expire(self, now: int) -> int:
+        """Remove the entries that are gone, and return how many."""
+        before = self._count
+        for cs_id, instances in list(self._entries.items()):
+            kept = {name: each for name, each in instances.items() if each.state(now) is not State.GONE}
+            self._count -= len(instances) - len(kept)
+            if kept:
+                self._entries[cs_id] = kept
+            else:
+                del self._entries[cs_id]
+        return before - self._count
