@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import ENTRIES_HELP
+from midflight.cli.options import ENTRIES_HELP, queue_options
 
 if TYPE_CHECKING:
     from midflight.testbed import Net
@@ -59,6 +59,7 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     multiple=True,
     help=ENTRIES_HELP,
 )
+@queue_options
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
 @click.option("--trace", is_flag=True, help="Let BMv2 log every packet, which `s1 trace on` needs; slow.")
@@ -72,6 +73,10 @@ def net(
     fabric: str,
     seed: int,
     entries: tuple[str, ...],
+    queues: int | None,
+    depth: int | None,
+    rate: str | None,
+    port_rate: str | None,
     pcap: Path | None,
     picture: Path | None,
     trace: bool,
@@ -85,10 +90,13 @@ def net(
     from midflight.cli.output import write_files
     from midflight.cli.userfile import load_program
     from midflight.primitives import Aggregate, Program
+    from midflight.runtime.engine.queues import QueueOptions
     from midflight.testbed import Net
     from midflight.testbed.topology.file import load_topology
 
     topology = load_topology(file)
+    if (queues, depth, rate, port_rate) != (None,) * 4:
+        topology = topology.with_queues(QueueOptions(queues or 1, depth, rate, port_rate))
     if program_file is not None:
         program = load_program(program_file)
     else:

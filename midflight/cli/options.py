@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-__all__ = ["ENTRIES_HELP", "cpu_port_option", "defines", "entries_option", "p4_options"]
+__all__ = ["ENTRIES_HELP", "cpu_port_option", "defines", "entries_option", "p4_options", "queue_options"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -34,6 +34,39 @@ def cpu_port_option(command: Command) -> Command:
         show_default=True,
         help="The port of packet-in and packet-out.",
     )(command)
+
+
+def queue_options(command: Command) -> Command:
+    """Add the options of the queues between ingress and egress: `queues`, `depth`, `rate`, `port_rate`."""
+    for add in (
+        click.option(
+            "--port-rate",
+            metavar="RATE",
+            help="Rate at which a port takes packets from all of its queues.  [default: unlimited]",
+        ),
+        click.option(
+            "--queue-rate",
+            "rate",
+            metavar="RATE",
+            help="Rate of each queue, in packets or bits a second: 100pps, 10Mbit.  [default: unlimited]",
+        ),
+        click.option(
+            "--queue-depth",
+            "depth",
+            metavar="PACKETS",
+            type=click.IntRange(0, 1 << 20),
+            help="Packets that a queue holds; more are dropped.  [default: 64]",
+        ),
+        click.option(
+            "--priority-queues",
+            "queues",
+            metavar="N",
+            type=click.IntRange(1, 8),
+            help="Queues of each port between ingress and egress; metadata field `priority` selects one.  [default: 1]",
+        ),
+    ):
+        command = add(command)
+    return command
 
 
 def p4_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import cpu_port_option, entries_option
+from midflight.cli.options import cpu_port_option, entries_option, queue_options
 from midflight.errors import MidflightError
 from midflight.units import SIZES, measured
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from midflight.runtime.engine.ports.stats import TrafficStats
-    from midflight.runtime.engine.queues import Queueing
     from midflight.runtime.p4runtime.tls import ServerTls
 
 __all__ = ["switch"]
@@ -103,26 +102,7 @@ Examples:
     help="Share compiled programs with other switches through this folder, which must belong to you alone.",
 )
 @entries_option
-@click.option(
-    "--priority-queues",
-    "queues",
-    metavar="N",
-    type=click.IntRange(1, 8),
-    help="Queues of each port between ingress and egress; standard_metadata.priority selects one.  [default: 1]",
-)
-@click.option(
-    "--queue-depth",
-    "depth",
-    metavar="PACKETS",
-    type=click.IntRange(0, 1 << 20),
-    help="Packets that a queue holds; more are dropped.  [default: 64]",
-)
-@click.option(
-    "--queue-rate",
-    "rate",
-    metavar="RATE",
-    help="Rate of each queue, in packets or bits a second: 100pps, 10Mbit.  [default: unlimited]",
-)
+@queue_options
 @click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option(
@@ -147,6 +127,7 @@ def switch(
     queues: int | None,
     depth: int | None,
     rate: str | None,
+    port_rate: str | None,
     wait: bool,
     trace: bool,
     stop_on_assert: bool,
@@ -175,6 +156,7 @@ def switch(
     from midflight.runtime.checked import Programs
     from midflight.runtime.engine.apart import CompileBudget
     from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.runtime.engine.queues import QueueOptions
     from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.entryfiles.reading import read_entries
@@ -194,7 +176,6 @@ def switch(
         if file is None and not wait and any("@pcap:" in each for each in interfaces):
             raise click.UsageError("captures as ports need a program, or --wait until a controller has loaded one")
         names = parse_ports(list(interfaces))
-        queueing = _queueing(queues, depth, rate)
         programs = Programs(None if code is None else Store(code))
         device = Switch(
             device_id=device_id,
@@ -202,7 +183,7 @@ def switch(
             memory=memory,
             programs=programs,
             apart=CompileBudget(),
-            queueing=queueing,
+            queueing=QueueOptions(queues or 1, depth, rate, port_rate).queueing(),
         )
         if file is not None:
             device.load(read_text(file), str(file))
@@ -267,14 +248,6 @@ def _tls(
             raise click.BadParameter(f"{each!r} is not NAME=ROLE", param_hint="--tls-role")
         bound[name] = bound.get(name, frozenset()) | {role}
     return ServerTls(certificate, key, client_ca, bound)
-
-
-def _queueing(queues: int | None, depth: int | None, rate: str | None) -> Queueing:
-    from midflight.runtime.engine.queues import Queueing, parse_rate
-
-    made = Queueing(queues or 1)
-    made.set(depth=depth, rate=None if rate is None else parse_rate(rate))
-    return made
 
 
 def _size(text: str) -> int:

@@ -8,6 +8,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.engine.queues import QueueOptions
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
 from midflight.testbed.net import Net
@@ -27,8 +28,8 @@ class Star(Net):
 
     hosts: 1 to 500. ipv6: whether the hosts have IPv6 addresses. quality: the quality of all links, by default
     `LinkQuality()`. Alternatively, loss, duplicate and reorder are probabilities, 0 to 1, that change this default.
-    capabilities: the limits and features to assume instead of those that the switch reports. Other parameters are as
-    for `Net`.
+    queues: those between ingress and egress of the switch. capabilities: the limits and features to assume instead of
+    those that the switch reports. Other parameters are as for `Net`.
 
     MidflightError if both `quality` and one of the probabilities are given, or as for `Net`.
     """
@@ -48,6 +49,7 @@ class Star(Net):
         pcap: Path | None = None,
         offload: bool = True,
         ipv6: bool = False,
+        queues: QueueOptions | None = None,
         capabilities: Capabilities | None = None,
     ) -> None:
         if quality is not None and (loss or duplicate or reorder):
@@ -55,6 +57,8 @@ class Star(Net):
                 "loss, duplicate and reorder cannot be combined with a quality", hint="set them in the LinkQuality"
             )
         topology = star(hosts, quality or LinkQuality(loss=loss, duplicate=duplicate, reorder=reorder))
+        if queues is not None:
+            topology = topology.with_queues(queues)
         super().__init__(
             topology.with_ipv6() if ipv6 else topology,
             program=program,

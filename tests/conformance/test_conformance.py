@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import cast
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
+from numpy.typing import NDArray
 
 from midflight.cli.root import midflight
 from midflight.errors import MidflightError
@@ -132,11 +134,11 @@ class Forgetful(HostDevice):
 
     lost = False
 
-    def process(self, packets: Packets, now: int = 0) -> Packets:
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         if not self.lost and len(packets):
             self.lost = True
             return Packets.from_list([])
-        return super().process(packets, now)
+        return super().process(packets, now, times)
 
 
 def test_a_case_that_passes_on_retry_is_reported_as_flaky() -> None:

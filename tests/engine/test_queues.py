@@ -136,9 +136,22 @@ def test_settings_change_while_packets_wait() -> None:
     assert subject.due == 1_000_000_000
     subject.queueing.set(2, rate=Rate(packets=1000))
     subject.apply_queueing()
-    assert [each.time for each in drained(subject)] == [1_000_001_000, 1_001_001_000, 1_002_001_000]
+    # The first one waits as long as it takes at the new rate, from when the last one came, and not for a second.
+    assert subject.due == 1_002_000
+    assert [each.time for each in drained(subject)] == [1_003_000, 2_003_000, 3_003_000]
+    subject.process(Packets.from_list([packet(each) for each in range(3)]), 10_000)
+    subject.queueing.set(3, rate=Rate(packets=5))  # of another port, which changes nothing here
+    subject.apply_queueing()
+    assert [each.time for each in drained(subject)] == [11_001_000, 12_001_000]
+    subject.queueing.set_port(2, rate=Rate(packets=1))
+    subject.apply_queueing()
+    subject.process(Packets.from_list([packet(each) for each in range(2)]), 20_000)
+    assert subject.due == 1_020_000_000
+    subject.queueing.set_port(2, rate=Rate())
+    subject.apply_queueing()
+    assert [each.time for each in drained(subject)] == [21_001_000]
     assert str(subject.queue(2).settings.rate) == "1000pps"
-    assert str(subject.queue(3).settings.rate) == "1pps"
+    assert str(subject.queue(4).settings.rate) == "1pps"
 
 
 def test_a_program_that_does_not_ask_gets_queues_when_one_is_configured() -> None:

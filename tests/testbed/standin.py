@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from midflight.testbed.sim.switch import Departures, Frames
+
 
 def ones_complement(data: bytes) -> int:
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -34,11 +36,18 @@ class StandIn:
     contributions: int = 0
     entries: dict[int, Entry] = field(default_factory=dict)
 
-    def __call__(self, batch: list[tuple[int, bytes]], now: int) -> list[tuple[int, bytes]]:
+    def process(self, frames: Frames, now: int) -> Departures:
         out: list[tuple[int, bytes]] = []
-        for port, frame in batch:
+        for port, frame in frames:
             out += self.one(port, frame)
-        return out
+        return [(None, out)]
+
+    def advance(self, now: int) -> Departures:
+        raise AssertionError("no frame waits")
+
+    @property
+    def due(self) -> None:
+        return None
 
     def one(self, port: int, frame: bytes) -> list[tuple[int, bytes]]:
         assert ones_complement(frame[14:34]) == 0, "IPv4 header checksum"

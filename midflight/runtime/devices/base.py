@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from midflight.runtime.devices.capabilities import Capabilities
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from finsy.proto import p4i
+    from numpy.typing import NDArray
 
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.engine import Packets
     from midflight.runtime.p4runtime.client.session import Session
 
-__all__ = ["Device", "PacketDevice", "PipelineConfig"]
+__all__ = ["Device", "PacketDevice", "PipelineConfig", "QueueingDevice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +96,31 @@ class PacketDevice(Device, Protocol):
         """Remove and return the packets that left through ports because of controllers' packet-outs."""
 
     def __enter__(self) -> PacketDevice: ...
+
+
+@runtime_checkable
+class QueueingDevice(Protocol):
+    """What a `PacketDevice` also has if its packets may wait in queues between ingress and egress."""
+
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
+        """Process packets as `PacketDevice.process` does; `times` are their arrivals in nanoseconds, in order.
+
+        With queues, the result has `times`, at which packets leave, and packets may leave later: see `due`.
+        """
+
+    def advance(self, time: int) -> Packets:
+        """Return the packets that leave their queues until a time in nanoseconds."""
+
+    @property
+    def due(self) -> int | None:
+        """The time in nanoseconds for the next `advance`; None if all queues are empty."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether the switch has queues between ingress and egress."""
+
+    def follow(self, now: Callable[[], int], changed: Callable[[], None]) -> None:
+        """Use the time of `now` (ns) when the settings of the queues change, and call `changed` afterwards.
+
+        Both are called in the thread that makes the change.
+        """

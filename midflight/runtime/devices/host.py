@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from midflight.closing import Closer
 from midflight.errors import DeviceError
@@ -110,15 +113,17 @@ class HostDevice:
         """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 
-    def process(self, packets: Packets, now: int = 0) -> Packets:
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
+
+        times: when each packet arrives, in nanoseconds; by default all arrive at `now`
 
         With queues, packets may leave later: see `due`. Packet-ins and digests are queued for the controllers before
         this returns. Raises DeviceError for a switch with interfaces.
         """
         if self.ports is not None:
             raise DeviceError("this switch gets its packets from its ports, not from `process`")
-        return self.switch.process(packets, now)
+        return self.switch.process(packets, now, times)
 
     def advance(self, time: int) -> Packets:
         """Return the packets that leave their queues until a time in nanoseconds.
@@ -143,6 +148,14 @@ class HostDevice:
     def queues(self) -> Queues:
         """The queues between ingress and egress."""
         return self.switch.queues
+
+    def follow(self, now: Callable[[], int], changed: Callable[[], None]) -> None:
+        """Use the time of `now` (ns) when the settings of the queues change, and call `changed` afterwards.
+
+        Both are called in the thread that makes the change.
+        """
+        self.switch.clock = now
+        self.queues.observers.append(changed)
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of controllers' packet-outs."""

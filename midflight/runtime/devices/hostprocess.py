@@ -11,6 +11,7 @@ from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.runtime.devices.switchprocess import SwitchProcess
+from midflight.runtime.engine.queues import QueueOptions
 
 __all__ = ["HostProcessDevice"]
 
@@ -63,6 +64,7 @@ class HostProcessDevice(SwitchProcess):
     netns: the network namespace of the interfaces, by name or file
     folder: where to create the switch's folder for files; by default the system's temporary folder
     code: a folder in which switches share compiled programs; only their user may have access (see `Store`)
+    queues: the queues between ingress and egress
     forks: a fork server, which saves half a second of processor time for imports
     patience: the timeout for the start, in seconds
 
@@ -84,6 +86,7 @@ class HostProcessDevice(SwitchProcess):
         folder: Path | None = None,
         code: Path | None = None,
         forks: ForkServer | None = None,
+        queues: QueueOptions | None = None,
         patience: float = 60.0,
     ) -> None:
         if source is not None:
@@ -96,6 +99,8 @@ class HostProcessDevice(SwitchProcess):
             command += ["--device-id", str(device_id), "--cpu-port", str(cpu_port), "--grpc-server-addr", self.address]
             if code is not None:
                 command += ["--code", str(code)]
+            if queues is not None:
+                command += queues.command_line
             for port, interface in (interfaces or {}).items():
                 command += ["-i", f"{port}@{interface}"]
             inside = netns if not netns or "/" in netns else f"/run/netns/{netns}"

@@ -204,8 +204,8 @@ class Engine:
             self._context.set("in.latency", 0)
             self._context.set("in.spacing", 0)
 
-    def apply_queueing(self) -> bool:
-        """Apply the settings in `queueing` to the queues.
+    def apply_queueing(self, now: int | None = None) -> bool:
+        """Apply the settings in `queueing` to the queues, at a time in nanoseconds, or that of the last batch.
 
         Return whether this changed the function that `native` returns. The first settings compile the program again,
         unless it asks for queues itself.
@@ -215,6 +215,8 @@ class Engine:
             changed = variant.native is not self._running.native
             self._select()
             if self._running.queued:
+                if now is not None:
+                    self._queues.pass_time(now)
                 self._queues.apply(self.queueing, self._running.native)
             return changed
 

@@ -18,6 +18,9 @@ __all__ = ["BUFFER", "QueueMemory"]
 BUFFER = 1 << 26
 """The bytes that all packets in the queues of a switch may take together, with their headers and metadata."""
 
+_PORT_RATE = slice(PortWords.GAP, PortWords.BITS + 1)
+_QUEUE_RATE = slice(QueueWords.GAP, QueueWords.BITS + 1)
+
 
 class QueueMemory:
     """The records of all ports and queues of an engine, and the packets in them. The caller holds the engine's lock."""
@@ -40,14 +43,21 @@ class QueueMemory:
             weakref.finalize(self, _free, native, self._context)
         self._native = native
         self._context.set("tm.count", queueing.queues)
-        for port in range(PORTS):
-            rate = queueing.port_rate(port)
-            self._words[port, PortWords.GAP], self._words[port, PortWords.BITS] = rate.gap, rate.bits
-        queues = self._words[:, PortWords.QUEUES :].reshape(PORTS, QUEUES, QueueWords.COUNT)
+        ports, queues = self._words, self._words[:, PortWords.QUEUES :].reshape(PORTS, QUEUES, QueueWords.COUNT)
+        before = ports[:, _PORT_RATE].copy(), queues[..., _QUEUE_RATE].copy()
+        rates = [queueing.port_rate(port) for port in range(PORTS)]
+        ports[:, _PORT_RATE] = [[rate.gap, rate.bits] for rate in rates]
         _write(queues, queueing.default)
         for (port, number), settings in queueing.special.items():
             _write(queues[port, number], settings)
+        ports[:, PortWords.CHANGED] = (ports[:, _PORT_RATE] != before[0]).any(-1)
+        queues[..., QueueWords.CHANGED] = (queues[..., _QUEUE_RATE] != before[1]).any(-1)
         native.function("settle")(self._context.address)
+
+    def pass_time(self, now: int) -> None:
+        """Move the clock of the queues to a time in nanoseconds, without letting packets leave that are due by then."""
+        context = self._context
+        context.set("tm.clock", max(context.get("tm.clock"), now + context.get("in.latency")))
 
     def state(self, queueing: Queueing, port: int, queue: int) -> QueueState:
         """Return the settings and counts of a queue. DeviceError if port or queue is out of range."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from midflight.errors import DeviceError
 from midflight.runtime.engine.trafficmanager import PORTS, QUEUES
 
-__all__ = ["DEPTH", "QueueSettings", "QueueState", "Queueing", "Rate", "parse_rate"]
+__all__ = ["DEPTH", "QueueOptions", "QueueSettings", "QueueState", "Queueing", "Rate", "as_rate", "parse_rate"]
 
 DEPTH = 64
 """The default depth of a queue in packets, as on BMv2."""
@@ -66,6 +66,11 @@ def parse_rate(text: str) -> Rate:
     return Rate(packets=value) if unit is None or unit.lower() == "pps" else Rate(bits=value)
 
 
+def as_rate(rate: Rate | str | None) -> Rate | None:
+    """Return the rate that a text describes, and other values as they are. DeviceError for other texts."""
+    return parse_rate(rate) if isinstance(rate, str) else rate
+
+
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
     """What can be set of a queue: its depth in packets (up to 1,048,576), its rate, and its weight.
@@ -95,6 +100,45 @@ class QueueState:
     enqueued: int
     sent: int
     dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """The queues that a switch starts with, the same on all ports.
+
+    queues: the number of queues of each port, 1 to 8; a packet's `priority` selects one
+    depth: the packets that a queue holds, up to 1,048,576
+    rate: of each queue, as a `Rate` or as text such as "100pps", "10Mbit" or "unlimited"
+    port_rate: the rate at which a port takes packets from all of its queues
+
+    None is the default: a depth of 64 and no limit of the rate. DeviceError if a value is out of range.
+    """
+
+    queues: int = 1
+    depth: int | None = None
+    rate: Rate | str | None = None
+    port_rate: Rate | str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "port_rate"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, as_rate(value))
+        self.queueing()
+
+    def queueing(self) -> Queueing:
+        """Return new settings of the queues of one switch."""
+        made = Queueing(self.queues, port_rate=as_rate(self.port_rate))
+        made.set(depth=self.depth, rate=as_rate(self.rate))
+        return made
+
+    @property
+    def command_line(self) -> list[str]:
+        """The options of `midflight switch` that give a switch these queues."""
+        values = {
+            "--priority-queues": self.queues, "--queue-depth": self.depth, "--queue-rate": self.rate,
+            "--port-rate": self.port_rate,
+        }  # fmt: skip
+        return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 class Queueing:

@@ -39,6 +39,7 @@ SLOTS = {
 ARGUMENTS = [POINTER, POINTER, POINTER, I32, I32, I32, I32]
 """The arguments of enqueue and egress: context, state, packet, length, consumed, port, round."""
 
+_PER_PORT = QUEUES
 NEVER = (1 << 64) - 1
 """The value of `tm.due` if no packet waits."""
 SHARE = 1 << 8
@@ -49,22 +50,25 @@ class QueueWords:
     """The 64-bit words of a queue.
 
     FREE_AT is the time from which the next packet may leave. GAP (nanoseconds a packet) and BITS (bits a second) are
-    its rate, 0 if unlimited. FINISH is its virtual time. The others count packets.
+    its rate, 0 if unlimited. FINISH is its virtual time. CHANGED is 1 if its rate changed since `settle`. The others
+    count packets.
     """
 
-    HEAD, TAIL, SIZE, DEPTH, FREE_AT, GAP, BITS, WEIGHT, FINISH, STARTED, ENQUEUED, SENT, DROPPED, PEAK = range(14)
+    HEAD, TAIL, SIZE, DEPTH, FREE_AT, GAP, BITS, WEIGHT, FINISH, STARTED, ENQUEUED, SENT, DROPPED, PEAK, CHANGED = (
+        range(15)
+    )
     COUNT = 16
 
 
 class PortWords:
     """The 64-bit words of a port. CHOICE is the queue whose packet leaves at DUE; SEQUENCE orders ports with equal DUE.
 
-    The port's queues follow its words.
+    The port's queues follow its words, from QUEUES.
     """
 
-    WAITING, DUE, CHOICE, SEQUENCE, FREE_AT, GAP, BITS, VIRTUAL = range(8)
-    QUEUES = 8
-    COUNT = 8 + QUEUES * QueueWords.COUNT
+    WAITING, DUE, CHOICE, SEQUENCE, FREE_AT, GAP, BITS, VIRTUAL, CHANGED = range(9)
+    QUEUES = 16
+    COUNT = QUEUES + _PER_PORT * QueueWords.COUNT
 
 
 class _Packet:
@@ -384,12 +388,35 @@ class TrafficManager:
         code.b.call(self._free, [record])
 
     def build_settle(self) -> None:
-        """Build `settle(context)`, which is necessary after a change of rates or weights."""
+        """Build `settle(context)`, which is necessary after a change of rates or weights.
+
+        The next packet of a queue or port whose rate changed waits no longer than it takes at the new rate.
+        """
         code = Code(self.unit, ll.Function(self.unit.module, ll.FunctionType(ll.VoidType(), [POINTER]), "settle"))
         with code.loop(code.i64(PORTS)) as number:
+            port = self._port(code, number)
+            with code.loop(code.i64(QUEUES)) as each:
+                queue = self._queue(code, port, each)
+                self._hasten(code, queue, QueueWords, queue)
+            self._hasten(code, port, PortWords, self._queue(code, port, self._word(code, port, PortWords.CHOICE)))
             code.b.call(self.refresh, [code.context, number])
         code.set_slot("tm.due", self._earliest(code)[1])
         code.b.ret_void()
+
+    def _hasten(self, code: Code, record: Value, words: type[QueueWords] | type[PortWords], queue: Value) -> None:
+        """Move the time from which a queue or port is free forward, if its rate changed.
+
+        The next packet is the first of `queue`.
+        """
+        b = code.b
+        with code.when(b.icmp_unsigned("!=", self._word(code, record, words.CHANGED), code.i64(0))):
+            self._put(code, record, words.CHANGED, code.i64(0))
+            waits = b.icmp_unsigned("!=", self._word(code, queue, QueueWords.SIZE), code.i64(0))
+            took = code.choose(
+                waits, lambda: self._took(code, record, words, code.load_pointer(queue)), lambda: code.i64(0)
+            )
+            limit, free = b.add(code.slot_value("tm.clock"), took), self._word(code, record, words.FREE_AT)
+            self._put(code, record, words.FREE_AT, b.select(b.icmp_unsigned("<", free, limit), free, limit))
 
     def build_discard(self) -> None:
         """Build `discard(context)`: frees all packets that wait, without processing them."""

@@ -11,6 +11,7 @@ from midflight.runtime.checked import Programs
 from midflight.runtime.devices import Device, open_device
 from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.registry import KINDS
+from midflight.runtime.engine.queues import QueueOptions
 from midflight.testbed.fabric.base import Fabric
 from midflight.testbed.topology import Topology
 
@@ -36,7 +37,7 @@ def open_fabric(
     determines the random numbers of links. `pcap` is a folder for captures of every link; None means no captures. With
     `traceable`, BMv2 logs every packet: see `open_tracer`. The embedded switches of a simulation share `programs`, so
     that each text is compiled once. MidflightError if the fabric or a device is unknown, if a switch has no device or
-    is unknown, or for captures of a simulation.
+    is unknown, for captures of a simulation, or for queues and clocks that a device or fabric does not have.
     """
     if fabric not in FABRICS:
         raise MidflightError(f"there is no fabric {fabric!r}", hint=f"use {' or '.join(FABRICS)}")
@@ -53,35 +54,50 @@ def open_fabric(
             raise MidflightError(
                 f"there is no switch named {name}", hint=f"the switches are {', '.join(topology.switches)}"
             )
+    queues = dict(topology.queues)
+    for name in queues:
+        if kinds[name] != "host":
+            raise MidflightError(f"the queues of {name}, a {kinds[name]}, cannot be set", hint='use device="host"')
+    if topology.clocks and fabric != "sim":
+        raise MidflightError("clocks of switches can only be set in a simulation", hint='use fabric="sim"')
     if fabric == "sim":
         if pcap is not None:
             raise MidflightError("a simulated network has no captures", hint='use fabric="netns"')
         from midflight.testbed.fabric.sim import SimFabric
 
         shared = programs or Programs()
-        return SimFabric(
-            topology, lambda switch: open_device(kinds[switch], **_options(kinds[switch], traceable, shared)), seed=seed
-        )
+
+        def opened(switch: str) -> Device:
+            if kinds[switch] == "host":
+                options = queues.get(switch)
+                return open_device("host", programs=shared, queueing=options.queueing() if options else None)
+            return open_device(kinds[switch], **_options(kinds[switch], traceable))
+
+        return SimFabric(topology, opened, seed=seed)
     from midflight.testbed.fabric.netns import NetnsFabric
 
     forks = ForkServer()
     return NetnsFabric(
         topology,
-        lambda switch, *place: _with_interfaces(kinds[switch], traceable, forks, *place),
+        lambda switch, *place: _with_interfaces(kinds[switch], traceable, forks, queues.get(switch), *place),
         seed=seed,
         pcap=pcap,
         owned=[forks],
     )
 
 
-def _options(kind: str, traceable: bool, programs: Programs | None = None) -> dict[str, Any]:
-    if kind == "host":
-        return {"programs": programs}
+def _options(kind: str, traceable: bool) -> dict[str, Any]:
     return {"log_level": "trace"} if traceable and kind == "bmv2" else {}
 
 
 def _with_interfaces(
-    kind: str, traceable: bool, forks: ForkServer, netns: str, interfaces: Mapping[int, str], folder: Path
+    kind: str,
+    traceable: bool,
+    forks: ForkServer,
+    queues: QueueOptions | None,
+    netns: str,
+    interfaces: Mapping[int, str],
+    folder: Path,
 ) -> Device:
     """Start a device as a process whose ports are interfaces in a namespace."""
     if kind == "host":
@@ -89,5 +105,7 @@ def _with_interfaces(
 
         code = folder / "code"
         code.mkdir(mode=0o700, exist_ok=True)
-        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks)
+        return HostProcessDevice(
+            netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks, queues=queues
+        )
     return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +16,18 @@ from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.wire import UDP_PORT
-from midflight.runtime.devices.base import Device, PacketDevice
+from midflight.runtime.devices.base import Device, PacketDevice, QueueingDevice
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.software import SoftwareServer
 from midflight.runtime.endpoint.worker import Worker
-from midflight.runtime.engine import Packets
 from midflight.testbed.fabric.base import Schedule
 from midflight.testbed.fabric.simcrew import SimCrew
 from midflight.testbed.sim import ChannelStatistics, Host, Network
 from midflight.testbed.sim.host import Socket
-from midflight.testbed.sim.switch import Processor
-from midflight.testbed.topology import LinkQuality, Topology
+from midflight.testbed.sim.processor import DeviceProcessor
+from midflight.testbed.topology import LinkQuality, SwitchClock, Topology
 
 __all__ = ["SimFabric"]
 
@@ -51,9 +52,7 @@ class SimFabric:
         self._servers: dict[str, SoftwareServer] = {}
         self._sockets: dict[tuple[str, int], Socket] = {}  # of endpoints, by host and UDP port
         with ExitStack() as stack:
-            processors: dict[str, Processor] = {}
-            for name in topology.switches:
-                processors[name] = self._open(name, stack)
+            processors = {name: self._open(name, stack) for name in topology.switches}
             self.network = Network(topology, processors, seed=seed)
             self._stack = stack.pop_all()
         self._close = Closer(self, self._stack.close)
@@ -91,12 +90,19 @@ class SimFabric:
             simulated.processor = self._open(switch, self._stack)
         simulated.on = on
 
-    def _open(self, switch: str, stack: ExitStack) -> Processor:
+    def _open(self, switch: str, stack: ExitStack) -> DeviceProcessor:
         """Open a switch's device, which the stack closes, and return what processes its packets."""
         opened = self.devices[switch] = stack.enter_context(self._opener(switch))
         if isinstance(opened, SwitchProcess):
             opened.name = switch
-        return _processor(opened)
+        if not isinstance(opened, PacketDevice):
+            kind = opened.capabilities.kind
+            raise MidflightError(f"a {kind} has ports of its own and cannot be in a simulated network")
+        clock = dict(self.topology.clocks).get(switch, SwitchClock())
+        if isinstance(opened, QueueingDevice):
+            me = ref(self)  # a weak reference: see `Closer`
+            opened.follow(partial(_time, me, clock), partial(_wake, me, switch))
+        return DeviceProcessor(opened, clock)
 
     def serve(
         self,
@@ -200,6 +206,7 @@ class SimFabric:
         for name, device in self.devices.items():
             assert isinstance(device, PacketDevice)
             self.network.switches[name].send(list(device.transmitted()))
+            self.network.switches[name].wake()
         simulator = self.network.simulator
         if simulator.run(lambda: not simulator.under_way, self.now + round(timeout * 1e9)):
             return ""
@@ -222,11 +229,13 @@ class SimFabric:
         self.close()
 
 
-def _processor(device: Device) -> Processor:
-    if not isinstance(device, PacketDevice):
-        raise MidflightError(f"a {device.capabilities.kind} has ports of its own and cannot be in a simulated network")
+def _time(fabric: ref[SimFabric], clock: SwitchClock) -> int:
+    """Return the time that a switch's clock shows now, in nanoseconds."""
+    network = getattr(fabric(), "network", None)
+    return clock.read(network.simulator.now if network is not None else 0)
 
-    def process(batch: list[tuple[int, bytes]], now: int) -> Iterable[tuple[int, bytes]]:
-        return device.process(Packets.from_list(batch), now)
 
-    return process
+def _wake(fabric: ref[SimFabric], switch: str) -> None:
+    """Look at a switch's queues again before the next event, after a change of their settings."""
+    if (network := getattr(fabric(), "network", None)) is not None:
+        network.simulator.post(network.switches[switch].wake)

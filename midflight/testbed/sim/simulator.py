@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import random
 import struct
+from collections import deque
 from collections.abc import Callable
 
 __all__ = ["Simulator", "stream"]
@@ -35,6 +36,7 @@ class Simulator:
         """Events that are scheduled and are not alarms: frames on links and in switches."""
         self._events: list[tuple[int, int, int, Callable[..., object], tuple[object, ...]]] = []
         self._scheduled = 0
+        self._posted: deque[Callable[[], object]] = deque()
         self._trace = hashlib.blake2b(digest_size=16)
 
     def at(self, time: int, action: Callable[..., object], *arguments: object) -> None:
@@ -53,6 +55,10 @@ class Simulator:
         """
         self._push(time, 0, action, arguments)
 
+    def post(self, action: Callable[[], object]) -> None:
+        """Call `action()` before the next event, in the thread that runs the events. Thread-safe."""
+        self._posted.append(action)
+
     def run(self, until: Callable[[], bool] | None = None, deadline: int | None = None) -> bool:
         """Run events until `until()` is true, and return whether it is. It is checked before the first and after each
         event.
@@ -61,17 +67,24 @@ class Simulator:
         in nanoseconds (None: no deadline), and return False. Events at the deadline still run.
         """
         events, pop = self._events, heapq.heappop
+        self._run_posted()
         if until is not None and until():
             return True
         while events and (deadline is None or events[0][0] <= deadline):
             self.now, _, weight, action, arguments = pop(events)
             self.under_way -= weight
             action(*arguments)
+            if self._posted:
+                self._run_posted()
             if until is not None and until():
                 return True
         if events and deadline is not None:
             self.now = max(self.now, deadline)
         return False
+
+    def _run_posted(self) -> None:
+        while self._posted:
+            self._posted.popleft()()
 
     def random(self, name: str) -> random.Random:
         """Return the generator of random numbers with this name. Calls with the same name start the same

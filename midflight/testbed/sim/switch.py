@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from typing import Protocol
 
 from midflight.errors import MidflightError
 from midflight.testbed.sim.link import Channel
 from midflight.testbed.sim.simulator import Simulator
 
-__all__ = ["Processor", "Switch"]
+__all__ = ["Departures", "Processor", "Switch"]
 
-Processor = Callable[[list[tuple[int, bytes]], int], Iterable[tuple[int, bytes]]]
-"""Processes packets: takes (ingress port, frame) pairs and the time in microseconds, returns (egress port, frame)
-pairs.
+Frames = Sequence[tuple[int, bytes]]
+Departures = Sequence[tuple[int | None, Frames]]
+"""Frames as (port, frame) pairs, in sending order, with the time in ns at which they leave the switch.
+
+None is the usual time: a packet takes the switch's latency.
 """
+
+
+class Processor(Protocol):
+    """What a switch does with frames. Times are the simulator's, in nanoseconds."""
+
+    def process(self, frames: Frames, now: int) -> Departures:
+        """Process frames that have arrived, as (ingress port, frame) pairs, and return those that leave."""
+
+    def advance(self, now: int) -> Departures:
+        """Return the frames that leave queues by now."""
+
+    @property
+    def due(self) -> int | None:
+        """The time for the next `advance`; None if no frame waits in a queue."""
 
 
 class Switch:
     """A simulated switch. Frames that arrive at the same time are processed as one batch, in order of arrival.
 
     `processor` processes the packets. `latency` is the time in nanoseconds from the arrival of a frame until its
-    results are sent to the egress links. While `on` is False, arriving frames are counted in `lost` and dropped.
+    results are sent to the egress links, without queues. While `on` is False, arriving frames, and frames that leave
+    queues, are counted in `lost` and dropped. After a change of the queues' settings, call `wake`.
     """
 
     def __init__(self, simulator: Simulator, name: str, processor: Processor, *, latency: int = 1_000) -> None:
         self.name = name
         self.on = True
-        self.lost = 0  # frames that arrived while it was off
+        self.lost = 0  # frames that arrived, or left a queue, while it was off
         self.unconnected = 0  # frames sent to a port without a link
         self._simulator = simulator
         self.processor = processor
         self._latency = latency
         self._channels: dict[int, Channel] = {}
         self._batch: list[tuple[int, bytes]] = []
+        self._alarm: int | None = None  # the earliest time at which `_advance` is scheduled
 
     def attach(self, port: int, channel: Channel) -> None:
         """Connect a port of the switch to the channel that carries its outgoing frames.
@@ -51,16 +70,7 @@ class Switch:
             self._simulator.at(self._simulator.now, self._process)  # after all frames that arrive at this time
         self._batch.append((port, frame))
 
-    def _process(self) -> None:
-        batch, self._batch = self._batch, []
-        if not self.on:
-            self.lost += len(batch)
-            return
-        sent = list(self.processor(batch, self._simulator.now // 1_000))
-        if sent:
-            self._simulator.at(self._simulator.now + self._latency, self.send, sent)
-
-    def send(self, frames: list[tuple[int, bytes]]) -> None:
+    def send(self, frames: Frames) -> None:
         """Send (port, frame) pairs to the links now, in order. Frames for a port without a link are dropped, and
         counted in `unconnected`.
         """
@@ -70,3 +80,31 @@ class Switch:
                 self.unconnected += 1
             else:
                 channel.send(frame)
+
+    def wake(self) -> None:
+        """Schedule the time at which the next frame leaves a queue, which may have become earlier."""
+        due = self.processor.due
+        if due is not None and (self._alarm is None or due < self._alarm):
+            self._alarm = max(due, self._simulator.now)
+            self._simulator.at(self._alarm, self._advance, self._alarm)
+
+    def _process(self) -> None:
+        batch, self._batch = self._batch, []
+        if not self.on:
+            self.lost += len(batch)
+            return
+        self._leave(self.processor.process(batch, self._simulator.now))
+
+    def _advance(self, alarm: int) -> None:
+        if self._alarm == alarm:
+            self._alarm = None
+        self._leave(self.processor.advance(self._simulator.now))
+
+    def _leave(self, departures: Departures) -> None:
+        now = self._simulator.now
+        for time, frames in departures:
+            if not self.on:
+                self.lost += len(frames)
+            elif frames:
+                self._simulator.at(now + self._latency if time is None else max(time, now), self.send, frames)
+        self.wake()

@@ -1,6 +1,7 @@
 """Topologies: descriptions of networks that every fabric can build."""
 
 from midflight.testbed.topology.builders import fat_tree, leaf_spine, line, star, tree
+from midflight.testbed.topology.clocks import SwitchClock
 from midflight.testbed.topology.graphs import from_networkx
 from midflight.testbed.topology.parts import Link, Port
 from midflight.testbed.topology.quality import LinkQuality
@@ -10,6 +11,7 @@ __all__ = [
     "Link",
     "LinkQuality",
     "Port",
+    "SwitchClock",
     "Topology",
     "fat_tree",
     "from_networkx",

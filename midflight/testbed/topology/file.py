@@ -13,6 +13,8 @@ or, with one of the builders' names and parameters:
     leaf_spine: {leaves: 2, spines: 2, hosts: 4}
     defaults: {delay: 5us}
     ipv6: true                     # for all hosts; for some: [h1, h2]; with addresses: {h1: "2001:db8::1"}
+    queues: {depth: 32, rate: 100pps}                   # of all switches; for some: {leaf1: {queues: 2}}
+    clocks: {leaf1: {offset: 2ms, drift: 40ppm}}
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import yaml
 
 from midflight.errors import MidflightError
 from midflight.testbed.topology import builders
+from midflight.testbed.topology.fileswitches import with_clocks, with_queues
 from midflight.testbed.topology.quality import LinkQuality
 from midflight.testbed.topology.topology import Ends, Topology
 from midflight.testbed.topology.units import QUALITIES, quantity
@@ -35,7 +38,8 @@ __all__ = ["load_topology", "parse_topology"]
 
 _BUILDERS: dict[str, Callable[..., Topology]] = {name: getattr(builders, name) for name in builders.__all__}
 _EXAMPLE = "such as links: [h1 s1, h2 s1]"
-_KEYS = ("hosts", "switches", "links", "defaults", "ipv6")
+_BESIDE = ("defaults", "ipv6", "queues", "clocks")
+_KEYS = ("hosts", "switches", "links", *_BESIDE)
 
 
 def load_topology(path: str | Path) -> Topology:
@@ -69,11 +73,10 @@ class _Reader:
         built = [name for name in parts if name in _BUILDERS]
         if built:
             for name, (key, _) in parts.items():
-                if name not in ("defaults", "ipv6", built[0]):
-                    self._yaml.fail(
-                        key, f"{built[0]} is the whole topology, with nothing but defaults and ipv6 beside it"
-                    )
-            return self._addressed(self._build(built[0], parts[built[0]], quality), parts)
+                if name not in (*_BESIDE, built[0]):
+                    known = f"{', '.join(_BESIDE[:-1])} and {_BESIDE[-1]}"
+                    self._yaml.fail(key, f"{built[0]} is the whole topology, with nothing but {known} beside it")
+            return self._finished(self._build(built[0], parts[built[0]], quality), parts)
         if "links" not in parts:
             self._yaml.fail(
                 self._yaml.root, "a topology needs links", "links: [h1 s1, h2 s1], say, or star: {hosts: 2}"
@@ -84,7 +87,11 @@ class _Reader:
             made = Topology.of(links, **nodes)
         except MidflightError as error:
             raise self._yaml.placed(parts["links"][1], error) from None
-        return self._addressed(made, parts)
+        return self._finished(made, parts)
+
+    def _finished(self, topology: Topology, parts: Pairs) -> Topology:
+        """Return the topology with the addresses, queues and clocks that the file gives."""
+        return with_clocks(self._yaml, with_queues(self._yaml, self._addressed(topology, parts), parts), parts)
 
     def _addressed(self, topology: Topology, parts: Pairs) -> Topology:
         """Return the topology with the IPv6 addresses that the file gives."""

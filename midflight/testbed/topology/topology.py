@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from midflight.errors import MidflightError
 from midflight.runtime.steering import Graph, IPAddress
@@ -13,9 +14,13 @@ from midflight.runtime.steering import Host as GraphHost
 from midflight.runtime.steering import Link as GraphLink
 from midflight.runtime.steering import Switch as GraphSwitch
 from midflight.runtime.steering.cabling import parse_end, plugged
+from midflight.testbed.topology.clocks import SwitchClock
 from midflight.testbed.topology.parts import Link, Port
 from midflight.testbed.topology.picture import draw
 from midflight.testbed.topology.quality import LinkQuality
+
+if TYPE_CHECKING:
+    from midflight.runtime.engine.queues import QueueOptions
 
 __all__ = ["FIRST_ADDRESS", "Ends", "Topology", "is_host"]
 
@@ -41,13 +46,17 @@ class Topology:
     `hosts` and `switches` are names: unique, up to 32 letters, digits, `-` and `_`, starting with a letter. A host has
     at most one link. Addresses follow from the order of the hosts: host n, counted from 1, has the IPv4 address
     10.0.0.0 + n. `ipv6` lists pairs of a host and its IPv6 address, for hosts that have an IPv6 address instead; see
-    `with_ipv6`. MidflightError if the parts do not form a valid topology.
+    `with_ipv6`. `queues` lists pairs of a switch and its queues between ingress and egress, and `clocks` pairs of a
+    simulated switch and its clock; see `with_queues` and `with_clocks`. MidflightError if the parts do not form a valid
+    topology.
     """
 
     hosts: tuple[str, ...]
     switches: tuple[str, ...]
     links: tuple[Link, ...]
     ipv6: tuple[tuple[str, IPv6Address], ...] = ()
+    queues: tuple[tuple[str, QueueOptions], ...] = ()
+    clocks: tuple[tuple[str, SwitchClock], ...] = ()
     _hosts: Mapping[str, int] = field(init=False, repr=False, compare=False)
     _switches: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
@@ -83,6 +92,9 @@ class Topology:
             if link.one.node == link.other.node:
                 raise MidflightError(f"a link leads from {link.one.node} to itself")
         self._check_ipv6()
+        for name, _ in (*self.queues, *self.clocks):
+            if name not in self.switches:
+                raise MidflightError(f"there is no switch named {name} to have queues or a clock")
         object.__setattr__(self, "_ipv6", dict(self.ipv6))
         object.__setattr__(self, "_hosts", {name: number for number, name in enumerate(self.hosts, 1)})
         object.__setattr__(self, "_switches", {name: number for number, name in enumerate(self.switches, 1)})
@@ -144,6 +156,22 @@ class Topology:
             else:
                 given[name] = IPv6Address(FIRST_IPV6_ADDRESS + numbers.get(name, 0))
         return replace(self, ipv6=tuple(given.items()))
+
+    def with_queues(self, queues: QueueOptions | Mapping[str, QueueOptions]) -> Topology:
+        """Return the topology with queues between ingress and egress in all switches, or in these.
+
+        MidflightError if there is no such switch.
+        """
+        chosen = queues if isinstance(queues, Mapping) else dict.fromkeys(self.switches, queues)
+        return replace(self, queues=tuple(chosen.items()))
+
+    def with_clocks(self, clocks: Mapping[str, SwitchClock]) -> Topology:
+        """Return the topology with these clocks of switches, by name, which simulations use.
+
+        By default, all switches show the time since the start of the simulation. MidflightError if there is no such
+        switch.
+        """
+        return replace(self, clocks=tuple(clocks.items()))
 
     def address(self, host: str) -> IPAddress:
         """Return the address of a host. MidflightError if there is no such host."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from midflight.runtime.engine import Engine
-from midflight.runtime.engine.queues import Queueing, QueueState, Rate, parse_rate
+from midflight.runtime.engine.queues import Queueing, QueueState, Rate, as_rate
 
 __all__ = ["Queues"]
 
@@ -13,14 +14,17 @@ __all__ = ["Queues"]
 class Queues:
     """The queues between ingress and egress of a switch. Settings apply to the current program and to later ones.
 
-    A rate is a `Rate`, or text such as "100pps", "10Mbit" or "unlimited". `apply` is called after changes, and `engine`
-    returns the engine of the current program. DeviceError if a value, port or queue is out of range.
+    A rate is a `Rate`, or text such as "100pps", "10Mbit" or "unlimited". `apply` is called after changes, then
+    `observers`; `engine` returns the engine of the current program. DeviceError if a value, port or queue is out of
+    range. Thread-safe.
     """
 
     def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Engine | None]) -> None:
         self.queueing = queueing
+        self.observers: list[Callable[[], None]] = []
         self._apply = apply
         self._engine = engine
+        self._lock = threading.Lock()
 
     @property
     def count(self) -> int:
@@ -40,13 +44,15 @@ class Queues:
 
         DeviceError if a value is out of range.
         """
-        self.queueing.set(port, queue, depth=depth, rate=_rate(rate), weight=weight)
-        self._apply()
+        with self._lock:
+            self.queueing.set(port, queue, depth=depth, rate=as_rate(rate), weight=weight)
+            self._changed()
 
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
         """Set the rate at which a port, or every port, takes packets from its queues. DeviceError if out of range."""
-        self.queueing.set_port(port, rate=_rate(rate) or Rate())
-        self._apply()
+        with self._lock:
+            self.queueing.set_port(port, rate=as_rate(rate) or Rate())
+            self._changed()
 
     def port_rate(self, port: int) -> Rate:
         """Return the rate of a port. DeviceError if there is no such port."""
@@ -59,6 +65,7 @@ class Queues:
             return QueueState(self.queueing.get(port, queue), 0, 0, 0, 0, 0)
         return engine.queue(port, queue)
 
-
-def _rate(rate: Rate | str | None) -> Rate | None:
-    return parse_rate(rate) if isinstance(rate, str) else rate
+    def _changed(self) -> None:
+        self._apply()
+        for each in self.observers:
+            each()

@@ -81,7 +81,8 @@ class Switch:
     `gate` is the lock of the engines, which a carrier shares. It may be acquired while holding the switch's lock, but
     not the other way round. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the
     messages that were not delivered, and `faults` has the unexpected exceptions. `watchers` are called with the number
-    of controllers whenever it changes.
+    of controllers whenever it changes. `clock` returns the time in nanoseconds while there is no carrier, by default
+    that of the last batch.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Switch:
         )
         self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
+        self.clock: Callable[[], int] = lambda: self._now * 1000
         self._now = 0
         self._seed = seed
         self._memory = memory
@@ -194,8 +196,9 @@ class Switch:
     def apply_queueing(self) -> None:
         """Apply changed settings of the queues to the current pipeline, and to a saved one."""
         with self._lock:
+            now = self.clock() if self._carrier is None else self._carrier.now * 1000
             for pipeline in filter(None, (self._forwarding, self._saved)):
-                changed = pipeline.engine.apply_queueing()
+                changed = pipeline.engine.apply_queueing(now)
                 if self._carrier is not None and pipeline is self._forwarding:
                     if changed:
                         self._carrier.use(pipeline.engine)
