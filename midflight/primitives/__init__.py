@@ -20,6 +20,7 @@ from midflight.primitives.language import (
 )
 from midflight.primitives.library.acceptor import Acceptor
 from midflight.primitives.library.aggregate import Aggregate
+from midflight.primitives.library.balance import Balance
 from midflight.primitives.library.barrier import Barrier
 from midflight.primitives.library.bloom import Bloom
 from midflight.primitives.library.cache import Cache
@@ -32,6 +33,7 @@ from midflight.primitives.library.groupby import GroupBy
 from midflight.primitives.library.heavyhitter import HeavyHitter
 from midflight.primitives.library.hyperloglog import HyperLogLog
 from midflight.primitives.library.learner import Learner
+from midflight.primitives.library.limit import Limit
 from midflight.primitives.library.lock import Lock
 from midflight.primitives.library.quorum import Quorum
 from midflight.primitives.library.safetystop import SafetyStop
@@ -55,6 +57,7 @@ __all__ = [
     "Acceptor",
     "Aggregate",
     "Application",
+    "Balance",
     "Barrier",
     "Bloom",
     "Cache",
@@ -69,6 +72,7 @@ __all__ = [
     "HeavyHitter",
     "HyperLogLog",
     "Learner",
+    "Limit",
     "Lock",
     "Lookup",
     "Map",

@@ -36,6 +36,7 @@ FAMILIES: Mapping[str, str] = {
     "detection": "find and report what stands out, in little memory",
     "state": "keep state that many hosts share",
     "control": "close or stop control loops in the network",
+    "steering": "decide where requests are served, and how many of them",
     "composition": "combine several primitives",
 }
 """The families of primitives, with descriptions."""

@@ -31,6 +31,7 @@ STUMP: Mapping[str, Any] = {
 # Other parameters that a parameter needs at its limit, where limits depend on each other.
 ALONG: Mapping[tuple[str, str, int], Mapping[str, Any]] = {
     ("Aggregate", "switches", 1): {"first": 1},
+    ("Balance", "instances", 1): {"table": {}},
     ("Controller", "channels", 8): {"proportional": [1.0] * 8, "integral": [0.5] * 8},
     ("Controller", "low", 2**31 - 1): {"high": 2**31 - 1},
     ("Controller", "high", -(2**31)): {"low": -(2**31)},

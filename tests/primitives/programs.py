@@ -11,6 +11,7 @@ from midflight.primitives import (
     Threshold,
 )
 from tests.primitives import kernels, more_kernels
+from tests.primitives.balancing import BALANCING
 from tests.primitives.coordination import COORDINATION
 from tests.primitives.sketches import SKETCHES
 from tests.primitives.streams import STREAMS
@@ -42,6 +43,7 @@ PROGRAMS: Mapping[str, Callable[[], Program]] = {
     "hashes": lambda: Program(kernels.Rows("rows")),
     "outputs": lambda: Program(more_kernels.Walk("walk"), Filter("telemetry", keep="temperature > 80")),
     "tables": lambda: Program(more_kernels.Directory("directory")),
+    **BALANCING,
     **COORDINATION,
     **SKETCHES,
     **STREAMS,

@@ -64,6 +64,12 @@ class Primitive(_Parameters):
     JOB: ClassVar[str] = ""
     """The header field, bit[16], of requests with the number of their job. Empty if there is none."""
 
+    INSTANCE: ClassVar[str] = ""
+    """The header field in which the kernel returns the number of the instance that serves a request, 0 for none.
+
+    In a program with `Steering`, the request goes to that instance. Empty if the kernel chooses none.
+    """
+
     name: str = field(kw_only=False)
 
     def __post_init__(self) -> None:

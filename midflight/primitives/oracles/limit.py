@@ -1,0 +1,41 @@
+"""The oracle of Limit: buckets of tokens as fractions, filled as time passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+__all__ = ["Bucket"]
+
+Colour = Literal["green", "yellow", "red"]
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A bucket of `burst + excess` tokens, full at first."""
+
+    burst: int
+    excess: int
+    _held: Fraction = Fraction(0)
+    _time: int | None = None
+    _interval: Fraction = Fraction(1)
+
+    def take(self, time: int, interval: Fraction) -> Colour:
+        """Return the colour of a request at `time`, microseconds modulo 2**48, with `interval` microseconds per token.
+
+        If the interval is another one than before, the bucket is full at the same time as before, so the missing tokens
+        are fewer or more. Times may go backwards; the bucket then held less.
+        """
+        size = Fraction(self.burst + self.excess)
+        if self._time is None:
+            self._held, self._time = size, time
+        else:
+            self._held = size - (size - self._held) * self._interval / interval
+        self._interval = interval
+        elapsed = (time - self._time + 2**47) % 2**48 - 2**47
+        held = min(size, self._held + elapsed / interval)
+        if held < 1:
+            return "red"
+        self._held, self._time = held - 1, time
+        return "green" if held - self.excess >= 1 else "yellow"
