@@ -258,6 +258,36 @@ class SyntaxBuilder(Transformer[Any, Any]):
     def returning(self, word: PlacedToken, value: s.Expression | None) -> s.Return:
         return s.Return(word.place, value)
 
+    def loop(
+        self,
+        annotations: s.Annotations | None,
+        word: PlacedToken,
+        first: tuple[s.Statement, ...] | None,
+        condition: s.Expression,
+        step: tuple[s.Statement, ...] | None,
+        body: s.Statement,
+    ) -> s.For:
+        del annotations
+        return s.For(word.place, first or (), condition, step or (), body)
+
+    def loop_steps(self, *steps: s.Statement) -> tuple[s.Statement, ...]:
+        return steps
+
+    def loop_variable(
+        self, annotations: s.Annotations | None, kind: s.Type, name: PlacedToken, value: s.Expression | None
+    ) -> s.Variable:
+        return s.Variable(name.place, str(name), kind, value, annotations or ())
+
+    def loop_in(self, *children: Any) -> s.ForIn:
+        _, word, _, kind, name, _, values, *last, body = children
+        return s.ForIn(word.place, kind, str(name), values, last[-1] if last else None, body)
+
+    def breaking(self, word: PlacedToken) -> s.Break:
+        return s.Break(word.place)
+
+    def continuing(self, word: PlacedToken) -> s.Continue:
+        return s.Continue(word.place)
+
     def exiting(self, word: PlacedToken) -> s.Exit:
         return s.Exit(word.place)
 

@@ -33,6 +33,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     ir.ActionCall: ("arguments",),
     ir.Apply: ("arguments",),
     ir.CallStatement: ("call",),
+    ir.Loop: ("before", "condition", "body", "step"),
     ir.SetValidity: ("header",),
     ir.Shift: ("stack",),
     ir.Extract: ("header", "bits"),

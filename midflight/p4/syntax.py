@@ -403,7 +403,38 @@ class Exit(Node):
     """The statement `exit;`."""
 
 
+@dataclass(frozen=True, slots=True)
+class For(Node):
+    """A statement `for (first; condition; step) body`. `first` and `step` are statements that commas separate."""
+
+    first: tuple[Statement, ...]
+    condition: Expression
+    step: tuple[Statement, ...]
+    body: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class ForIn(Node):
+    """A statement `for (type name in values) body`, or with `values .. last`."""
+
+    type: Type
+    name: str
+    values: Expression
+    last: Expression | None
+    body: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Break(Node):
+    """The statement `break;`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue(Node):
+    """The statement `continue;`."""
+
+
 Statement = (
     Empty | Assign | CallStatement | DirectApplication | If | Switch | Block | Return | Exit | Constant | Variable
-    | Instantiation
+    | Instantiation | For | ForIn | Break | Continue
 )  # fmt: skip

@@ -26,13 +26,11 @@ def _words(text: str) -> frozenset[str]:
 
 
 KEYWORDS = _words(
-    "abstract action actions apply bit bool const control default else entries enum error exit extern false header "
-    "header_union if in inout int key list match_kind out package parser priority return select state string struct "
-    "switch table this transition true tuple type typedef varbit value_set void"
+    "abstract action actions apply bit bool break const continue control default else entries enum error exit extern "
+    "false for header header_union if in inout int key list match_kind out package parser priority return select state "
+    "string struct switch table this transition true tuple type typedef varbit value_set void"
 )
 """All keywords of the grammar. The grammar also accepts some of them as names."""
-
-_REFUSED = {"for": "for loops", "break": "break", "continue": "continue"}
 
 _TOKEN = re.compile(
     r"""
@@ -108,8 +106,7 @@ def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
     """Yield the grammar's tokens of a preprocessed text, with names classified as types or other names.
 
     `names` gives the terminal's name for each literal token, such as LPAR for `(`. Raises P4Error for text that is not
-    a token, for loops, which are not supported, for an annotation without a name or a closing bracket, and beyond
-    MOST_TOKENS.
+    a token, for an annotation without a name or a closing bracket, and beyond MOST_TOKENS.
     """
     return _Classifier(source, names).run()
 
@@ -253,10 +250,6 @@ class _Classifier:
         if text == "_":
             return self.names["_"]
         after = self.text_at(index + 1)
-        if text in _REFUSED and before != "DOT":
-            raw = self.raws[index]
-            raise P4Error(f"{_REFUSED[text]} are not supported yet".replace("break are", "break is").replace(
-                "continue are", "continue is"), place=self.source.place(raw.start, raw.end))  # fmt: skip
         if text in KEYWORDS:
             if text not in _SOFT or before != "DOT":
                 self.keyword(index, text, before)

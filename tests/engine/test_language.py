@@ -12,8 +12,6 @@ from midflight.runtime.engine import Packets
 from tests.bmv2 import BMV2
 from tests.engine.build import source
 
-KINDS = ["host", pytest.param("bmv2", marks=BMV2)]
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -22,6 +20,8 @@ class Case:
     name: str
     program: str
     packets: tuple[tuple[str, str], ...]
+    bmv2: bool = True
+    """Whether p4c compiles the program for BMv2."""
 
 
 FUNCTIONS = """
@@ -204,11 +204,126 @@ CASES = [
             ("0001010101", "ee01010101"),
         ),
     ),
+    Case(
+        "loops with conditions, breaks and continues",
+        source(
+            types="""
+                bit<8> first(in bit<8> x) {
+                    for (bit<8> i = 0; i < 8; i = i + 1) {
+                        for (bit<8> j = 0; j < 2; j = j + 1) { if (i + j == x) { return i; } }
+                    }
+                    return 0xff;
+                }
+            """,
+            header="bit<8> kind; bit<8> n; bit<8> sum; bit<8> rounds;",
+            declarations="""
+                action odd() {
+                    for (bit<8> i = 0; i < hdr.h.n; i = i + 1) {
+                        if (i & 1 == 0) { continue; }
+                        if (i > 10) { break; }
+                        hdr.h.sum = hdr.h.sum + i;
+                    }
+                }
+                action all() {
+                    bit<8> i = 99;
+                    for (i = 1, hdr.h.rounds = 0; i <= hdr.h.n; i = i + 1, hdr.h.rounds = hdr.h.rounds + 1) {
+                        hdr.h.sum = hdr.h.sum + i;
+                    }
+                    hdr.h.n = i;
+                }
+                action search() { hdr.h.sum = first(hdr.h.n); }
+                action leave() {
+                    for (bit<8> i = 0; i < hdr.h.n; i = i + 1) { hdr.h.sum = hdr.h.sum + i; if (i == 200) { exit; } }
+                    hdr.h.rounds = 1;
+                }
+            """,
+            ingress="""
+                if (hdr.h.kind == 0) { odd(); }
+                else if (hdr.h.kind == 1) { all(); }
+                else if (hdr.h.kind == 4) { search(); }
+                else if (hdr.h.kind == 5) { leave(); }
+            """,
+        ),
+        (
+            ("00090000", "00091000"),
+            ("00ff0000", "00ff1900"),
+            ("01040055", "01050a04"),
+            ("01000055", "01010000"),
+            ("04050000", "04050400"),
+            ("04090000", "0409ff00"),
+            ("05030000", "05030301"),
+            ("05ff0000", "05ff8400"),
+        ),
+    ),
+    Case(
+        "loops over ranges, stacks and lists, and around tables",  # p4c does not compile these for BMv2
+        source(
+            types="header s_t { bit<8> x; }",
+            headers="s_t[3] s;",
+            header="bit<8> kind; bit<8> n; bit<8> sum; bit<8> rounds;",
+            declarations="""
+                action count(bit<8> by) { hdr.h.rounds = hdr.h.rounds + by; }
+                table t {
+                    key = { hdr.h.sum: exact; }
+                    actions = { count; NoAction; }
+                    const entries = { 3: count(7); 6: count(9); }
+                }
+            """,
+            parser="""
+                state start { packet.extract(hdr.h); transition select(hdr.h.kind) { 4: more; default: accept; } }
+                state more { packet.extract(hdr.s.next); packet.extract(hdr.s.next); transition accept; }
+            """,
+            ingress="""
+                if (hdr.h.kind == 2) {
+                    for (bit<8> i in hdr.h.n .. 255) { hdr.h.n = 0; hdr.h.sum = hdr.h.sum + 1; }
+                } else if (hdr.h.kind == 3) {
+                    for (int<8> i in -2 .. (int<8>) hdr.h.n) {
+                        for (bit<8> j in 1 .. 3) {
+                            if (j == 2 && i == 0) { break; }
+                            hdr.h.sum = hdr.h.sum + (bit<8>) i;
+                            hdr.h.rounds = hdr.h.rounds + 1;
+                        }
+                    }
+                } else if (hdr.h.kind == 4) {
+                    for (s_t each in hdr.s) {
+                        if (each.isValid()) { hdr.h.sum = hdr.h.sum + each.x; hdr.s[1].x = 0; }
+                    }
+                } else if (hdr.h.kind == 5) {
+                    for (bit<8> i in { hdr.h.n, 5, 8w7 }) {
+                        if (i == 5) { continue; }
+                        hdr.h.n = 0;
+                        hdr.h.sum = hdr.h.sum + i;
+                    }
+                } else if (hdr.h.kind == 7) {
+                    for (bit<8> i = 0; i < 4; i = i + 1) { hdr.h.sum = hdr.h.sum + i; t.apply(); }
+                } else {
+                    for (bit<8> i = 0; i < 2; i = i - hdr.h.n) { hdr.h.rounds = hdr.h.rounds + 1; }
+                }
+            """,
+        ),
+        (
+            ("02fe0000", "02000200"),
+            ("02000000", "02000000"),
+            ("03010000", "0301fa0a"),
+            ("03fd0000", "03fd0000"),
+            ("040000000102", "040003000100"),
+            ("05090000", "05001000"),
+            ("06010000", "06010001"),
+            ("06000000", ""),
+            ("07000000", "07000610"),
+        ),
+        bmv2=False,
+    ),
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("case", CASES, ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        *(pytest.param(each, "host", id=f"{each.name}-host") for each in CASES),
+        *(pytest.param(each, "bmv2", id=f"{each.name}-bmv2", marks=BMV2) for each in CASES if each.bmv2),
+    ],
+)
 def test_packets(case: Case, kind: str) -> None:
     with open_device(kind, case.program) as device:
         assert isinstance(device, PacketDevice)

@@ -13,9 +13,6 @@ TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {m
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
     ("parser value sets are", {"parser_locals": "value_set<bit<16>>(4) types;"}),
-    ("for loops are", {"apply": "for (bit<8> i = 0; i < 4; i = i + 1) { meta.small = i; }"}),
-    ("break is", {"apply": "break;"}),
-    ("continue is", {"apply": "continue;"}),
     ("list types are", {"top": "const list<bit<8>> numbers = { 1, 2 };"}),
     (
         "generic controls and parsers are",
@@ -86,9 +83,20 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
         ({"top": UNION, "apply": "u_t u; u = { 1, 2 };"}, "the value of u must be u_t, not a list"),
         ({"top": UNION, "apply": "u_t u; u.setValid();"}, "u_t has no method setValid"),
         ({"top": UNION, "apply": "u_t u; meta.small = u.c;"}, "u_t has no field c"),
+        ({"apply": "break;"}, "break can only be used in a loop"),
+        (
+            {"locals": "action a() { continue; }", "apply": "for (;true;) { a(); }"},
+            "continue can only be used in a loop",
+        ),
+        ({"apply": "for (; 1; ) { }"}, "a for's condition must be bool, not int"),
+        ({"apply": "for (bit<8> i in 16w0 .. 3) { }"}, "the value of i must be bit<8>, not bit<16>"),
+        ({"apply": "for (bit<8> i in hdr) { }"}, "for takes a range, a header stack or a list, not headers_t"),
+        ({"apply": "for (bit<8> i in hdr.labels) { }"}, "the value of i must be bit<8>, not label_t"),
+        ({"apply": "for (bool b in false .. true) { }"}, "a range needs a variable of type bit<W> or int<W>, not bool"),
+        ({"apply": "for (bit<8> i = 0; i < 3; i = i + 1) { } i = 1;"}, "i is not declared"),
     ],
 )
-def test_mistakes_with_header_unions_are_named(parts: dict[str, str], message: str) -> None:
+def test_mistakes_with_header_unions_and_loops_are_named(parts: dict[str, str], message: str) -> None:
     with pytest.raises(P4Error) as caught:
         check(skeleton(**parts), "test.p4")
     assert caught.value.message == message

@@ -25,21 +25,21 @@ class Statements:
         targets = {int(each["parameters"][-1]["value"], 16) for each in primitives if each["op"] in JUMPS}
         if not targets:
             return [self._one(each) for each in primitives]
-        # Each block that jumps may skip runs only if no jump leads beyond its beginning.
-        lines = ["bit<32> resume = 0;", "{"]
+        # Each block that jumps may skip runs only if no jump leads beyond it. A jump back begins another round.
+        size = len(primitives)
+        lines = [f"for (bit<32> resume = 0; resume < {size};) {{", "if (resume == 0) {"]
         for at, each in enumerate(primitives):
             if at in targets or (at and primitives[at - 1]["op"] in JUMPS):
                 lines += ["}", f"if (resume <= {at}) {{"]
             lines.append(self._jump(each, at) if each["op"] in JUMPS else self._one(each))
-        return [*lines, "}"]
+        return [*lines, "}", f"resume = {size};", "}"]
 
     def _jump(self, node: Json, at: int) -> str:
         target = int(node["parameters"][-1]["value"], 16)
-        if target <= at:
-            raise refusal("loops of BMv2's JSON are not supported yet", node, self._names.file)
+        jump = f"resume = {target};" if target > at else f"resume = {target}; continue;"
         if node["op"] == "_jump":
-            return f"resume = {target};"
-        return f"if (!{self.code.boolean(node['parameters'][0])}) {{ resume = {target}; }}"
+            return jump
+        return f"if (!{self.code.boolean(node['parameters'][0])}) {{ {jump} }}"
 
     def inputs(self, calculation: str, node: Json) -> tuple[str, str, bool]:
         """Return the list of a calculation's inputs, its algorithm, and whether the payload is one of them."""

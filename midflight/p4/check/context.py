@@ -132,10 +132,10 @@ class Context:
     """The context of the body that is being checked, such as a control or a function.
 
     `kind` is the kind of body. `name` is the control-plane name of a control or parser, or the name of a function.
-    `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks.
-    `writing` is set inside an lvalue, the only place where a stack's `next` is allowed. `result` is the variable for a
-    function's return value, None elsewhere. `probed` holds arguments that were checked early to infer a type argument,
-    by the identity of their node.
+    `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks,
+    and `loops` that of enclosing loops. `writing` is set inside an lvalue, the only place where a stack's `next` is
+    allowed. `result` is the variable for a function's return value, None elsewhere. `probed` holds arguments that
+    were checked early to infer a type argument, by the identity of their node.
     """
 
     state: State
@@ -145,6 +145,7 @@ class Context:
     in_parser: bool = False
     before: list[ir.Statement] = field(default_factory=list)
     depth: int = 0
+    loops: int = 0
     writing: bool = False
     result: ir.Variable | None = None
     probed: dict[int, Probed] = field(default_factory=dict)

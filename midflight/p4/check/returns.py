@@ -7,7 +7,7 @@ always returns, a flag variable records whether the function has returned.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from midflight.errors import Place
@@ -64,6 +64,9 @@ def _when(returns: Returns, statement: ir.Statement) -> Walk[When]:
         case ir.Switch(cases=cases):
             ways: list[When] = yield in_turn(_when(returns, each.body) for each in cases)
             found = _either(ways if any(not each.labels for each in cases) else [*ways, "never"])
+        case ir.Loop(body=body):
+            inside: When = yield _when(returns, body)
+            found = "never" if inside == "never" else "maybe"
         case _:
             found = "never"
     returns.known[id(statement)] = statement, found
@@ -91,8 +94,11 @@ def _before(body: Iterable[ir.Statement], rest: Row) -> Row:
     return rest
 
 
-def _lower(returns: Returns, row: Row, flagged: bool) -> Walk[list[ir.Statement]]:
-    """Return statements with all returns removed. With `flagged`, each return sets the flag instead."""
+def _lower(returns: Returns, row: Row, flagged: bool, looped: bool = False) -> Walk[list[ir.Statement]]:
+    """Return statements with all returns removed. With `flagged`, each return sets the flag instead.
+
+    With `looped`, it also ends the loop around it.
+    """
     made: list[ir.Statement] = []
     while row is not None:
         each, rest = row
@@ -101,6 +107,8 @@ def _lower(returns: Returns, row: Row, flagged: bool) -> Walk[list[ir.Statement]
             if flagged:
                 target = ir.VariableRef(returns.flag, BOOL)
                 made.append(ir.Assign(target, ir.Literal(1, BOOL), place=each.place))
+            if looped:
+                made.append(ir.Break(place=each.place))
             return made
         comes_back: When = yield _when(returns, each)
         if comes_back == "never" or isinstance(each, ir.Exit):
@@ -108,22 +116,22 @@ def _lower(returns: Returns, row: Row, flagged: bool) -> Walk[list[ir.Statement]
             continue
         match each:
             case ir.Block(body=inner):
-                lowered: list[ir.Statement] = yield _lower(returns, _before(inner, rest), flagged)
+                lowered: list[ir.Statement] = yield _lower(returns, _before(inner, rest), flagged, looped)
                 return [*made, ir.Block(tuple(lowered), place=each.place)]
             case ir.If(yes=yes, no=no):
                 others = () if no is None else (no,)
                 first: When = yield _when(returns, yes)
                 second: When = yield when(returns, others)
                 if first == "always":
-                    made.append((yield _if(returns, each, (yes, None), _before(others, rest), flagged)))
+                    made.append((yield _if(returns, each, (yes, None), _before(others, rest), flagged, looped)))
                     return made
                 if second == "always":
-                    made.append((yield _if(returns, each, (yes, rest), _before(others, None), flagged)))
+                    made.append((yield _if(returns, each, (yes, rest), _before(others, None), flagged, looped)))
                     return made
-                made.append((yield _if(returns, each, (yes, None), _before(others, None), True)))
+                made.append((yield _if(returns, each, (yes, None), _before(others, None), True, looped)))
             case ir.Switch(subject=subject, cases=cases):
                 bodies: list[list[ir.Statement]] = yield in_turn(
-                    _lower(returns, (case.body, None), True) for case in cases
+                    _lower(returns, (case.body, None), True, looped) for case in cases
                 )
                 made.append(
                     ir.Switch(
@@ -135,18 +143,24 @@ def _lower(returns: Returns, row: Row, flagged: bool) -> Walk[list[ir.Statement]
                         place=each.place,
                     )
                 )
+            case ir.Loop():
+                rounds: list[ir.Statement] = yield _lower(returns, (each.body, None), True, True)
+                made.append(replace(each, body=ir.Block(tuple(rounds), place=each.place)))
+                if looped:
+                    flag = ir.VariableRef(returns.flag, BOOL)
+                    made.append(ir.If(flag, ir.Break(place=each.place), None, place=each.place))
         returns.used = True
         if rest is not None:
             going_on = ir.Unary("!", ir.VariableRef(returns.flag, BOOL), BOOL)
-            behind: list[ir.Statement] = yield _lower(returns, rest, flagged)
+            behind: list[ir.Statement] = yield _lower(returns, rest, flagged, looped)
             made.append(ir.If(going_on, ir.Block(tuple(behind)), None, place=each.place))
         return made
     return made
 
 
-def _if(returns: Returns, node: ir.If, yes: Row, no: Row, flagged: bool) -> Walk[ir.If]:
-    others: list[ir.Statement] = yield _lower(returns, no, flagged)
-    first: list[ir.Statement] = yield _lower(returns, yes, flagged)
+def _if(returns: Returns, node: ir.If, yes: Row, no: Row, flagged: bool, looped: bool) -> Walk[ir.If]:
+    others: list[ir.Statement] = yield _lower(returns, no, flagged, looped)
+    first: list[ir.Statement] = yield _lower(returns, yes, flagged, looped)
     return ir.If(
         node.condition,
         ir.Block(tuple(first), place=node.yes.place),

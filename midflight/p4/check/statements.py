@@ -12,6 +12,7 @@ from midflight.p4.check.coerce import coerce, has_integer
 from midflight.p4.check.context import Context
 from midflight.p4.check.effects import application, call_statement, may_apply
 from midflight.p4.check.expressions import applied_table, constant, expression, probe, value
+from midflight.p4.check.loops import counted, over
 from midflight.p4.check.operators import combined
 from midflight.p4.check.order import in_order, pinned
 from midflight.p4.check.scope import Constant, Local
@@ -84,6 +85,15 @@ def statement(ctx: Context, node: s.Statement) -> Step[ir.Statement | None]:
             return _block(ctx, node)
         case s.Return():
             return _returning(ctx, node)
+        case s.For():
+            return counted(ctx, node, with_before)
+        case s.ForIn():
+            return over(ctx, node, with_before)
+        case s.Break() | s.Continue():
+            word = "break" if isinstance(node, s.Break) else "continue"
+            if not ctx.loops:
+                raise P4Error(f"{word} can only be used in a loop", place=node.place)
+            return ir.Break(place=node.place) if isinstance(node, s.Break) else ir.Continue(place=node.place)
         case s.Constant():
             return declare_constant(ctx, node)
         case s.Variable():

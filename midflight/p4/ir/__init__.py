@@ -14,11 +14,13 @@ from midflight.p4.ir.bodies import (
     Assign,
     Binary,
     Block,
+    Break,
     Call,
     CallStatement,
     Case,
     Cast,
     Concat,
+    Continue,
     Control,
     CopyIn,
     Declare,
@@ -33,6 +35,7 @@ from midflight.p4.ir.bodies import (
     Last,
     Literal,
     Lookahead,
+    Loop,
     Member,
     Next,
     Parser,
@@ -65,10 +68,10 @@ from midflight.p4.ir.program import Program
 from midflight.p4.types import Direction
 
 __all__ = [
-    "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
-    "Case", "Cast", "Concat", "Control", "CopyIn", "Declare", "Direction", "Emit", "EntryKey", "Exit", "Expression",
-    "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last", "Literal", "Lookahead", "Member", "Next",
-    "Node", "Parameter", "Parser", "Program", "Return", "Select", "SetValidity", "Shift", "Slice", "State", "Statement",
-    "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary", "Variable",
-    "VariableRef",
+    "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Break", "Call",
+    "CallStatement", "Case", "Cast", "Concat", "Continue", "Control", "CopyIn", "Declare", "Direction", "Emit",
+    "EntryKey", "Exit", "Expression", "Extract", "If", "Index", "Instance", "IsValid", "Key", "Keyset", "Last",
+    "Literal", "Lookahead", "Loop", "Member", "Next", "Node", "Parameter", "Parser", "Program", "Return", "Select",
+    "SetValidity", "Shift", "Slice", "State", "Statement", "StructValue", "Switch", "Table", "TableApply",
+    "TableEntry", "TableHit", "Ternary", "Unary", "Variable", "VariableRef",
 ]  # fmt: skip

@@ -10,11 +10,11 @@ from midflight.p4.ir.entities import Instance, Keyset, Node, Parameter, Variable
 from midflight.p4.types import Direction, Type
 
 __all__ = [
-    "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Call", "CallStatement",
-    "Case", "Cast", "Concat", "Control", "CopyIn", "Declare", "Emit", "Exit", "Expression", "Extract", "If", "Index",
-    "IsValid", "Key", "Last", "Literal", "Lookahead", "Member", "Next", "Parser", "Return", "Select", "SetValidity",
-    "Shift", "Slice", "State", "Statement", "StructValue", "Switch", "Table", "TableApply", "TableEntry", "TableHit",
-    "Ternary", "Unary", "VariableRef",
+    "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Break", "Call",
+    "CallStatement", "Case", "Cast", "Concat", "Continue", "Control", "CopyIn", "Declare", "Emit", "Exit",
+    "Expression", "Extract", "If", "Index", "IsValid", "Key", "Last", "Literal", "Lookahead", "Loop", "Member",
+    "Next", "Parser", "Return", "Select", "SetValidity", "Shift", "Slice", "State", "Statement", "StructValue",
+    "Switch", "Table", "TableApply", "TableEntry", "TableHit", "Ternary", "Unary", "VariableRef",
 ]  # fmt: skip
 
 
@@ -313,6 +313,26 @@ class Emit(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Loop(Node):
+    """A loop: each round runs `before`, ends the loop unless `condition` holds, and then runs `body` and `step`."""
+
+    before: tuple[Statement, ...]
+    condition: Expression
+    body: Statement
+    step: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Break(Node):
+    """`break`, which ends the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue(Node):
+    """`continue`, which goes on with the step of the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit(Node):
     """The statement `exit`, which ends the processing of the packet in this control and those that apply it."""
 
@@ -324,7 +344,7 @@ class Return(Node):
 
 Statement = (
     Assign | Declare | Block | If | Switch | TableApply | ActionCall | Apply | CallStatement | SetValidity | Shift
-    | Extract | Advance | Emit | Exit | Return
+    | Extract | Advance | Emit | Exit | Return | Loop | Break | Continue
 )  # fmt: skip
 
 

@@ -115,6 +115,12 @@ class Builder:
 
     # Memory
 
+    def count_from(self, value: int) -> Value:
+        """Return the address of a new 32-bit number on the stack, which each call of the function starts with."""
+        pointer = self.allocate(4, 4)
+        self._allocas.store(self.i32(value), pointer)
+        return pointer
+
     def at(self, pointer: Value, offset: int | Value) -> Value:
         """Return a pointer `offset` bytes beyond another. An offset that is a value is unsigned."""
         if isinstance(offset, int):

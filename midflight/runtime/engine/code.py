@@ -171,6 +171,8 @@ class Code(Builder):
         self.frames: list[Frame] = []
         self.exit: ll.Block | None = None
         self.cursor: Cursor | None = None
+        self.loops: list[tuple[ll.Block, ll.Block]] = []  # where break and continue lead, of each loop around
+        self.rounds: Value | None = None
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
         """Reserve `size` bytes on the stack and return their address.

@@ -17,10 +17,14 @@ from midflight.runtime.engine.expressions import (
     value,
     zero,
 )
+from midflight.runtime.engine.externs.traffic import drop
 from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
 from midflight.stackless import Step, Walk
 
-__all__ = ["bind", "branch", "exclude_others", "in_union", "lower", "lower_all", "run_frame"]
+__all__ = ["MAX_ROUNDS", "bind", "branch", "exclude_others", "in_union", "lower", "lower_all", "run_frame"]
+
+MAX_ROUNDS = 1 << 18
+"""The number of rounds that all loops of a control or parser together may take for a packet."""
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
@@ -70,6 +74,12 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
                 exclude_others(code, header)
         case ir.Shift(stack=stack, count=count):
             _shift(code, place(code, stack), count)
+        case ir.Loop():
+            return _loop(code, statement)
+        case ir.Break():
+            code.leave(code.loops[-1][0])
+        case ir.Continue():
+            code.leave(code.loops[-1][1])
         case ir.Exit():
             _exit(code)
         case ir.Return():
@@ -199,11 +209,15 @@ def _overlap(one: tuple[object, ...], other: tuple[object, ...] | None) -> bool:
 
 def _exit(code: Code) -> None:
     """Leave the whole pipeline, after the pending copies of all callees."""
+    _copy_back(code)
+    assert code.exit is not None
+    code.leave(code.exit)
+
+
+def _copy_back(code: Code) -> None:
     for frame in reversed(code.frames):
         for each in frame.copy_outs:
             each()
-    assert code.exit is not None
-    code.leave(code.exit)
 
 
 def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) -> Walk[None]:
@@ -219,6 +233,42 @@ def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) 
         yield body(node.no)
         code.go(after)
     code.b.position_at_end(after)
+
+
+def _loop(code: Code, node: ir.Loop) -> Walk[None]:
+    """Lower a loop. After MAX_ROUNDS rounds of all loops of a control or parser, the packet is given up."""
+    if code.rounds is None:
+        code.rounds = code.count_from(MAX_ROUNDS)
+    head, body, onward, after = (code.block(each) for each in ("round", "looped", "onward", "endloop"))
+    code.go(head)
+    code.b.position_at_end(head)
+    left = code.load(code.rounds, 32)
+    code.store(code.b.sub(left, code.i32(1)), code.rounds)
+    with code.when(code.b.icmp_unsigned("==", left, code.i32(0)), rarely=True):
+        _give_up(code)
+    yield lower_all(code, node.before)
+    code.b.cbranch(value(code, node.condition), body, after)
+    code.b.position_at_end(body)
+    code.loops.append((after, onward))
+    yield lower(code, node.body)
+    code.loops.pop()
+    code.go(onward)
+    code.b.position_at_end(onward)
+    yield lower_all(code, node.step)
+    code.go(head)
+    code.b.position_at_end(after)
+
+
+def _give_up(code: Code) -> None:
+    """Reject the packet in a parser, with ParserTimeout; in a control, mark it to be dropped and exit."""
+    if code.cursor is not None:
+        code.cursor.fail(code, code.constant(1, 1), "ParserTimeout")
+        return
+    _copy_back(code)
+    unit = code.unit
+    drop(code, Place(code.at(code.function.args[1], unit.state.standard), unit.program.standard_metadata))
+    assert code.exit is not None
+    code.leave(code.exit)
 
 
 def _switch(code: Code, switch: ir.Switch) -> Walk[None]:

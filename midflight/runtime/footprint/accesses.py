@@ -102,7 +102,7 @@ def _statement(statement: ir.Statement, count: _Count) -> Step[_Part]:
     match statement:
         case ir.Return() | ir.Exit():
             return _Part(Calls(), (_Way(leaves=True),))
-        case ir.Block() | ir.If() | ir.Switch() | ir.TableApply() | ir.ActionCall() | ir.Apply():
+        case ir.Block() | ir.If() | ir.Switch() | ir.TableApply() | ir.ActionCall() | ir.Apply() | ir.Loop():
             return _compound(statement, count)
     calls = _expression(statement, count)
     return _Part(calls) if isinstance(calls, Counter) else _counted(calls)
@@ -139,6 +139,10 @@ def _compound(statement: ir.Statement, count: _Count) -> Walk[_Part]:
         case ir.TableApply(table=table):
             calls = yield _callee(table, count)
             return _Part(calls)
+        case ir.Loop():
+            # Two rounds stand for all: that is more than the one access that switches with stages have.
+            way = yield _row((*statement.before, statement.body, *statement.step), count)
+            return _Part(Counter({each: 2 * number for each, number in way.calls.items()}))
         case ir.ActionCall(action=called) | ir.Apply(callee=ir.Control() as called):
             calls = yield _expression(statement, count)
             return _Part(_both(calls, (yield _callee(called, count))))

@@ -157,6 +157,10 @@ def _compound(pass_: _Pass, statement: ir.Statement, control: _Control) -> Walk[
             yield _branches(pass_, [each.body for each in cases], inner, complete=False)
         case ir.TableApply(table=table):
             yield _table(pass_, table, control)
+        case ir.Loop(before=before, condition=condition, body=body, step=step):
+            inner = yield _decided_by(pass_, condition, control)
+            once = ir.Block((*before, body, *step), place=statement.place)
+            yield _branches(pass_, [ir.Block((once, once))], inner, complete=False)
         case ir.ActionCall(action=action, arguments=arguments):
             given: list[Names] = yield in_turn(_reads(pass_, each, control) for each in arguments)
             yield _action(pass_, action, given, control)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from midflight.p4 import ir
 from midflight.p4.types import StructType
-from midflight.runtime.engine.code import Code, Value, unsupported
+from midflight.runtime.engine.code import Code, Place, Value, unsupported
 from midflight.runtime.engine.expressions import place, value
 from midflight.runtime.engine.layout import scalar_width
 
 __all__ = [
-    "DROP_PORT", "SESSION_MASK", "clone", "clone_preserving", "mark_to_drop", "recirculate", "resubmit", "truncate",
+    "DROP_PORT", "SESSION_MASK", "clone", "clone_preserving", "drop", "mark_to_drop", "recirculate", "resubmit",
+    "truncate",
 ]  # fmt: skip
 
 DROP_PORT = 511
@@ -34,7 +35,11 @@ def mark_to_drop(code: Code, call: ir.Call) -> None:
         raise unsupported(
             "mark_to_drop() without standard_metadata", call.place, "write mark_to_drop(standard_metadata)"
         )
-    standard = place(code, call.arguments[0])
+    drop(code, place(code, call.arguments[0]))
+
+
+def drop(code: Code, standard: Place) -> None:
+    """Emit that the packet with the standard metadata at a place is dropped after the control."""
     assert isinstance(standard.type, StructType)
     for name, number in (("egress_spec", DROP_PORT), ("mcast_grp", 0)):
         if standard.type.field(name) is not None:
