@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from midflight.p4.ir import EntryKey
 from midflight.runtime.engine import Engine, Entry, Packets
+from midflight.runtime.engine.pipeline import lower_program
 from tests.engine.build import engine, run
 
 
@@ -232,3 +233,16 @@ def test_packets_outside_the_data_are_rejected() -> None:
             )
     with pytest.raises(ValueError, match="uint16"):
         Packets(np.zeros(10, np.uint8), one, one, one.astype(np.int64), one)
+
+
+def test_the_code_of_a_shift_does_not_grow_with_its_stack() -> None:
+    def size(elements: int) -> int:
+        built = engine(
+            types="header one_t { bit<8> x; }",
+            headers=f"one_t[{elements}] stack;",
+            ingress="hdr.stack.push_front(3); hdr.stack.pop_front(2);",
+            deparser="packet.emit(hdr.h);",
+        )
+        return len(str(lower_program(built.compiled.program).unit.module))
+
+    assert size(1000) - size(10) < 1000

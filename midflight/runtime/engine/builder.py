@@ -168,6 +168,12 @@ class Builder:
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
         self.b.call(memcpy, [target, source, length, self.constant(1, 0)])
 
+    def move(self, target: Value, source: Value, size: int) -> None:
+        """Copy `size` bytes between two places, which may overlap."""
+        kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
+        memmove = self.unit.intrinsic("llvm.memmove", [POINTER, POINTER, I64], kind)
+        self.b.call(memmove, [target, source, self.i64(size), self.constant(1, 0)])
+
     def swap_bytes(self, value: Value) -> Value:
         """Return an integer with its bytes in reverse order. Its width must be a multiple of 8."""
         width = value.type.width

@@ -338,15 +338,15 @@ def _set_validity(code: Code, header: Place, valid: bool) -> None:
 def _shift(code: Code, stack: Place, count: int) -> None:
     """Move a stack's elements by `count` places. New elements are invalid and zero."""
     assert isinstance(stack.type, StackType)
-    size = stack.type.size
-    moved = range(size - 1, -1, -1) if count > 0 else range(size)
-    for number in moved:
-        target = code.element(stack, number)
-        if 0 <= number - count < size:
-            source = code.element(stack, number - count)
-            code.copy(target.pointer, source.pointer, code.layout.size(stack.type.element))
-        else:
-            zero(code, target)
+    size, stride = stack.type.size, code.layout.stride(stack.type)
+    new = min(abs(count), size)
+    kept = size - new
+    if kept:
+        first, other = code.element(stack, 0).pointer, code.element(stack, new).pointer
+        target, source = (other, first) if count > 0 else (first, other)
+        code.move(target, source, kept * stride)
+    if new:
+        code.clear(code.element(stack, 0 if count > 0 else kept).pointer, new * stride)
     b = code.b
     filled = b.add(code.load(stack.pointer, 32), code.i32(count))
     limit = b.icmp_signed(">", filled, code.i32(size)) if count > 0 else b.icmp_signed("<", filled, code.i32(0))
