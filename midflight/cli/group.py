@@ -18,7 +18,14 @@ __all__ = ["LazyGroup"]
 DEBUG = "MIDFLIGHT_DEBUG"
 
 # The optional extra of Midflight that installs a module.
-EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "scapy": "scapy"}
+EXTRAS = {
+    "matplotlib": "demo",
+    "sklearn": "demo",
+    "scapy": "scapy",
+    "psutil": "sma",
+    "cryptography": "trust",
+    "yangson": "yang",
+}
 PACKAGES = {"sklearn": "scikit-learn"}
 
 # What writing to standard output fails with, which has no name: full, closed, or not there any more.

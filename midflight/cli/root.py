@@ -32,6 +32,7 @@ COMMANDS = (
     "counters",
     "alerts",
     "undeploy",
+    "audit",
     "clean",
 )
 MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}

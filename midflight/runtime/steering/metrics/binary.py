@@ -21,7 +21,7 @@ from midflight.errors import MidflightError, WireError
 from midflight.runtime.steering.metrics.levels import BEST, LEVEL2, Category, Metric, Source
 from midflight.runtime.steering.metrics.update import Update
 
-__all__ = ["SOURCES", "TYPES", "VERSION", "decode", "encode", "word"]
+__all__ = ["SOURCES", "TYPES", "VERSION", "canonical", "decode", "encode", "word"]
 
 VERSION = 1
 
@@ -95,6 +95,11 @@ def _metric(bits: int) -> Metric | None:
     if value > BEST:
         raise WireError(f"{kind} has the score {value}, which is not from 0 to {BEST}")
     return Metric(kind, level, value)
+
+
+def canonical(name: str, text: str) -> str:
+    """Return an id in the form in which `decode` returns it. WireError if it is no IP address; `name` is what it is."""
+    return _address(_packed(name, text))
 
 
 def _packed(name: str, text: str) -> bytes:
