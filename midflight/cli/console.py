@@ -98,6 +98,7 @@ class Console(cmd.Cmd):
             ("s1 table [NAME]", "list the tables of switch s1, or the entries of one table"),
             ("s1 counter [NAME]", "list its counters, or the cells of one counter that are not zero"),
             ("s1 state [APP]", "list its registers, or the elements of one application that have changed"),
+            ("s1 queues", "list its queues; to set one: s1 queues port=2 queue=0 rate=100pps depth=32"),
             ("s1 trace on", "print what happens to every packet in s1, until `s1 trace off`"),
             ("s1 log", "print the log of its process"),
             ("nodes", "list hosts with their addresses, and switches with their kinds"),
@@ -179,6 +180,8 @@ class Console(cmd.Cmd):
                             click.echo(f"{register_name}[{index}] {row}")
             case ["trace", "on" | "off" as wanted]:
                 self._trace(name, on=wanted == "on")
+            case ["queues", *settings]:
+                self._queues(name, settings)
             case ["log"]:
                 log = getattr(self.net.devices[name], "log", None)
                 if log is None:
@@ -190,6 +193,24 @@ class Console(cmd.Cmd):
                     f"{name} has no command {command!r}" if command else f"{name} needs a command",
                     hint="`help` lists the commands",
                 )
+
+    def _queues(self, name: str, settings: list[str]) -> None:
+        from midflight.cli.queues import report_lines
+        from midflight.runtime.p4runtime.queuemessages import QueueRequest
+
+        queues = getattr(self.net.devices[name], "queues", None)
+        if queues is None:
+            raise MidflightError(f"the queues of {name} cannot be read or set", hint="use the embedded switch")
+        given: dict[str, int | str] = {}
+        for each in settings:
+            key, equals, value = each.partition("=")
+            if not equals or key not in ("port", "queue", "depth", "rate", "weight", "port_rate"):
+                raise MidflightError(
+                    f"{each!r} is no setting of a queue", hint="for example: s1 queues port=2 depth=32"
+                )
+            given[key] = value if key in ("rate", "port_rate") else int(value)
+        for line in report_lines(queues.answer(QueueRequest(**given))):  # type: ignore[arg-type]
+            click.echo(line)
 
     def _trace(self, name: str, *, on: bool) -> None:
         from midflight.runtime.devices.tracing import open_tracer

@@ -18,6 +18,7 @@ COMMANDS = (
     "switch",
     "run",
     "stf",
+    "queues",
     "shell",
     "bench",
     "conformance",

@@ -103,6 +103,13 @@ Examples:
 )
 @entries_option
 @queue_options
+@click.option(
+    "--clock",
+    type=click.Choice(["start", "unix"]),
+    default="start",
+    show_default=True,
+    help="Timestamps count microseconds from the start of the switch, as on BMv2, or from 1970.",
+)
 @click.option("--wait", is_flag=True, help="Read captures only after a controller has connected and disconnected.")
 @click.option("--trace", is_flag=True, help="Print what happens to every packet; slow, so some may be left out.")
 @click.option(
@@ -128,6 +135,7 @@ def switch(
     depth: int | None,
     rate: str | None,
     port_rate: str | None,
+    clock: str,
     wait: bool,
     trace: bool,
     stop_on_assert: bool,
@@ -191,7 +199,16 @@ def switch(
             if file is None:
                 raise click.UsageError("--entries needs a program, whose tables get them")
             apply(read_entries(path, SwitchTarget(device).schema), SwitchTarget(device))
-        ports = open_ports(device, names, captures=captures, threads=threads, wait=wait, finished=stop, news=_warn)
+        ports = open_ports(
+            device,
+            names,
+            captures=captures,
+            threads=threads,
+            wait=wait,
+            finished=stop,
+            news=_warn,
+            unix_time=clock == "unix",
+        )
         traces: deque[str] = deque(maxlen=TRACES)
         failed = threading.Event()
 

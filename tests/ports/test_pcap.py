@@ -91,3 +91,22 @@ def test_packets_leave_a_slow_queue_at_their_time(tmp_path: Path) -> None:
     left = [(each.time - start, each.data[0]) for each in PcapReader(target)]
     assert left == [(10_001_000, 0), (20_001_000, 1), (30_001_000, 2)]
     assert "tail 1" in done.output
+
+
+@pytest.mark.parametrize(("clock", "shown"), [("start", 0), ("unix", 1_700_000_000_000_000)])
+def test_timestamps_count_from_the_start_or_from_1970(tmp_path: Path, clock: str, shown: int) -> None:
+    source, target = tmp_path / "in.pcap", tmp_path / "out.pcap"
+    with PcapWriter(source) as writer:
+        for each in range(2):
+            writer.write(1_700_000_000_000_000_000 + each * 5_000, bytes(60))
+    program = tmp_path / "clock.p4"
+    header = "bit<48> came; bit<48> left;"
+    stamps = "hdr.h.came = std.ingress_global_timestamp; hdr.h.left = std.egress_global_timestamp;"
+    program.write_text(engine_source(header=header, ingress="std.egress_spec = 2;", egress=stamps))
+    options = ["--clock", clock, "--grpc-server-addr", "127.0.0.1:0"]
+    done = midflight("switch", program, *options, "-i", f"1@pcap:{source}", "-i", f"2@pcap:,{target}")
+    assert done.exit_code == 0, done.output
+    left = [
+        (int.from_bytes(each.data[:6], "big"), int.from_bytes(each.data[6:12], "big")) for each in PcapReader(target)
+    ]
+    assert left == [((shown + late) % (1 << 48), (shown + late + 1) % (1 << 48)) for late in (0, 5)]

@@ -12,6 +12,7 @@ from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.engine.queues import QueueOptions
+from midflight.runtime.p4runtime.client.queues import RemoteQueues
 
 __all__ = ["HostProcessDevice"]
 
@@ -111,6 +112,11 @@ class HostProcessDevice(SwitchProcess):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def queues(self) -> RemoteQueues:
+        """The queues between ingress and egress."""
+        return RemoteQueues(self.address, self.device_id)
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Check a program, and return it for a session to load; the config is its text. P4Error for an invalid

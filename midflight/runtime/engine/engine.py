@@ -228,6 +228,11 @@ class Engine:
         with self._lock:
             return self._queues.state(self.queueing, port, queue)
 
+    def used_queues(self) -> set[tuple[int, int]]:
+        """Return the queues, as port and queue, that a packet has reached."""
+        with self._lock:
+            return self._queues.used()
+
     def discard(self) -> None:
         """Drop all packets that wait in queues, and count them as `waiting` in `stats`."""
         with self._lock:

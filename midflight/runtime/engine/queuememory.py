@@ -74,6 +74,14 @@ class QueueMemory:
             dropped=words[QueueWords.DROPPED],
         )
 
+    def used(self) -> set[tuple[int, int]]:
+        """Return the queues, as port and queue, that a packet has reached."""
+        if self._words is None:
+            return set()
+        queues = self._words[:, PortWords.QUEUES :].reshape(PORTS, QUEUES, QueueWords.COUNT)
+        reached = (queues[..., QueueWords.ENQUEUED] | queues[..., QueueWords.DROPPED]).nonzero()
+        return set(zip(*(each.tolist() for each in reached), strict=True))
+
     def discard(self) -> None:
         """Drop all packets that wait in queues, and count them."""
         if self._words is None or self._native is None:

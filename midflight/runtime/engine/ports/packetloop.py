@@ -61,7 +61,8 @@ class PacketLoop:
     If `captures` is a folder, the packets of each port are recorded there in `port1_in.pcap` and `port1_out.pcap`, and
     so on. DeviceError if these files cannot be written.
 
-    The program's clock starts with the loop. Packets that wait in queues when the loop stops are dropped and counted.
+    The program's clock starts with the loop. With `unix_time`, it shows the time since 1970 when the loop is created,
+    and runs evenly from then on. Packets that wait in queues when the loop stops are dropped and counted.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class PacketLoop:
         captures: Path | None = None,
         threads: int = 1,
         store: Store | None = None,
+        unix_time: bool = False,
     ) -> None:
         self._gate = gate
         self._ports = dict(ports)
@@ -89,7 +91,9 @@ class PacketLoop:
         self._senders = [threading.Thread(target=self._send, name="sending", daemon=True) for _ in range(threads - 1)]
         self._wake, self._notice = os.eventfd(0, os.EFD_CLOEXEC), os.eventfd(0, os.EFD_CLOEXEC)
         self._lay_out(cpu_port)
-        self._context.set("epoch", time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._epoch = start - time.clock_gettime_ns(time.CLOCK_REALTIME) if unix_time else start
+        self._context.set("epoch", self._epoch % (1 << 64))
         self._thread = threading.Thread(target=self._carry, name="ports", daemon=True)
         self.cpu_seconds = 0.0
         self._started = self._stopped = False
@@ -251,8 +255,8 @@ class PacketLoop:
 
     @property
     def now(self) -> int:
-        """The time that the program sees: microseconds since the loop was created."""
-        return (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._context.get("epoch")) // 1000
+        """The time that the program sees, in microseconds."""
+        return (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._epoch) // 1000
 
     def wait(self) -> bool:
         """Block until there may be packet-ins, digests or interface news.

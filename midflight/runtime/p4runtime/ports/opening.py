@@ -51,6 +51,7 @@ def open_ports(
     wait: bool = False,
     finished: threading.Event | None = None,
     news: Callable[[str], None] | None = None,
+    unix_time: bool = False,
 ) -> Ports:
     """Open the ports of a switch, and return them.
 
@@ -60,6 +61,7 @@ def open_ports(
     threads: one runs the program, and the others send packets to interfaces
     wait: play pcap files only after a controller has connected and all controllers have disconnected
     finished: an event that is set when no more packets can arrive from pcap files
+    unix_time: whether the program's clock shows the time since 1970, and not since the start of the ports
     news: called with a message when the state of an interface changes
 
     Raises DeviceError if a port cannot be opened.
@@ -72,10 +74,12 @@ def open_ports(
     if files and interfaces:
         raise DeviceError("ports cannot be a mix of interfaces and pcap files: a file has its own clock")
     if not interfaces:
-        return FilePorts(switch, files, captures=captures, wait=wait, finished=finished)
+        return FilePorts(switch, files, captures=captures, wait=wait, finished=finished, unix_time=unix_time)
     if wait:
         raise DeviceError("only pcap files can wait for a controller: packets arrive at interfaces at any time")
-    return InterfacePorts(switch, interfaces, netns=netns, captures=captures, threads=threads, news=news)
+    return InterfacePorts(
+        switch, interfaces, netns=netns, captures=captures, threads=threads, news=news, unix_time=unix_time
+    )
 
 
 class InterfacePorts:
@@ -90,6 +94,7 @@ class InterfacePorts:
         captures: Path | None = None,
         threads: int = 1,
         news: Callable[[str], None] | None = None,
+        unix_time: bool = False,
     ) -> None:
         self._switch = switch
         self._news = news
@@ -110,6 +115,7 @@ class InterfacePorts:
                 captures=captures,
                 threads=threads,
                 store=switch.store,
+                unix_time=unix_time,
             )
             opened.callback(self._loop.close)
             self._opened = opened.pop_all()

@@ -31,9 +31,9 @@ class FilePorts:
     """Pcap files as the ports of a switch; implements `Ports`.
 
     Packets are processed in order of time, and at the same time in order of ports. The program's clock starts with the
-    first packet. Output packets have the time at which they leave their queue, or without queues that of the packet
-    that they come from. Queues are empty at the end. A file may be a pipe: packets are processed when they have been
-    written, and those of other files wait for them.
+    first packet, or shows the time of the captures with `unix_time`. Output packets have the time at which they leave
+    their queue, or without queues that of the packet that they come from. Queues are empty at the end. A file may be a
+    pipe: packets are processed when they have been written, and those of other files wait for them.
 
     With `wait`, playback starts after a controller has connected and all controllers have disconnected. `finished` is
     set when all packets are processed and no controller is connected. Raises DeviceError if a file cannot be used. An
@@ -48,6 +48,7 @@ class FilePorts:
         captures: Path | None = None,
         wait: bool = False,
         finished: threading.Event | None = None,
+        unix_time: bool = False,
     ) -> None:
         self.finished = finished or threading.Event()
         self._switch = switch
@@ -56,7 +57,7 @@ class FilePorts:
         self._controllers, self._visited = 0, False
         self._stopping = self._closed = self._played = False
         self._error: Exception | None = None
-        self._first: int | None = None
+        self._first: int | None = 0 if unix_time else None
         self._time = 0
         self._received: Counter[int] = Counter()
         self._sent: Counter[int] = Counter()
@@ -87,12 +88,12 @@ class FilePorts:
 
     @property
     def now(self) -> int:
-        """The time of the last packet, in microseconds since the first."""
+        """The program's time at the last packet, in microseconds."""
         return (self._time - self._start) // 1000
 
     @property
     def _start(self) -> int:
-        """The time of the first packet, when the program's clock starts, in nanoseconds."""
+        """The time of the captures at which the program's clock is 0, in nanoseconds."""
         return self._first or 0
 
     def use(self, engine: Engine | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from midflight.runtime.engine import Engine
 from midflight.runtime.engine.queues import Queueing, QueueState, Rate, as_rate
+from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
 
 __all__ = ["Queues"]
 
@@ -64,6 +65,34 @@ class Queues:
         if engine is None:
             return QueueState(self.queueing.get(port, queue), 0, 0, 0, 0, 0)
         return engine.queue(port, queue)
+
+    def states(self, port: int | None = None, queue: int | None = None) -> dict[tuple[int, int], QueueState]:
+        """Return the states of queues by port and queue: of one queue, of a port, or of all ports.
+
+        Without `port`, queues are left out if they have the default settings and no packet has reached them.
+        DeviceError as for `set`.
+        """
+        numbers = range(self.count) if queue is None else [queue]
+        if port is not None:
+            return {(port, each): self.state(port, each) for each in numbers}
+        engine = self._engine()
+        used = set() if engine is None else engine.used_queues()
+        return {place: self.state(*place) for place in sorted(used | set(self.queueing.special)) if place[1] in numbers}
+
+    def answer(self, request: QueueRequest) -> QueueReport:
+        """Make the change that a request asks for, and return the queues that it concerns.
+
+        DeviceError for values out of range; nothing is changed then.
+        """
+        rate, port_rate = as_rate(request.rate), as_rate(request.port_rate)
+        with self._lock:
+            self.queueing.set(request.port, request.queue, depth=request.depth, rate=rate, weight=request.weight)
+            if port_rate is not None:
+                self.queueing.set_port(request.port, rate=port_rate)
+            if request.changes:
+                self._changed()
+        states = self.states(request.port, request.queue)
+        return QueueReport(self.count, states, {port: self.port_rate(port) for port, _ in states})
 
     def _changed(self) -> None:
         self._apply()

@@ -14,7 +14,7 @@ import grpc
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.runtime.p4runtime.descriptors import demand_descriptors
-from midflight.runtime.p4runtime.server.service import Service, handlers
+from midflight.runtime.p4runtime.server.service import Service, extensions, handlers
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.tls import ServerTls
 
@@ -99,7 +99,7 @@ class Server:
 
     async def _bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         self._server = grpc.aio.server(options=OPTIONS)
-        self._server.add_generic_rpc_handlers((handlers(self._service),))
+        self._server.add_generic_rpc_handlers((handlers(self._service), extensions(self._service)))
         port: int
         if credentials is None:
             port = self._server.add_insecure_port(address)

@@ -1,4 +1,4 @@
-"""The six RPCs of P4Runtime on an event loop, with limits on concurrent calls, and error handling."""
+"""The RPCs of P4Runtime, and one for queues, on an event loop, with limits on concurrent calls, and error handling."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import StringValue
 
+from midflight.runtime.p4runtime.queuemessages import METHOD, SERVICE, QueueReport, QueueRequest
 from midflight.runtime.p4runtime.server.calls import Call, Calls
 from midflight.runtime.p4runtime.server.faults import internal
 from midflight.runtime.p4runtime.server.stream import SERVER_NAME, Stream
@@ -21,7 +22,7 @@ from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.tls import ServerTls
 from midflight.workers import Workers
 
-__all__ = ["API_VERSION", "Service", "handlers"]
+__all__ = ["API_VERSION", "Service", "extensions", "handlers"]
 
 T = TypeVar("T")
 Context = Any  # grpc.aio's ServicerContext, which is generic in the messages
@@ -69,6 +70,19 @@ def handlers(service: Service) -> grpc.GenericRpcHandler:
         for name, (shape, kind) in shapes.items()
     }
     return grpc.method_handlers_generic_handler("p4.v1.P4Runtime", table)
+
+
+def extensions(service: Service) -> grpc.GenericRpcHandler:
+    """Return the gRPC handlers of what the server offers beside P4Runtime: its queues."""
+
+    def parse(data: bytes) -> QueueRequest | _Garbled:
+        try:
+            return QueueRequest.decode(data)
+        except ValueError:
+            return _Garbled()
+
+    handler = grpc.unary_unary_rpc_method_handler(service.Queues, parse, QueueReport.encode)
+    return grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
 
 
 def _parser(kind: type[Message], longest: int | None) -> Callable[[bytes], Message | _Garbled]:
@@ -171,6 +185,13 @@ class Service:
         response = p4r.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
         response.experimental.Pack(StringValue(value=SERVER_NAME))
         return response
+
+    async def Queues(self, request: QueueRequest, context: Context) -> QueueReport:  # noqa: N802
+        """Change and return the settings of queues. A change requires the permission to take the default role."""
+        await _check(request, context)
+        if request.changes:
+            await self._permit(request, context)
+        return await self._request("Queues", self._pool, self._switch.control_queues, request, context)
 
     async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
         """Serve one controller's stream until either side ends it."""
@@ -298,7 +319,7 @@ def _peer(context: Context) -> str:
 
 async def _check(request: object, context: Context) -> None:
     if isinstance(request, _Garbled):
-        await _abort(context, Refusal(Code.INVALID_ARGUMENT, "the request is not a message of P4Runtime's"))
+        await _abort(context, Refusal(Code.INVALID_ARGUMENT, "the request is not a message of this service"))
 
 
 def _code(number: int) -> grpc.StatusCode:

@@ -10,6 +10,7 @@ import numpy as np
 from finsy.proto import p4r, rpc_status
 from numpy.typing import NDArray
 
+from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Engine, Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
@@ -17,6 +18,7 @@ from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
+from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
 from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.change import apply
@@ -203,6 +205,14 @@ class Switch:
                     if changed:
                         self._carrier.use(pipeline.engine)
                     self._carrier.wake()
+
+    def control_queues(self, request: QueueRequest) -> QueueReport:
+        """Change queues' settings as a client asks, and return the queues. Raises Refusal for values out of range."""
+        self.demand_device(request.device_id or self.device_id)
+        try:
+            return self.queues.answer(request)
+        except DeviceError as error:
+            raise Refusal(Code.INVALID_ARGUMENT, error.message) from None
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of packet-outs, if there is no carrier."""

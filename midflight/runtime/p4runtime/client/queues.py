@@ -1,0 +1,100 @@
+"""The queues of a running switch, from outside of its process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine.queues import QueueState, Rate
+from midflight.runtime.p4runtime.addresses import check_address
+from midflight.runtime.p4runtime.queuemessages import METHOD, SERVICE, QueueReport, QueueRequest
+from midflight.runtime.p4runtime.tls import ClientTls
+
+__all__ = ["RemoteQueues"]
+
+
+class RemoteQueues:
+    """The queues between ingress and egress of the embedded switch at an address, "host:port" or "unix:/path".
+
+    It has the methods of the `Queues` of a switch in this process. `device_id` is the P4Runtime device id, 0 for any.
+    `timeout`, in seconds, limits each request. All methods raise DeviceError if the switch does not answer or refuses.
+    """
+
+    def __init__(
+        self, address: str, device_id: int = 0, *, tls: ClientTls | None = None, timeout: float = 10.0
+    ) -> None:
+        check_address(address)
+        self.address = address
+        self.device_id = device_id
+        self._tls = tls
+        self._timeout = timeout
+
+    @property
+    def count(self) -> int:
+        """The number of queues of each port."""
+        return self.answer(QueueRequest(port=0, queue=0)).count
+
+    def set(
+        self,
+        port: int | None = None,
+        queue: int | None = None,
+        *,
+        depth: int | None = None,
+        rate: Rate | str | None = None,
+        weight: int | None = None,
+    ) -> None:
+        """Set depth (packets), rate or weight of a queue; without `queue`, of all of the port; without `port`, of all.
+
+        DeviceError if a value is out of range.
+        """
+        text = None if rate is None else str(rate)
+        self.answer(QueueRequest(port=port, queue=queue, depth=depth, rate=text, weight=weight))
+
+    def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
+        """Set the rate at which a port, or every port, takes packets from its queues. DeviceError if out of range."""
+        self.answer(QueueRequest(port=port, port_rate=str(rate)))
+
+    def port_rate(self, port: int) -> Rate:
+        """Return the rate of a port. DeviceError if there is no such port."""
+        return self.answer(QueueRequest(port=port)).port_rates[port]
+
+    def state(self, port: int, queue: int = 0) -> QueueState:
+        """Return the settings and counts of a queue. The counts start with the program. DeviceError as for `set`."""
+        return self.answer(QueueRequest(port=port, queue=queue)).states[port, queue]
+
+    def states(self, port: int | None = None, queue: int | None = None) -> dict[tuple[int, int], QueueState]:
+        """Return the states of queues by port and queue: of one queue, of a port, or of all ports.
+
+        Without `port`, queues are left out if they have the default settings and no packet has reached them.
+        """
+        return dict(self.answer(QueueRequest(port=port, queue=queue)).states)
+
+    def answer(self, request: QueueRequest) -> QueueReport:
+        """Send a request, with this device id, and return the answer."""
+        sent = replace(request, device_id=self.device_id)
+        with self._channel() as channel:
+            call = channel.unary_unary(f"/{SERVICE}/{METHOD}", QueueRequest.encode, QueueReport.decode)
+            try:
+                report: QueueReport = call(sent, timeout=self._timeout)
+            except grpc.RpcError as error:
+                raise self._error(error) from None
+        return report
+
+    def _channel(self) -> grpc.Channel:
+        if self._tls is None:
+            return grpc.insecure_channel(self.address)
+        name = self._tls.server_name
+        options = [("grpc.ssl_target_name_override", name)] if name else []
+        return grpc.secure_channel(self.address, self._tls.credentials().to_client_credentials(), options)
+
+    def _error(self, error: grpc.RpcError) -> DeviceError:
+        assert isinstance(error, grpc.Call)
+        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+            return DeviceError(
+                f"the switch at {self.address} does not offer its queues", hint="is it `midflight switch`?"
+            )
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return DeviceError(f"no switch answers at {self.address}")
+        return DeviceError(f"the switch at {self.address} refuses: {error.details()}")
