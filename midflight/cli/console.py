@@ -89,7 +89,7 @@ class Console(cmd.Cmd):
         return [*super().completenames(text, *ignored), *(each for each in nodes if each.startswith(text))]
 
     def do_help(self, arg: str) -> None:
-        """Print the commands."""
+        """Print the commands of the prompt, or the help of the command named `arg`."""
         if arg:
             super().do_help(arg)
             return
@@ -109,7 +109,7 @@ class Console(cmd.Cmd):
             click.echo(f"  {form:<20} {what}")
 
     def do_nodes(self, _arg: str) -> None:
-        """Print the hosts and switches."""
+        """Print the hosts with their addresses, and the switches with their kinds and P4Runtime addresses."""
         for host in self.net.hosts:
             click.echo(f"{host.name:<8} {host.address}  {host.mac.to_bytes(6, 'big').hex(':')}")
         for name, device in self.net.devices.items():
@@ -125,7 +125,9 @@ class Console(cmd.Cmd):
             click.echo(f"{one!s:<10} {other!s:<10} {there.packets} packets there, {back.packets} back{lost}")
 
     def do_picture(self, arg: str) -> None:
-        """Save a picture of the topology as SVG: picture FILE."""
+        """Write a picture of the topology as SVG to the file named `arg`. MidflightError if it is missing or cannot be
+        written.
+        """
         from pathlib import Path
 
         from midflight.cli.output import write_files
@@ -135,7 +137,7 @@ class Console(cmd.Cmd):
         write_files({Path(arg): self.net.topology.svg()})
 
     def do_exit(self, _arg: str) -> bool:
-        """Close the network."""
+        """End the prompt, after which the network is closed. Always returns True."""
         return True
 
     def _host(self, name: str, words: list[str]) -> None:

@@ -271,7 +271,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
         return None if directive.value == "line" else True
 
     def on_error(self, file: str, line: int, msg: str) -> None:
-        """Raise PreprocessorError with a message that pcpp would print."""
+        """Raise PreprocessorError with a message that pcpp, the base class, would print."""
         raise PreprocessorError(msg[:1].lower() + msg[1:], file, line, "")
 
     def _fail(self, message: str, needle: str) -> None:

@@ -20,7 +20,7 @@ _TIGHTEST = 13
 
 
 class ConditionError(Exception):
-    """The expression cannot be evaluated; the message says why."""
+    """The expression of a preprocessor condition (`#if`) cannot be evaluated; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

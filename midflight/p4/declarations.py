@@ -89,7 +89,10 @@ class Action(Node):
 
 @dataclass(frozen=True, slots=True)
 class Package(Node):
-    """A declaration of a package type, such as V1Switch."""
+    """A declaration of a package type in source, such as that of V1Switch.
+
+    `parameters` are those of its constructor, and `type_parameters` the names of its generic types.
+    """
 
     name: str
     type_parameters: tuple[str, ...]
@@ -117,7 +120,7 @@ class NewType(Node):
 
 @dataclass(frozen=True, slots=True)
 class Field(Node):
-    """A field of a struct or header."""
+    """A field of a struct or header in source: its type and name."""
 
     name: str
     type: Type
@@ -272,14 +275,14 @@ class Entry(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableKey(Node):
-    """The property `key = {...}` of a table."""
+    """The property `key = {...}` of a table in source, with its match fields in order."""
 
     keys: tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TableActions(Node):
-    """The property `actions = {...}` of a table."""
+    """The property `actions = {...}` of a table in source, with its actions in order."""
 
     actions: tuple[ActionReference, ...]
 

@@ -40,7 +40,11 @@ class Ids:
     def add(
         self, prefix: int, name: str, annotations: Mapping[str, str], what: str, place: Place | None = None
     ) -> None:
-        """Record an object. Raises P4Error for an `@id` that is taken, or has the prefix of another type."""
+        """Record an object that needs an id: its P4Info type's `prefix` (the top byte), its name and its annotations.
+
+        `what` is its kind in messages, and `place` its place in the source. P4Error for an `@id` that is taken, or has
+        the prefix of another type.
+        """
         wanted = annotations.get("id")
         number: int | None = None
         if wanted is not None:

@@ -73,7 +73,7 @@ class SpecialisedType(Node):
 
 @dataclass(frozen=True, slots=True)
 class StackType(Node):
-    """The type of a header stack, `element[size]`."""
+    """The type of a header stack in source, `element[size]`."""
 
     element: Type
     size: Expression
@@ -81,7 +81,7 @@ class StackType(Node):
 
 @dataclass(frozen=True, slots=True)
 class TupleType(Node):
-    """`tuple<...>`, or `list<...>` if `is_list`."""
+    """A type `tuple<...>` in source, or `list<...>` if `is_list`."""
 
     elements: tuple[Type, ...]
     is_list: bool = False
@@ -104,14 +104,14 @@ class Number(Node):
 
 @dataclass(frozen=True, slots=True)
 class Text(Node):
-    """A string literal, with escape sequences replaced."""
+    """A string literal in source; `value` has its escape sequences replaced."""
 
     value: str
 
 
 @dataclass(frozen=True, slots=True)
 class Boolean(Node):
-    """`true` or `false`."""
+    """The literal `true` or `false` in source."""
 
     value: bool
 
@@ -134,7 +134,7 @@ class TypeMember(Node):
 
 @dataclass(frozen=True, slots=True)
 class ErrorMember(Node):
-    """`error.member`."""
+    """The expression `error.member` in source."""
 
     member: str
 
@@ -150,7 +150,7 @@ class Member(Node):
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """An element of a stack or tuple, `base[index]`."""
+    """The expression `base[index]` in source: an element of a stack or tuple."""
 
     base: Expression
     index: Expression
@@ -158,7 +158,7 @@ class Index(Node):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Node):
-    """The bits `base[high:low]`, both ends included."""
+    """The expression `base[high:low]` in source: these bits, both ends included."""
 
     base: Expression
     high: Expression
@@ -167,7 +167,7 @@ class Slice(Node):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
-    """A prefix operator on an operand: `!`, `~`, `-` or `+`."""
+    """The expression of a prefix operator in source: `!`, `~`, `-` or `+`."""
 
     operator: str
     operand: Expression
@@ -184,7 +184,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Ternary(Node):
-    """`condition ? yes : no`."""
+    """The expression `condition ? yes : no` in source."""
 
     condition: Expression
     yes: Expression
@@ -193,7 +193,7 @@ class Ternary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Cast(Node):
-    """`(type) operand`."""
+    """The expression `(type) operand` in source."""
 
     type: Type
     operand: Expression
@@ -218,7 +218,7 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class Construct(Node):
-    """`Type(arguments)`: an instance without a name."""
+    """The expression `Type(arguments)` in source: an instance without a name."""
 
     type: Type
     arguments: tuple[Argument, ...]
@@ -226,7 +226,7 @@ class Construct(Node):
 
 @dataclass(frozen=True, slots=True)
 class ListExpression(Node):
-    """A list of values, `{a, b}`."""
+    """The expression `{a, b}` in source: a list of values."""
 
     elements: tuple[Expression, ...]
 
@@ -241,12 +241,12 @@ class Record(Node):
 
 @dataclass(frozen=True, slots=True)
 class Default(Node):
-    """`...`: the default value of a type."""
+    """The expression `...` in source: the default value of a type."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidHeader(Node):
-    """The invalid header, `{#}`."""
+    """The expression `{#}` in source: an invalid header."""
 
 
 Expression = (
@@ -325,7 +325,7 @@ class Instantiation(Node):
 
 @dataclass(frozen=True, slots=True)
 class Empty(Node):
-    """The empty statement, `;`."""
+    """The empty statement in source, `;`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +342,7 @@ class Assign(Node):
 
 @dataclass(frozen=True, slots=True)
 class CallStatement(Node):
-    """A call as a statement."""
+    """The statement of a call in source, whose value is discarded."""
 
     call: Call
 
@@ -400,7 +400,7 @@ class Return(Node):
 
 @dataclass(frozen=True, slots=True)
 class Exit(Node):
-    """The statement `exit;`."""
+    """The statement `exit;` in source."""
 
 
 @dataclass(frozen=True, slots=True)

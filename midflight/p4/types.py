@@ -74,7 +74,7 @@ class Bits:
 
 @dataclass(frozen=True, slots=True)
 class Bool:
-    """`bool`."""
+    """The P4 type `bool`."""
 
     def __str__(self) -> str:
         return "bool"
@@ -108,7 +108,7 @@ class ErrorType:
 
 @dataclass(frozen=True, slots=True)
 class StringType:
-    """`string`, which exists only at compile time."""
+    """The P4 type `string`, which exists only at compile time."""
 
     def __str__(self) -> str:
         return "string"
@@ -116,7 +116,7 @@ class StringType:
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """`void`."""
+    """The P4 type `void`, of functions without a value."""
 
     def __str__(self) -> str:
         return "void"
@@ -203,7 +203,7 @@ class UnionType:
 
 @dataclass(frozen=True, slots=True)
 class StackType:
-    """A stack of headers or header unions, `header[size]`."""
+    """The P4 type of a stack of `size` headers or header unions, `header[size]`."""
 
     element: HeaderType | UnionType
     size: int

@@ -26,7 +26,7 @@ class Expressions:
         self._data = data or []
 
     def modular(self, node: Json, width: int) -> str:
-        """Return a value modulo 2**width, as `bit<width>`."""
+        """Return the P4 text of an expression's value modulo 2**`width`, of type `bit<width>`."""
         node = _inner(node)
         if node.get("type") == "hexstr":
             return f"{width}w{_number(node) % (1 << width)}"
@@ -59,7 +59,7 @@ class Expressions:
         return _as_bits(self.exact(node), width)
 
     def exact(self, node: Json) -> Value:
-        """Return a value that is exactly that of the expression."""
+        """Return the P4 text and type of an expression, wide enough that no operation in it wraps."""
         node = _inner(node)
         match node.get("type"):
             case "hexstr":
@@ -136,7 +136,7 @@ class Expressions:
         raise refusal(f"the operation {op!r} of BMv2's JSON is not supported")
 
     def boolean(self, node: Json) -> str:
-        """Return a condition, as `bool`."""
+        """Return the P4 text of a condition, of type `bool`."""
         node = _inner(node)
         kind = node.get("type")
         if kind == "bool":
@@ -168,7 +168,7 @@ class Expressions:
         return f"({self.exact(node).text} != 0)"
 
     def header(self, node: Json) -> str:
-        """Return a header or a stack, as an lvalue."""
+        """Return the P4 text of a reference to a header or header stack, which may be assigned to."""
         node = _inner(node)
         match node.get("type"):
             case "header":
@@ -184,7 +184,7 @@ class Expressions:
                 raise refusal(f"a header of type {kind or node.get('op')!r} is not supported")
 
     def target(self, node: Json) -> Value:
-        """Return a field, as an lvalue."""
+        """Return the P4 text and type of a reference to a field, which may be assigned to."""
         inner = _inner(node)
         read_only = inner.get("value") == ["standard_metadata", "parser_error"]
         if inner.get("type") == "field" and inner["value"][1] != "$valid$" and not read_only:

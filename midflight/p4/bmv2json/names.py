@@ -37,12 +37,17 @@ def placed(node: Json, file: str) -> Place | None:
 
 
 def refusal(message: str, node: Json | None = None, file: str = "") -> P4Error:
-    """Return an error with the node's place in the P4 source."""
+    """Return, but do not raise, the error that something in BMv2's JSON is not supported or wrong.
+
+    Its place is that of `node` in the original P4 source, if the JSON has it; `file` names the JSON.
+    """
     return P4Error(message, place=placed(node, file) if node else None)
 
 
 class Names:
-    """Looks up what a program declares. Methods raise P4Error for what it does not."""
+    """Looks up what a program in BMv2's JSON declares, and gives it names in P4. Methods raise P4Error for unknown
+    names.
+    """
 
     def __init__(self, root: Json, file: str) -> None:
         self.file = file
@@ -76,13 +81,13 @@ class Names:
         self.errors: dict[int, str] = {value: name for name, value in root["errors"]}
 
     def header(self, name: str) -> str:
-        """Return the P4 spelling of a header instance."""
+        """Return how P4 text refers to the header instance of this name, such as `hdr.ipv4`."""
         if name not in self.headers:
             raise refusal(f"there is no header {name!r}")
         return self._elements.get(name) or f"hdr.{identifier(name)}"
 
     def is_element(self, name: str) -> bool:
-        """Return whether a header instance is an element of a stack."""
+        """Return whether the header instance of this name is an element of a header stack or a member of a union."""
         return name in self._elements
 
     def is_stacked(self, union: Json) -> bool:
@@ -90,7 +95,7 @@ class Names:
         return union["id"] in self._in_stack
 
     def union(self, name: str) -> str:
-        """Return the P4 spelling of a header union."""
+        """Return how P4 text refers to the header union of this name."""
         if name not in self.unions or self.is_stacked(self.unions[name]):
             raise refusal(f"there is no header union {name!r}")
         return f"hdr.{identifier(name)}"
@@ -135,7 +140,7 @@ class Names:
         return Value(f"{spelled}.{identifier(name)}", width, signed)
 
     def error(self, number: int) -> str:
-        """Return the error with a number."""
+        """Return how P4 text refers to the parser error of this number: `error.NAME`. P4Error if there is none."""
         if number not in self.errors:
             raise refusal(f"there is no error {number}")
         return f"error.{self.errors[number]}"

@@ -152,7 +152,10 @@ class Context:
 
 
 def fresh(ctx: Context, name: str, kind: Type, place: Place) -> ir.Variable:
-    """Return a new variable, declared before the current statement. Its name need not be unique."""
+    """Return a new variable of type `kind`, declared before the statement that is being checked.
+
+    Its `name` need not be unique. `place` is where it comes from in the source.
+    """
     variable = ir.Variable(name, kind, place)
     ctx.before.append(ir.Declare(variable, None, place=place))
     return variable

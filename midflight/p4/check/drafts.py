@@ -12,7 +12,11 @@ __all__ = ["Draft"]
 
 @dataclass(slots=True)
 class Draft:
-    """The properties of a table that have been checked so far, or their defaults."""
+    """A table under construction: the properties that have been checked so far, or their defaults.
+
+    The attributes are those of `ir.Table`; `entries` are not yet checked. `default` is None until a default action is
+    known.
+    """
 
     before: tuple[ir.Statement, ...] = ()
     listed: tuple[ir.Key, ...] = ()

@@ -39,7 +39,9 @@ def wrap(value: int, kind: Type) -> int:
 
 
 def unary(operator: str, value: int, kind: Type) -> int:
-    """Return the result of `-`, `~`, `+` or `!` on a constant of type `kind`."""
+    """Return the value of a prefix operator, `-`, `~`, `+` or `!`, on a constant `value` of type `kind`, wrapped to the
+    type.
+    """
     match operator:
         case "-":
             return wrap(-value, kind)

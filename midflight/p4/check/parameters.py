@@ -81,6 +81,6 @@ def _default_value(ctx: Context, node: d.Parameter, parameter: ir.Parameter) -> 
 
 
 def bind_constructor(ctx: Context, parameters: Sequence[d.Parameter], values: Sequence[Entity]) -> None:
-    """Add constructor parameters to the scope, each with its value, in the same order."""
+    """Add the constructor parameters of a parser or control to the scope, the n-th with the n-th of `values`."""
     for node, value in zip(parameters, values, strict=True):
         ctx.scope.declare(node.name, value, node.place)

@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name that refers to a type of values."""
+    """A name in scope that refers to a type of values, such as a struct or a typedef."""
 
     type: Type
 
@@ -57,14 +57,14 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class ValueSet:
-    """A parser's value set."""
+    """A name in scope that refers to a parser's value set."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class MadePackage:
-    """An instance of a package other than `main`."""
+    """A name in scope that refers to an instance of a package other than `main`."""
 
     declaration: d.Package
 

@@ -24,13 +24,13 @@ __all__ = ["block", "declare_constant", "row", "with_before"]
 
 
 def block(ctx: Context, node: s.Block) -> Walk[ir.Block]:
-    """Check a block of statements in a new scope, and return it typed."""
+    """Check a block of statements in a new scope, and return the typed block. P4Error for the first mistake."""
     made: tuple[ir.Statement, ...] = yield row(ctx, node.body)
     return ir.Block(made, place=node.place)
 
 
 def row(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[tuple[ir.Statement, ...]]:
-    """Check a sequence of statements in a new scope, and return the typed statements."""
+    """Check a sequence of statements in a new scope, and return the typed statements. P4Error for the first mistake."""
     ctx.depth += 1
     try:
         with ctx.scope.block():

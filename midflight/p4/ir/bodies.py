@@ -28,7 +28,7 @@ class Literal(Node):
 
 @dataclass(frozen=True, slots=True)
 class VariableRef(Node):
-    """A variable, as a value or an lvalue."""
+    """The typed expression of a variable, read or assigned to."""
 
     variable: Variable
     type: Type
@@ -54,7 +54,7 @@ class Index(Node):
 
 @dataclass(frozen=True, slots=True)
 class Next(Node):
-    """`stack.next` in a parser."""
+    """The typed expression `stack.next` in a parser."""
 
     base: Expression
     type: Type
@@ -71,7 +71,7 @@ class Last(Node):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Node):
-    """`base[high:low]`, with both ends included."""
+    """The typed expression `base[high:low]`, with both ends included."""
 
     base: Expression
     high: int
@@ -81,7 +81,7 @@ class Slice(Node):
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
-    """A prefix operator; `operator` is one of `-`, `~`, `!`."""
+    """The typed expression of a prefix operator; `operator` is one of `-`, `~`, `!`."""
 
     operator: str
     operand: Expression
@@ -103,7 +103,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Concat(Node):
-    """`left ++ right`, where left becomes the more significant part."""
+    """The typed expression `left ++ right`, where left becomes the more significant part."""
 
     left: Expression
     right: Expression
@@ -120,7 +120,7 @@ class Cast(Node):
 
 @dataclass(frozen=True, slots=True)
 class Ternary(Node):
-    """`condition ? yes : no`."""
+    """The typed expression `condition ? yes : no`."""
 
     condition: Expression
     yes: Expression
@@ -138,7 +138,7 @@ class StructValue(Node):
 
 @dataclass(frozen=True, slots=True)
 class IsValid(Node):
-    """`header.isValid()`."""
+    """The typed expression `header.isValid()`, of type bool."""
 
     header: Expression
     type: Type
@@ -146,7 +146,7 @@ class IsValid(Node):
 
 @dataclass(frozen=True, slots=True)
 class Lookahead(Node):
-    """`packet.lookahead<T>()`."""
+    """The typed expression `packet.lookahead<T>()` in a parser, where T is `type`."""
 
     type: Type
 
@@ -246,7 +246,7 @@ class Switch(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableApply(Node):
-    """`table.apply()`."""
+    """The typed statement `table.apply()`."""
 
     table: Table
 
@@ -269,14 +269,14 @@ class Apply(Node):
 
 @dataclass(frozen=True, slots=True)
 class CallStatement(Node):
-    """A call whose value, if any, is discarded."""
+    """The typed statement of a call whose value, if any, is discarded."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True)
 class SetValidity(Node):
-    """`header.setValid()` or `header.setInvalid()`."""
+    """The typed statement `header.setValid()` (`valid` is True) or `header.setInvalid()`."""
 
     header: Expression
     valid: bool
@@ -339,7 +339,7 @@ class Exit(Node):
 
 @dataclass(frozen=True, slots=True)
 class Return(Node):
-    """`return` from a control or action."""
+    """The typed statement `return`, which ends a control or action."""
 
 
 Statement = (

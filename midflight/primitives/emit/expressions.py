@@ -40,7 +40,7 @@ _SHIFT = Kind(8)
 
 
 def p4_type(kind: Kind | None) -> str:
-    """Return a type in P4's syntax; None is a condition."""
+    """Return a kernel type in P4's syntax, such as `bit<8>`; None, the kind of conditions, gives `bool`."""
     return "bool" if kind is None else f"{'int' if kind.signed else 'bit'}<{kind.width}>"
 
 

@@ -84,7 +84,7 @@ class Verdicts:
             out.line(f"const bit<8> LAST_ROUND = {ROUNDS - 1};          // a packet passes no kernel after this one")
 
     def declare(self, out: Writer) -> None:
-        """Write the constants for the verdicts that are used, with comments."""
+        """Write the P4 constants for the verdicts that the program's kernels give, with comments."""
         out.line("// What a kernel decides about its packet. The ingress control acts on it afterwards.")
         lines = {each: f"const bit<{self._width}> {each.name} = {each.value};" for each in self._used}
         column = max(len(lines[each]) for each in self._used if _MEANING[each]) + 2

@@ -28,7 +28,7 @@ class Writer:
         """For each line of the text, the line of a kernel that it comes from, or None."""
 
     def line(self, text: str = "") -> None:
-        """Add one line; an empty line is not indented."""
+        """Add one line of P4 at the current indentation; an empty text adds an empty line."""
         self._lines.append("    " * self._depth + text if text else "")
         self.origins.append(self._origin)
 

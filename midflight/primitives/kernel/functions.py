@@ -85,7 +85,9 @@ def function(code: Context, node: ast.Call, callee: Any) -> Walk[Value | None]:
 
 
 def arguments(code: Context, node: ast.Call, count: int) -> list[ast.expr]:
-    """Return the positional arguments of a call. Raises KernelError unless there are exactly `count`."""
+    """Return the positional arguments of a call in a kernel. KernelError, with the call's place, if there are not
+    `count`.
+    """
     if len(node.args) != count:
         name = code.text(node.func)
         raise code.error(node, f"`{name}` takes {count} argument{'s'[: count != 1]}, not {len(node.args)}")

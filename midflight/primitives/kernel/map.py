@@ -192,7 +192,7 @@ class Map:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The entries in insertion order."""
+        """The map's entries in the order of insertion."""
         return tuple(self._entries.values())
 
     def get(self, key: int | tuple[int, ...], default: int) -> int:

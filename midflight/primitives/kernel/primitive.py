@@ -402,7 +402,7 @@ class Chain(Primitive):
         return layout
 
     def ingress(self, packet: Packet, wire: Any) -> None:
-        """Run each primitive's kernel in order, as long as the verdict is FORWARD."""
+        """Run each primitive's kernel on the packet, in order, for as long as the verdict is FORWARD."""
         for stage in range(len(self.stages)):
             if packet.forwarded:
                 self.stages[stage].ingress(packet, wire)

@@ -71,7 +71,7 @@ class Source:
         return Place(self.file, self.first + number - 1, start + 1, max(1, end - start), text.rstrip("\n"))
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> KernelError:
-        """Return an error about a node, with its place. The caller raises it."""
+        """Return an error about a node of the kernel's syntax tree, with its place. The caller raises it."""
         return KernelError(message, place=self.place(node), hint=hint)
 
 

@@ -70,7 +70,7 @@ class Const(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth(Node):
-    """The constant True or False."""
+    """The constant True or False, as an expression of a typed kernel."""
 
     value: bool
     kind: None = None
@@ -98,28 +98,28 @@ class FieldRef(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceRef(Node):
-    """`packet.sequence`, the sequence number in the common header."""
+    """The expression `packet.sequence`: the sequence number in the common header."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochRef(Node):
-    """`packet.epoch`, the epoch of the switch's state."""
+    """The expression `packet.epoch`: the epoch of the switch's state."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NowRef(Node):
-    """`packet.now`, the packet's arrival time in microseconds."""
+    """The expression `packet.now`: the packet's arrival time in microseconds."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundRef(Node):
-    """`packet.round`, how often the packet has recirculated."""
+    """The expression `packet.round`: how often the packet has recirculated."""
 
     kind: Kind
 
@@ -140,7 +140,7 @@ class Old(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unary(Node):
-    """The operator `-` or `~` on a number."""
+    """The operator `-` or `~` on a number, as an expression of a typed kernel."""
 
     operator: str
     operand: Expr
@@ -174,7 +174,7 @@ class Compare(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logic(Node):
-    """`&&` or `||`, with short-circuit evaluation."""
+    """The condition `left && right` or `left || right`, with short-circuit evaluation."""
 
     operator: str
     left: Expr
@@ -184,7 +184,7 @@ class Logic(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Not(Node):
-    """The negation of a condition."""
+    """The negation of a condition, as an expression of a typed kernel."""
 
     operand: Expr
     kind: None = None
@@ -192,7 +192,7 @@ class Not(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choose(Node):
-    """`yes if condition else no`."""
+    """The expression `yes if condition else no`; a `kind` of None is a condition."""
 
     condition: Expr
     yes: Expr
@@ -273,7 +273,7 @@ Expr = (
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """`target = value`."""
+    """The statement `target = value` of a typed kernel."""
 
     target: Local | FieldRef
     value: Expr
@@ -336,7 +336,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """`if condition: yes else: no`."""
+    """The statement `if condition: yes else: no` of a typed kernel."""
 
     condition: Expr
     yes: tuple[Statement, ...]
@@ -363,7 +363,7 @@ class Decide:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Send a digest of these values to the controller."""
+    """A statement of a typed kernel that sends these values to the controller in a digest."""
 
     values: tuple[Expr, ...]
     line: Line

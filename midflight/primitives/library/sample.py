@@ -48,7 +48,7 @@ class Sample(Primitive):
     item_bits: int = 64
 
     class Wire(Header):
-        """A packet of a flow; `item` identifies the flow."""
+        """The header of the packets that are sampled; `item` identifies the flow of a packet."""
 
         item = bit["item_bits"]
 

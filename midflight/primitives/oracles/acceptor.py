@@ -23,7 +23,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The proposal was accepted."""
+    """The oracle's answer to a proposal that the acceptor has accepted."""
 
 
 @dataclass(frozen=True, slots=True)

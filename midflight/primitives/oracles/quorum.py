@@ -14,7 +14,7 @@ Status = Literal["reached", "late", "again", "crowded"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a voter, or to every member."""
+    """The oracle's answer to a vote: a status, and the value that was decided or voted for."""
 
     status: Status
     value: int

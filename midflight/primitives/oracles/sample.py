@@ -15,9 +15,9 @@ _SEED = int.from_bytes(b"SAMP", "big")
 def chosen(
     packets: Sequence[tuple[int, int]], *, one_in: int, by: Literal["count", "packet", "flow"], item_bits: int
 ) -> list[bool]:
-    """Return for each packet (item, sequence), in order, whether it is a sample.
+    """Return for each packet, given as (item, sequence) in order of arrival, whether it is a sample.
 
-    The parameters are those of `Sample`.
+    `one_in` and `by` are parameters of `Sample`; `item_bits` is the width of its field `item`.
     """
     if by == "count":
         return [number % one_in == 0 for number in range(len(packets))]

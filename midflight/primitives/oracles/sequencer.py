@@ -10,7 +10,7 @@ __all__ = ["ExhaustedError", "Group"]
 
 
 class ExhaustedError(Exception):
-    """No stamp is left for a new request."""
+    """The group has used all stamps, so there is none for a new request."""
 
 
 @dataclass(slots=True)

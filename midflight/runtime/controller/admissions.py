@@ -97,7 +97,9 @@ class Admissions:
             fleet.request(fleet.desired.mirroring(application, switch, tuple(hosts)))
 
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
-        """Return the packets and bytes that arrived for an application, by the switch's port: see
+        """Return the packets and bytes that arrived for an application on a switch, by switch port.
+
+        The key is None if the application is admitted on all ports. Parameters and errors are as for
         `Controller.counters`.
         """
         fleet = self._fleet

@@ -28,7 +28,7 @@ _POLL_INTERVAL = 0.02  # seconds
 
 
 class HasSchema(Protocol):
-    """The part of `Program` that decoding alerts needs."""
+    """An object with a wire schema, such as a `Program`: all that decoding alerts needs."""
 
     def schema(self) -> dict[str, Any]:
         """Return the program's wire schema, a JSON object with the headers and alert fields of each application."""
@@ -149,9 +149,9 @@ class Alerts:
     def heard(self, application: str = "", wanted: Wanted | None = None) -> list[Alert]:
         """Return the alerts received so far, oldest first; calls `collect` before, which may block.
 
-        With `application`, only those of the application of this name. With `wanted`, only those for which it returns
-        True. The result includes every alert of the packets that the switches have finished, up to the latest `MOST`
-        alerts.
+        `application` selects the alerts of the application of this name; empty means all. `wanted` selects those for
+        which it returns True; None means all. The result includes every alert of the packets that the switches have
+        finished, up to the latest `MOST` alerts.
         """
         self.collect()
         with self._lock:

@@ -23,15 +23,15 @@ class Host(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, which is also that of its node in the network's graph."""
+        """The host's name, which is also that of its node in the network's graph."""
 
     @property
     def mac(self) -> int:
-        """The MAC address of its network card, 48 bits."""
+        """The MAC address of the host's network card, a 48-bit integer."""
 
     @property
     def address(self) -> IPAddress:
-        """Its IPv4 or IPv6 address, to which results are sent."""
+        """The host's IPv4 or IPv6 address, to which results are sent."""
 
 
 class SwitchEndpoint(Protocol):
@@ -124,10 +124,10 @@ class NoSoftware:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Do nothing: no host computes."""
+        """Do nothing, and ignore all parameters: in this network no host computes in place of a switch."""
 
     def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Do nothing: there are no maps on hosts."""
+        """Do nothing, and ignore all parameters: no host of this network has maps."""
 
     def adopt(self, program: Program) -> None:
         """Do nothing: no host runs a program."""

@@ -63,7 +63,7 @@ class Fleet:
 
     @property
     def program(self) -> Program:
-        """The program of the desired state."""
+        """The program of the desired state, which all switches should run."""
         return self.desired.program
 
     def request(self, desired: DesiredState) -> None:

@@ -138,7 +138,7 @@ class Store:
             )
 
     def close(self) -> None:
-        """Close the file. Idempotent."""
+        """Close the database file. Idempotent."""
         self._file.close()
 
     def __enter__(self) -> Store:

@@ -59,11 +59,11 @@ class Flat:
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002
-        """Return `footprint`: every switch needs room for all of it."""
+        """Return `footprint` unchanged: every switch needs room for all of the program."""
         return footprint
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Accept any hosts. `switches` raises MidflightError for those without a common switch."""
+        """Do nothing: whether hosts fit is checked by `switches`, which raises MidflightError."""
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
         """Return one switch: the first that all workers' paths to the server have in common, with one port for each

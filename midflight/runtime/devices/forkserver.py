@@ -126,7 +126,7 @@ class Fork:
 
     @property
     def alive(self) -> bool:
-        """Whether the command is running."""
+        """Whether the command is still running."""
         return not self.wait(0)
 
     @property

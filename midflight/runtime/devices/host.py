@@ -146,7 +146,7 @@ class HostDevice:
 
     @property
     def queues(self) -> Queues:
-        """The queues between ingress and egress."""
+        """The switch's queues between ingress and egress, through which their depth, rate and weight are set."""
         return self.switch.queues
 
     def follow(self, now: Callable[[], int], changed: Callable[[], None]) -> None:

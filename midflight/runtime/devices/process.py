@@ -57,7 +57,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether the command is running."""
+        """Whether the command is still running."""
         return not self._ended.is_set()
 
     @property

@@ -43,7 +43,11 @@ AGAIN = 2
 
 
 class Head(NamedTuple):
-    """The header of a datagram of `Aggregate`: the fields before the lanes, in the order of the wire."""
+    """The header of a datagram of `Aggregate`, decoded: the common header and the fields before the lanes, in wire
+    order.
+
+    Kinds, flags and the other fields are those of the wire format in docs/wire.md.
+    """
 
     version: int
     kind: int

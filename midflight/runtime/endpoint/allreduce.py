@@ -78,7 +78,10 @@ class _Round:
 
 @dataclass(slots=True)
 class AllReduceStatistics:
-    """Counters of a worker of an all-reduce since it started. `reliable` has those of its retransmissions."""
+    """Counters of one worker of an all-reduce since it started.
+
+    `refused` counts datagrams that it did not accept, by reason, and `reliable` its requests and retransmissions.
+    """
 
     rounds: int = 0
     refused: Refused = field(default_factory=Refused)

@@ -92,7 +92,7 @@ class OrderedClient:
 
     @property
     def upcoming(self) -> int:
-        """The number of the next request."""
+        """The number that this client's next request will have."""
         return self._requests.upcoming
 
     def request(self, body: bytes) -> int:

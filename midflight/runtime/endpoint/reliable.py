@@ -64,7 +64,7 @@ class Timing:
 
 @dataclass(slots=True)
 class ReliableStatistics:
-    """Counters of the requests and retransmissions of one `Reliable`, the sender of an endpoint."""
+    """Counters of the requests of one endpoint since it started: sent, retransmitted and answered."""
 
     sent: int = 0  # requests, not counting retransmissions
     retransmitted: int = 0

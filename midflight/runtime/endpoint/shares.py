@@ -68,7 +68,7 @@ class Shares:
                     self._reliable.cancel(question)
 
     def forget(self) -> None:
-        """Stop collecting for all chunks."""
+        """Stop collecting contributions, for all chunks, and forget those that have arrived."""
         for index in [*self._totals]:
             self.drop(index)
 

@@ -26,7 +26,7 @@ class Applications(Protocol):
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """The program's applications by name."""
+        """The program's applications by application name."""
 
     def schema(self) -> dict[str, Any]:
         """Return the wire schema of the applications: see `Program.schema`."""
@@ -121,7 +121,12 @@ class SoftwareServer:
             written.hold([*others, entry] if there else others)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
-        """Execute the kernel on a request; `poll` returns its result. Anything else is counted and dropped."""
+        """Execute the application's kernel on a request; `poll` then returns the result, if the kernel gives one.
+
+        `source` is the request's source address. Datagrams that are malformed, for applications that are not served,
+        with another token or from another sender than the member that they name are counted in `statistics.refused` and
+        dropped. Never raises for bad datagrams.
+        """
         try:
             request = self._schema.decode(datagram)
         except WireError:
@@ -151,5 +156,5 @@ class SoftwareServer:
         return outgoing
 
     def next_deadline(self) -> int | None:
-        """Return None: a server only answers."""
+        """Return None: a server only answers, and so never has to be polled at a given time."""
         return None

@@ -81,7 +81,11 @@ class StoreClient:
         self._ask(Cache.DELETE, key, (0,) * lanes)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process the answer to the open operation. Anything else is ignored or counted in `refused`."""
+        """Process a datagram from `source` at time `now` (nanoseconds): the answer to the open operation sets
+        `outcome`.
+
+        Late answers are ignored. Malformed datagrams, and those from others than the server, are counted in `refused`.
+        """
         message = decoded(self.schema, self.application, datagram, (RESULT,), self.refused)
         if message is None:
             return

@@ -30,7 +30,7 @@ _OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
 
 @dataclass(slots=True)
 class UdpStatistics:
-    """Counters of datagrams of one UDP socket."""
+    """Counters of the datagrams that one `UdpSocket` has received and sent."""
 
     received: int = 0
     sent: int = 0

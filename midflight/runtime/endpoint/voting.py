@@ -95,7 +95,11 @@ class Voter:
         return number
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a result, or a peer's question for one. Anything else is counted in `statistics.refused`."""
+        """Process a datagram from `source` at time `now` (nanoseconds): a result, or a peer's question for one.
+
+        A result is stored in `decided`. A question is answered by `poll` if this voter knows the result. All other
+        datagrams are counted in `statistics.refused`.
+        """
         refused = self.statistics.refused
         message = decoded(self._schema, self._quorum.name, datagram, (RESULT, ASK), refused)
         if message is None:
@@ -200,5 +204,5 @@ class QuorumServer:
         return out
 
     def next_deadline(self) -> int | None:
-        """Return None: a server only answers."""
+        """Return None: a server only answers, and so never has to be polled at a given time."""
         return None

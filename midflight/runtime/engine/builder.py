@@ -54,7 +54,11 @@ class Module:
         return function
 
     def intrinsic(self, name: str, types: list[ll.Type], signature: ll.FunctionType) -> ll.Function:
-        """Declare an LLVM intrinsic for some types, and return it as a function."""
+        """Declare an LLVM intrinsic in the module, and return it as a function.
+
+        `name` is that without types, such as "llvm.memcpy"; `types` are the types that it is overloaded with, and
+        `signature` is its full type.
+        """
         return self.module.declare_intrinsic(name, types, signature)
 
     def constants(self, name: str, width: int, values: list[int]) -> ll.GlobalVariable:
@@ -162,7 +166,9 @@ class Builder:
         self.b.call(memset, [pointer, self.constant(8, 0), self.i64(size), self.constant(1, 0)])
 
     def copy(self, target: Value, source: Value, size: int | Value) -> None:
-        """Copy `size` bytes between two places, which must be equal or not overlap."""
+        """Emit a copy of `size` bytes from address `source` to address `target`. The two must be equal or not
+        overlap.
+        """
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
@@ -197,11 +203,11 @@ class Builder:
         return value
 
     def slot_value(self, name: str) -> Value:
-        """Load the 64-bit number in a slot of the context."""
+        """Emit a load of the 64-bit number in the slot `name` of the context, and return it."""
         return self.load(self.slot(name), 64)
 
     def set_slot(self, name: str, value: Value) -> None:
-        """Store a 64-bit number in a slot of the context."""
+        """Emit a store of a 64-bit number to the slot `name` of the context."""
         self.store(value, self.slot(name))
 
     def count(self, name: str) -> None:
@@ -211,7 +217,7 @@ class Builder:
     # Control flow
 
     def call_through(self, pointer: Value, function_type: ll.FunctionType, arguments: list[Value]) -> Value:
-        """Call the function that a pointer refers to, and return its result."""
+        """Emit a call of the function of type `function_type` at the address `pointer`, and return its result."""
         return self.b.call(_Callee(pointer, function_type), arguments)
 
     def block(self, name: str) -> ll.Block:
@@ -230,9 +236,10 @@ class Builder:
 
     @contextmanager
     def when(self, condition: Value, *, rarely: bool = False) -> Iterator[None]:
-        """Emit what the body of the `with` emits so that it runs only if `condition` (i1) is true.
+        """Make code conditional: what the body of the `with` emits runs only if `condition` (i1) is true.
 
-        `rarely` moves it out of the main path.
+        Afterwards, code is emitted for both cases again. `rarely` gives LLVM the hint that the condition is mostly
+        false.
         """
         inside, after = self.block("then"), self.block("after")
         branch = self.b.cbranch(condition, inside, after)

@@ -128,7 +128,7 @@ class Cursor:
     reject: ll.Block
 
     def pointer(self, code: Code) -> Value:
-        """Return the address of the packet's next byte to parse."""
+        """Emit the computation of the address of the packet's next byte to parse, and return it."""
         return code.at(self.packet, code.load(self.position, 32))
 
     def advance(self, code: Code, count: Value) -> None:

@@ -57,7 +57,7 @@ class Context:
         self.address = self.memory.ctypes.data
 
     def has(self, name: str) -> bool:
-        """Return whether native code uses this slot."""
+        """Return whether native code uses the slot of this name."""
         return name in self._offsets
 
     def offset(self, name: str) -> int:

@@ -106,7 +106,9 @@ class DirectCounter(_Counts):
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:
-        """Set the counts of a new entry to zero."""
+        """Set the counts of the entry with this number, which is new, to zero. `number` is `Table.number(keys,
+        priority)`.
+        """
         self.write(number, CounterValue(0, 0))
 
     def grow(self, size: int) -> None:

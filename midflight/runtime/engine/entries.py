@@ -17,7 +17,9 @@ __all__ = [
 
 
 class Reason(Enum):
-    """The reason for which a table rejected a request."""
+    """The reasons for which a table, action profile or selector rejects a request: the entry exists already,
+    and so on.
+    """
 
     EXISTS = "exists"
     NOT_FOUND = "not found"

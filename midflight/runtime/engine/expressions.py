@@ -211,7 +211,7 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
-    """Emit a store of a scalar value to an lvalue, which may be a slice."""
+    """Emit a store of the scalar `new` to an lvalue. If that is a slice, only its bits are changed."""
     if isinstance(target, ir.Slice):
         low, base = target.low, target.base
         while isinstance(base, ir.Slice):  # A slice of a slice is a slice of the whole.

@@ -134,11 +134,11 @@ class IntervalIndex:
         self._prefixes: dict[int, tuple[int, int]] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Add the entry with this number."""
+        """Add the entry with this number, which has the prefix `match`. Takes effect with the next `flush`."""
         self._prefixes[number] = (match.key, match.key | ((1 << self._width) - 1 ^ match.mask))
 
     def remove(self, number: int) -> None:
-        """Remove the entry with this number."""
+        """Remove the entry with this number. KeyError if it is not in the index. Takes effect with the next `flush`."""
         del self._prefixes[number]
 
     def flush(self, context: Context) -> dict[int, int]:
@@ -184,11 +184,11 @@ class MaskedIndex:
         self._matches: dict[int, Match] = {}
 
     def add(self, number: int, match: Match) -> None:
-        """Add the entry with this number."""
+        """Add the entry with this number, which matches key and mask of `match`. Takes effect with the next `flush`."""
         self._matches[number] = match
 
     def remove(self, number: int) -> None:
-        """Remove the entry with this number."""
+        """Remove the entry with this number. KeyError if it is not in the index. Takes effect with the next `flush`."""
         del self._matches[number]
 
     def flush(self, context: Context) -> dict[int, int]:

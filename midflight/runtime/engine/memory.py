@@ -45,7 +45,7 @@ class Budget:
         self.used += size
 
     def give(self, size: int) -> None:
-        """Release bytes that `take` reserved."""
+        """Release `size` bytes that `take` has reserved."""
         self.used -= size
 
 

@@ -108,7 +108,9 @@ class DirectMeter(_Cells):
         self._set(number, config)
 
     def reset(self, number: int) -> None:
-        """Remove the configuration of a new entry's meter."""
+        """Remove the meter configuration of the entry with this number, which is new. Its meter is then not
+        configured.
+        """
         self._set(number, None)
 
     def grow(self, size: int) -> None:

@@ -72,9 +72,9 @@ class Packets:
         sources: NDArray[np.uint32],
         times: NDArray[np.uint64] | None = None,
     ) -> Packets:
-        """Return a batch from arrays that are known to be valid: as the constructor, but without checks.
+        """Return a batch made of these arrays, which must fulfil what the constructor checks. They are not copied.
 
-        Checks would take as long as a small batch.
+        The parameters are the attributes of `Packets`. The checks would take as long as a small batch.
         """
         packets = object.__new__(cls)
         for name, array in (

@@ -25,7 +25,7 @@ _MEMBER, _SHARE = 1024, 128
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """The action of a member with its data."""
+    """A member of an action profile or selector: an action, by name, with its action data."""
 
     action: str
     arguments: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ class Profile:
             return {number: held.listed for number, held in sorted(self._groups.items(), key=lambda pair: pair[0])}
 
     def member(self, number: int) -> Member | None:
-        """Return the member with an id, or None."""
+        """Return the member with this id, or None if there is none."""
         with self._lock:
             return self._members[number].member if number in self._members else None
 
@@ -177,7 +177,7 @@ class Profile:
             self._changed(self)
 
     def modify_group(self, number: int, members: Iterable[GroupMember]) -> None:
-        """Replace the members of a group."""
+        """Replace the members of the group with this id, in one step. NOT_FOUND if there is no such group."""
         with self._lock:
             held = self._group(number)
             listed, shares = self._shares(members)

@@ -199,7 +199,7 @@ class Queueing:
         self._configured = True
 
     def set_port(self, port: int | None = None, *, rate: Rate) -> None:
-        """Set the rate at which a port, or without `port` every port, takes packets from its queues.
+        """Set the rate at which a port takes packets from its queues. Without `port` (None), it is set for all ports.
 
         DeviceError if the port is out of range.
         """

@@ -38,13 +38,15 @@ class Register:
         return self.size
 
     def read(self, index: int) -> int:
-        """Return one element as an int."""
+        """Return the element at `index`, 0 to `size` - 1, as an int. DeviceError if the index is out of range."""
         self._check_index(index)
         with self._lock:
             return int.from_bytes(self._memory[index].tobytes(), "little", signed=self.signed)
 
     def write(self, index: int, value: int) -> None:
-        """Set one element to an int."""
+        """Set the element at `index`, 0 to `size` - 1. DeviceError if the index is out of range or the value does not
+        fit.
+        """
         self._check_index(index)
         self._check_value(value)
         size = self._memory.itemsize * self._words
@@ -87,7 +89,7 @@ class Register:
             self._memory[: self.size] = np.frombuffer(packed, self._memory.dtype).reshape(self.size, self._words)
 
     def clear(self) -> None:
-        """Set all elements to zero."""
+        """Set all elements to zero, in one step."""
         with self._lock:
             self._memory[:] = 0
 

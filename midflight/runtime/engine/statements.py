@@ -28,7 +28,7 @@ MAX_ROUNDS = 1 << 18
 
 
 def lower_all(code: Code, statements: Iterable[ir.Statement]) -> Walk[None]:
-    """Emit a sequence of statements. Raises P4Error as `lower` does."""
+    """Emit statements one after the other. P4Error for a statement that `lower` rejects."""
     for statement in statements:
         yield lower(code, statement)
 
@@ -159,7 +159,7 @@ def _copy_out(code: Code, target: ir.Expression, home: Place) -> Callable[[], No
 
 
 def in_union(target: ir.Expression) -> bool:
-    """Return whether an lvalue is a header of a header union."""
+    """Return whether an lvalue refers to a header that is a member of a header union."""
     return isinstance(target, ir.Member) and isinstance(target.base.type, UnionType)
 
 
@@ -221,7 +221,7 @@ def _copy_back(code: Code) -> None:
 
 
 def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) -> Walk[None]:
-    """Lower an `if`. `body` lowers its branches."""
+    """Emit an `if` statement. `body` is called with each side, and returns the step that emits it."""
     first, after = code.block("then"), code.block("endif")
     second = code.block("else") if node.no else after
     code.b.cbranch(value(code, node.condition), first, second)

@@ -26,7 +26,7 @@ class Scalar:
 
     @property
     def width(self) -> int:
-        """The integer's number of bits."""
+        """The number of bits of the integer on the wire."""
         width: int = self.value.type.width
         return width
 

@@ -50,7 +50,7 @@ class Demand:
 
     @property
     def register_arrays(self) -> int:
-        """The number of register arrays."""
+        """The number of register arrays that are needed."""
         return len(self.registers)
 
     @property
@@ -101,7 +101,7 @@ class Footprint:
 
     @property
     def total(self) -> Demand:
-        """The needs of the whole program."""
+        """The needs of the whole program: of all applications and of what they share."""
         return sum(self.applications.values(), self.shared)
 
 

@@ -70,7 +70,7 @@ class Rests:
         self.replace((variable,), names)
 
     def copy(self, to: Key, source: Key) -> None:
-        """Copy all dependencies of one lvalue to another, field by field."""
+        """Make lvalue `to` depend on what `source` depends on, field by field, as an assignment does."""
         found = {to + key[len(source) :]: self._names[key] for key in self._inside.get(source, ())}
         self.replace(to, _upward(self._names, {}, source))
         for key, names in found.items():

@@ -71,5 +71,8 @@ def from_metadata(fields: Fields, metadata: Sequence[p4r.PacketMetadata]) -> dic
 
 
 def to_metadata(fields: Fields, values: Mapping[int, int]) -> list[p4r.PacketMetadata]:
-    """Return P4Runtime's messages for values by metadata id."""
+    """Return the P4Runtime metadata of a packet-in or packet-out, one message for each field.
+
+    `values` has a value for each field, by metadata id. KeyError if one is missing.
+    """
     return [p4r.PacketMetadata(metadata_id=field.id, value=encode(values[field.id])) for field in fields]

@@ -16,7 +16,7 @@ NEEDS_PRIORITY = frozenset({p4i.MatchField.TERNARY, p4i.MatchField.RANGE, p4i.Ma
 
 
 class Described(Protocol):
-    """An object of a P4Info."""
+    """An object that P4Info describes, such as a table or a register."""
 
     @property
     def preamble(self) -> p4i.Preamble:
@@ -59,7 +59,7 @@ class Names(Generic[T]):
 
 
 class Schema:
-    """The objects of a P4Info."""
+    """The objects that a P4Info describes, by kind: tables, actions, counters and so on, each by name and by id."""
 
     def __init__(self, info: p4i.P4Info) -> None:
         self.info = info

@@ -91,7 +91,11 @@ def flat_types(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo) -> list[ValueType
 
 
 def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "") -> list[str]:
-    """Return a name for each scalar that `flat_types` lists: member names, or tuple positions, joined with dots."""
+    """Return a name for each scalar in a value of type `spec`, in the order of `flat_types`.
+
+    Names are those of struct members, or positions in tuples, joined with dots and after `prefix`: "point.x". A scalar
+    itself has the name `prefix`. `info` has the named types.
+    """
     match spec.WhichOneof("type_spec"):
         case "new_type":
             return flat_names(_original(info.new_types[spec.new_type.name]), info, prefix)

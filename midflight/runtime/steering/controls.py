@@ -39,7 +39,10 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Change the action and the meter's rate of an existing entry; the parameters are as for `insert`."""
+        """Replace the action of an existing table entry and the rate of its meter; parameters are as in `insert`.
+
+        DeviceError if there is no such entry.
+        """
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
         """Remove the table entry with this match and priority. DeviceError if there is none."""

@@ -111,7 +111,7 @@ class Graph:
 
     @property
     def nodes(self) -> tuple[Host | Switch, ...]:
-        """All hosts, then all switches."""
+        """All nodes of the graph: the hosts, then the switches."""
         return self.hosts + self.switches
 
     def node(self, name: str) -> Host | Switch:

@@ -73,7 +73,7 @@ def rank(step: Step) -> int:
 
 
 def routing(route: Route) -> Entry:
-    """Return the entry for a route."""
+    """Return the table entry that implements a route: packets to its prefix leave by its port, with its MAC address."""
     version = route.address.version
     match = ((f"hdr.ipv{version}.destination", f"{route.address}/{route.prefix}"),)
     return Entry(ROUTES[version], match, "ingress.to_port", (("port", route.port), ("mac", route.mac)))

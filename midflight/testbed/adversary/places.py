@@ -56,8 +56,9 @@ class Place(Protocol):
         """Return the number of the first switch on the path of a worker's packets. Switches have negative numbers."""
 
     def begin(self, epoch: int, which: int | None = None) -> None:
-        """Clear the state of all switches, or only of one, selected by `which`, and set the new epoch in all of
-        them.
+        """Clear the state of all switches, or only of one, and set the new epoch in all of them.
+
+        `which` selects the switch, modulo their number; None means all.
         """
 
     def admit(self, token: int, job: int) -> None:
@@ -249,7 +250,7 @@ class EnginePlace:
         self._write()
 
     def state(self) -> object:
-        """Return the contents of all registers."""
+        """Return the contents of all registers of the compiled program."""
         return [each.read_all().tobytes() for each in self._engine.registers.values()]
 
     def _write(self) -> None:

@@ -127,7 +127,11 @@ def _frame(destination: IPv4Address, payload: bytes) -> bytes:
 
 
 def aggregation(lanes: int, workers: int, packets: int, seed: int, clock: Clock) -> Timed:
-    """Return the aggregation of random numbers, after checking every sum. MidflightError if one is wrong."""
+    """Return an aggregation of random numbers from `seed`, ready to be timed, after checking every sum with NumPy's.
+
+    `lanes` and `workers` are those of the `Aggregate`, `packets` is the size of the batch, and `clock` returns seconds,
+    to measure the compile time. MidflightError if a sum is wrong.
+    """
     start = clock()
     program = Program(Aggregate(_APPLICATION, workers=workers, lanes=lanes, slots=_SLOTS))
     engine = Engine(check(program.p4()))

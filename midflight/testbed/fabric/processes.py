@@ -44,7 +44,7 @@ class HostProcess:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """The process id of the process on the host."""
         return self.process.pid
 
     def send(self, message: object) -> None:

@@ -29,7 +29,7 @@ def random(code: Code, call: ir.Call) -> None:
 
 
 def next_random(code: Code) -> Value:
-    """Emit a step of the generator, and return 64 random bits."""
+    """Emit a step of the engine's random number generator, and return 64 random bits (i64)."""
     return code.b.call(code.unit.helper("random", [POINTER], I64, _generator), [code.context])
 
 

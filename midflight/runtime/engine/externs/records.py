@@ -44,7 +44,7 @@ def number_of(code: Code, kind: RecordKind) -> int:
 
 
 def leaf_signs(kind: Type) -> list[bool]:
-    """Return whether each scalar within a type is signed, in order."""
+    """Return whether each scalar within a value of type `kind` is signed, in the order of fields and elements."""
     match kind:
         case StructType(fields=fields):
             return [sign for each in fields for sign in leaf_signs(each.type)]

@@ -53,7 +53,11 @@ def clone(code: Code, call: ir.Call) -> None:
 
 
 def clone_preserving(code: Code, call: ir.Call) -> None:
-    """Emit `clone_preserving_field_list(type, session, list)`: as `clone`, but copies keep the list's metadata."""
+    """Emit `clone_preserving_field_list(type, session, list)`: like `clone`, but copies keep the metadata of a field
+    list.
+
+    `call` is the typed call.
+    """
     _clone(code, value(code, call.arguments[1]), code.resize(value(code, call.arguments[2]), 32))
 
 

@@ -60,7 +60,9 @@ class NativeBuilder(Builder):
         return self.b.call(self.unit.libc(name), arguments)
 
     def clock(self, which: int) -> Value:
-        """Return the time of a clock in nanoseconds."""
+        """Emit a call of clock_gettime, and return the clock's time in nanoseconds (i64). `which` is the clock's number
+        in C.
+        """
         time = self.allocate(16)
         self.libc("clock_gettime", [self.i32(which), time])
         return self.b.add(self.b.mul(self.field(time, 0), self.i64(1_000_000_000)), self.field(time, 8))
@@ -70,7 +72,9 @@ class NativeBuilder(Builder):
         return self.load(self.libc("__errno_location", []), 32)
 
     def call(self, function: ll.Function, arguments: list[Value]) -> Value:
-        """Emit a call of another routine with the same context, and return its result."""
+        """Emit a call of another native routine, with this routine's context as its first argument, and return its
+        result.
+        """
         return self.b.call(function, [self.context, *arguments])
 
     def notify(self) -> None:

@@ -29,9 +29,9 @@ BATCH_LIMIT = 1000
 
 
 class Connection:
-    """The part of a `Session` with a device that deals with arbitration, the stream and requests.
+    """A controller's connection to one device: arbitration, the stream, and requests with their batches.
 
-    `Session` documents the parameters.
+    `Session` extends it with tables, registers and the like, and documents the parameters.
     """
 
     def __init__(

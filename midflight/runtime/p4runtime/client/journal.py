@@ -17,7 +17,7 @@ class Journal(Protocol):
         """Store keys before their entities are written, and return those that were not stored yet."""
 
     def kept(self) -> Collection[str]:
-        """Return all stored keys."""
+        """Return all keys that are stored."""
 
     def drop(self, keys: Collection[str] | None = None) -> None:
         """Remove the keys of entities that are no longer on the device; None removes all keys."""

@@ -19,7 +19,7 @@ __all__ = ["Entries", "MapWriter", "Maps"]
 
 
 class Entries(Protocol):
-    """The methods of a P4Runtime session that maps use."""
+    """The methods of a P4Runtime `Session` that maps use, with the same parameters and errors."""
 
     @property
     def p4info(self) -> p4i.P4Info:
@@ -28,21 +28,26 @@ class Entries(Protocol):
     def insert(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
     ) -> None:
-        """Add a table entry. Raises DeviceError if there is one with the same match."""
+        """Add an entry to a table. DeviceError if there is one with the same match and priority.
+
+        `match` has the key's values by field, and `params` the values of the action's parameters by name.
+        """
 
     def modify(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
     ) -> None:
-        """Change the action of an existing table entry. Raises DeviceError if there is none."""
+        """Change the action of an existing table entry; parameters are as in `insert`. DeviceError if there is no such
+        entry.
+        """
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry. Raises DeviceError if there is none."""
+        """Remove the table entry with this match and priority. DeviceError if there is none."""
 
     def batch(self) -> AbstractContextManager[None]:
-        """Collect the writes in the `with` block, and send them together at its end."""
+        """Return a context that collects the writes made in it, and sends them together at its end."""
 
     def read_table(self, table: str) -> Sequence[TableEntry]:
-        """Return a table's entries."""
+        """Return all entries of the table of this name, read from the device."""
 
 
 class Maps:

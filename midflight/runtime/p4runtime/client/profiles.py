@@ -81,20 +81,26 @@ class Profiles:
         self._action = action
 
     def insert_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
-        """Add a member, an action of the profile's tables with its parameters, under a number of at least 1."""
+        """Add a member to an action profile or selector, under a number of at least 1.
+
+        `action` is the name of an action of the profile's tables, and `params` are the values of its parameters by
+        name; None for none.
+        """
         self._write(p4r.Update.INSERT, self._member(profile, number, action, params or {}), f"member {number}")
 
     def modify_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
-        """Replace the action of a member, for all groups and entries that refer to it."""
+        """Replace the action of a member, for all groups and entries that refer to it. Parameters are as in
+        `insert_member`.
+        """
         self._write(p4r.Update.MODIFY, self._member(profile, number, action, params or {}), f"member {number}")
 
     def delete_member(self, profile: str, number: int) -> None:
-        """Remove a member to which no group and no entry refers."""
+        """Remove the member of this number from an action profile. No group and no entry may refer to it."""
         message = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id, member_id=number)
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_member=message), f"member {number}")
 
     def read_members(self, profile: str) -> dict[int, WeightedAction]:
-        """Return the actions of all members, by number."""
+        """Return the actions of all members of an action profile, by member number."""
         wanted = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id)
         found = [each.action_profile_member for each in self._read(p4r.Entity(action_profile_member=wanted))]
         return {each.member_id: _read_action(self._schema(), each.action) for each in found}
@@ -115,12 +121,12 @@ class Profiles:
         self._write(p4r.Update.MODIFY, self._group(profile, number, members, max_size), f"group {number}")
 
     def delete_group(self, profile: str, number: int) -> None:
-        """Remove a group to which no entry refers."""
+        """Remove the group of this number from an action selector. No entry may refer to it."""
         message = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id, group_id=number)
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_group=message), f"group {number}")
 
     def read_groups(self, profile: str) -> dict[int, list[GroupMember]]:
-        """Return the members of all groups, by number."""
+        """Return the members of all groups of an action selector, by group number."""
         wanted = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id)
         found = [each.action_profile_group for each in self._read(p4r.Entity(action_profile_group=wanted))]
         return {
@@ -172,7 +178,10 @@ def choice_message(choice: Choice, action: Encode) -> p4r.TableAction:
 
 
 def read_choice(schema: Schema, message: p4r.TableAction) -> Choice | None:
-    """Return the reference in a message, or None for an action."""
+    """Return the member, group or one-shot action set that a table entry's action message refers to.
+
+    None if the message contains an action itself.
+    """
     match message.WhichOneof("type"):
         case "action_profile_member_id":
             return Member(message.action_profile_member_id)

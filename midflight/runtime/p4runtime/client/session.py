@@ -77,12 +77,14 @@ class Session(Connection):
         cookie: int | None = None,
         action: str = "VERIFY_AND_COMMIT",
     ) -> None:
-        """Push a pipeline: its P4Info as a message or as text, and the device-specific config.
+        """Push a pipeline to the device: its P4Info, as a message or in text format, and the device-specific config.
 
-        cookie: a 64-bit number that the device stores with the pipeline
-        action: VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT, as in P4Runtime
+        cookie: a 64-bit number that the device stores with the pipeline; None for no cookie action: VERIFY,
+        VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT, as in P4Runtime
 
-        If the device rejects the pipeline, it keeps its previous one.
+        Except with VERIFY, the session's digest subscriptions end; messages that have arrived by then are kept for
+        `digests`. If the device rejects the pipeline, it keeps its previous one, and RequestError is raised.
+        DeviceError if it does not answer, or for another `action`.
         """
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
@@ -160,7 +162,10 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Replace the action, metadata and rate of an existing table entry; parameters are as in `insert`."""
+        """Replace the action, metadata and rate of an existing table entry; parameters are as in `insert`.
+
+        RequestError if there is no such entry.
+        """
         entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))

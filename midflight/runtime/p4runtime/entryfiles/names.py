@@ -42,7 +42,10 @@ def resolve(what: str, objects: Iterable[T], wanted: str) -> T:
 
 
 def action_of(schema: Schema, table: p4i.Table, wanted: str) -> p4i.Action:
-    """Return an action of a table. Raises MidflightError as `find` does."""
+    """Return the action `wanted` of a table, by its full name or the last parts of it.
+
+    MidflightError if the table has no such action, or several.
+    """
     allowed = [schema.actions.of_id(each.id) for each in table.action_refs]
     return resolve(f"action of table {table.preamble.name}", allowed, wanted)
 

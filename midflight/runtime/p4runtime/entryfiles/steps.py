@@ -41,14 +41,16 @@ Step = Write | Read
 
 
 class Target(Protocol):
-    """A switch with a pipeline. Its methods raise DeviceError for what the switch rejects."""
+    """A switch with a pipeline, to which entries files are applied. Its methods raise DeviceError if the switch
+    refuses.
+    """
 
     @property
     def schema(self) -> Schema:
         """The objects of the switch's pipeline."""
 
     def write(self, step: Write) -> None:
-        """Apply an update."""
+        """Send the step's update to the switch."""
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
         """Return the entities that a read request for `entity` selects; a default value, such as id 0, selects all."""
@@ -56,7 +58,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SwitchTarget:
-    """An embedded switch in this process, which needs no controller. It must have a pipeline."""
+    """An embedded switch in this process as a `Target`; it needs no controller. It must have a pipeline."""
 
     switch: Switch
 
@@ -68,7 +70,7 @@ class SwitchTarget:
         return pipeline.schema
 
     def write(self, step: Write) -> None:
-        """Apply an update. Raises DeviceError if the switch rejects it."""
+        """Apply the step's update to the switch. DeviceError if the switch rejects it."""
         self.switch.preset(step.update)
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
@@ -83,7 +85,7 @@ class SwitchTarget:
 
 @dataclass(frozen=True, slots=True)
 class SessionTarget:
-    """A device with a P4Runtime session whose controller is the primary."""
+    """A device as a `Target`, through a P4Runtime session whose controller is the primary."""
 
     session: Session
 
@@ -93,7 +95,7 @@ class SessionTarget:
         return Schema(self.session.p4info)
 
     def write(self, step: Write) -> None:
-        """Apply an update. Raises DeviceError if the device rejects it."""
+        """Send the step's update to the device. DeviceError if the device rejects it."""
         self.session.send(step.update, step.what)
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:

@@ -19,7 +19,7 @@ __all__ = ["DigestOut", "Message", "Played", "Sent", "play_captures"]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A packet that left the switch through a port."""
+    """A packet that left the switch through the port of this number."""
 
     port: int
     data: bytes
@@ -45,7 +45,10 @@ class DigestOut:
 
 @dataclass(slots=True)
 class Played:
-    """A packet that arrived, and what came of it. `time` is in nanoseconds, as in the capture."""
+    """A packet that arrived at the switch, and its results: packets sent, packet-ins, digests, traces and log messages.
+
+    `number` counts packets from 1. `time` is in nanoseconds, as in the capture. `port` is the port that it arrived by.
+    """
 
     number: int
     time: int

@@ -29,7 +29,7 @@ class Ports(Protocol):
         """The packets and bytes that passed each port since it was opened."""
 
     def start(self) -> None:
-        """Start processing packets. Returns at once."""
+        """Start processing packets in other threads, and return at once."""
 
     def close(self) -> None:
         """Process the packets that have arrived, and close the ports. Idempotent."""
@@ -83,7 +83,10 @@ def open_ports(
 
 
 class InterfacePorts:
-    """Linux interfaces as the ports of a switch; implements `Ports`."""
+    """Linux interfaces as the ports of a switch (`Ports`). The parameters are those of `open_ports`.
+
+    `interfaces` are the names of the interfaces by port number.
+    """
 
     def __init__(
         self,

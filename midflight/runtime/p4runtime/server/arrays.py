@@ -84,7 +84,10 @@ def count_of(data: p4r.CounterData) -> tuple[int, int]:
 
 
 def counter_data(unit: p4i.CounterSpec.Unit.ValueType, packets: int, octets: int) -> p4r.CounterData:
-    """Return counter data with the units that the counter counts."""
+    """Return P4Runtime's counter data with these values, reduced to what a counter of this unit counts.
+
+    `octets` are bytes.
+    """
     data = p4r.CounterData()
     if unit != p4i.CounterSpec.BYTES:
         data.packet_count = packets

@@ -31,7 +31,7 @@ class BoundAction:
 
     @property
     def name(self) -> str:
-        """The fully qualified name."""
+        """The action's fully qualified name."""
         return str(self.info.preamble.name)
 
 
@@ -48,7 +48,7 @@ class BoundTable:
 
     @property
     def name(self) -> str:
-        """The fully qualified name."""
+        """The table's fully qualified name."""
         return self.table.name
 
     @property

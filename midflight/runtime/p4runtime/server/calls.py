@@ -56,7 +56,7 @@ class Calls:
         return call
 
     def leave(self, call: Call) -> None:
-        """Remove a call. Idempotent."""
+        """Remove a call that has ended, so that it no longer counts towards the limits. Idempotent."""
         if call in self._calls:
             del self._calls[call]
             self._peers[call.peer] -= 1

@@ -50,7 +50,10 @@ def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry:
 
 
 def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message: p4r.TableEntry, entry: Entry) -> None:
-    """Add the counter and meter that a read requested (`wanted`) to its answer (`message`)."""
+    """Add an entry's direct counter and meter to `message`, the answer to a read, if the read requested them.
+
+    `wanted` is the table entry in the read request, and `entry` the entry of table `bound` that is answered.
+    """
     number = _number(pipeline, bound, entry)
     if wanted.HasField("counter_data") and (counter := pipeline.schema.counter_of(bound.info)) is not None:
         value = _counter(pipeline, bound).read(number)

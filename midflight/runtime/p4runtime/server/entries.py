@@ -53,7 +53,11 @@ def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4
 
 
 def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.TableEntry]:
-    """Yield the entries that a request selects (section 9.1.6)."""
+    """Yield the table entries that a read request selects (P4Runtime specification, section 9.1.6).
+
+    `message` is the table entry in the request; without a table id, it selects the entries of all tables. Refusal if
+    the table does not exist or the request is invalid.
+    """
     if message.table_id:
         yield from _read_table(pipeline, pipeline.table(message.table_id), message)
         return

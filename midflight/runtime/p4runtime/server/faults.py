@@ -32,7 +32,9 @@ class Faults:
             return dict(self._counts)
 
     def report(self, where: str, error: Exception) -> str:
-        """Log and count an exception, and return its id."""
+        """Log an unexpected exception with its traceback, count it for `where`, and return its id, such as
+        "fault-3".
+        """
         with self._lock:
             self._counts[where] += 1
             number = self._counts.total()
@@ -41,7 +43,10 @@ class Faults:
 
     @contextmanager
     def survived(self, where: str) -> Iterator[None]:
-        """Report an exception in the `with` block, and continue after it."""
+        """Catch an unexpected exception in the `with` block, report it, and continue after the block.
+
+        `where` is the place by which it is counted.
+        """
         try:
             yield
         except Exception as error:

@@ -70,5 +70,5 @@ def meter_config(message: p4r.MeterConfig, spec: p4i.MeterSpec) -> MeterConfig:
 
 
 def config_message(config: MeterConfig) -> p4r.MeterConfig:
-    """Return the P4Runtime message for a configuration."""
+    """Return a meter's configuration (rates and bursts) as a P4Runtime message."""
     return p4r.MeterConfig(cir=config.cir, cburst=config.cburst, pir=config.pir, pburst=config.pburst)

@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(eq=False)
 class Pipeline:
-    """A pipeline with the state that is not in its engine.
+    """The pipeline of an embedded switch: a program, its engine, and the state that P4Runtime adds to it.
 
     `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name. `strings` are
     the types whose values are strings for controllers, by name.
@@ -163,7 +163,10 @@ def build(
 def describe(
     config: p4r.ForwardingPipelineConfig, response_type: p4r.GetForwardingPipelineConfigRequest.ResponseType.ValueType
 ) -> p4r.ForwardingPipelineConfig:
-    """Return the parts of a config that a response type requests."""
+    """Return the parts of a pipeline config that a GetForwardingPipelineConfig request asks for.
+
+    The cookie is always among them, if there is one.
+    """
     kinds = p4r.GetForwardingPipelineConfigRequest
     part = p4r.ForwardingPipelineConfig()
     if config.HasField("cookie"):

@@ -41,16 +41,20 @@ class Queues:
         rate: Rate | str | None = None,
         weight: int | None = None,
     ) -> None:
-        """Set depth (packets), rate or weight of a queue; without `queue`, of all of the port; without `port`, of all.
+        """Set the depth (packets), rate or weight of a queue; values that are None remain unchanged.
 
-        DeviceError if a value is out of range.
+        `port` and `queue` are numbers. Without `queue` (None), the settings apply to all queues of the port; without
+        `port`, to all ports. DeviceError if a value, port or queue is out of range.
         """
         with self._lock:
             self.queueing.set(port, queue, depth=depth, rate=as_rate(rate), weight=weight)
             self._changed()
 
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
-        """Set the rate at which a port, or every port, takes packets from its queues. DeviceError if out of range."""
+        """Set the rate at which a port takes packets from its queues. Without `port` (None), it is set for all ports.
+
+        DeviceError if the port or the rate is out of range.
+        """
         with self._lock:
             self.queueing.set_port(port, rate=as_rate(rate) or Rate())
             self._changed()

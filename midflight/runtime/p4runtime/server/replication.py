@@ -33,7 +33,7 @@ class Groups(Protocol):
         """Set the (port, instance) pairs to which the group or session of this number copies a packet."""
 
     def delete(self, group: int, /) -> None:
-        """Remove the replication list of this number."""
+        """Remove the replication list of the multicast group or clone session of this number."""
 
 
 def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry) -> Change:

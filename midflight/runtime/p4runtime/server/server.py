@@ -65,7 +65,7 @@ class Server:
         self.address = address if address.startswith("unix:") else f"{host}:{port}"
 
     def start(self) -> Server:
-        """Start serving, and return the server."""
+        """Open the server's address, start serving in other threads, and return the server itself."""
         self._run(self._start())
         return self
 
@@ -77,7 +77,7 @@ class Server:
             self._end()
 
     def wait(self) -> None:
-        """Wait until the server has stopped."""
+        """Block until another thread, or a signal handler, has stopped the server."""
         self._stopped.wait()
 
     def __enter__(self) -> Server:

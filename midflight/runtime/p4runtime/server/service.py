@@ -130,7 +130,7 @@ class Service:
                 self._requests.expire(loop.time())
 
     async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
-        """Apply a batch of updates."""
+        """Serve P4Runtime's Write: apply a batch of updates, and report the status of each if one fails."""
         await self._permit(request, context)
         status = await self._request("Write", self._pool, self._switch.write, request, context)
         if status is not None:
@@ -138,7 +138,9 @@ class Service:
         return p4r.WriteResponse()
 
     async def Read(self, request: p4r.ReadRequest, context: Context) -> None:  # noqa: N802
-        """Stream the requested entities in parts."""
+        """Serve P4Runtime's Read: stream the requested entities in parts, and end with an error if a part of them
+        cannot be read.
+        """
         call = await self._enter(request, context)
         loop = asyncio.get_running_loop()
         try:
@@ -158,7 +160,9 @@ class Service:
     async def SetForwardingPipelineConfig(  # noqa: N802
         self, request: p4r.SetForwardingPipelineConfigRequest, context: Context
     ) -> p4r.SetForwardingPipelineConfigResponse:
-        """Verify, save or commit a config."""
+        """Serve the RPC of this name: verify, save or commit a pipeline. An error leaves the current pipeline
+        unchanged.
+        """
         name = "SetForwardingPipelineConfig"
         await self._permit(request, context)
         await self._request(name, self._pushes, self._switch.set_pipeline, request, context)
@@ -167,7 +171,9 @@ class Service:
     async def GetForwardingPipelineConfig(  # noqa: N802
         self, request: p4r.GetForwardingPipelineConfigRequest, context: Context
     ) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the current config."""
+        """Serve the RPC of this name: return the current pipeline's config, or the parts of it that the request asks
+        for.
+        """
         return await self._request(
             "GetForwardingPipelineConfig", self._pool, self._switch.get_pipeline, request, context
         )
@@ -194,7 +200,7 @@ class Service:
         return await self._request("Queues", self._pool, self._switch.control_queues, request, context)
 
     async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
-        """Serve one controller's stream until either side ends it."""
+        """Serve P4Runtime's stream of one controller (arbitration, packets, digests) until either side ends it."""
         loop = asyncio.get_running_loop()
         stream = Stream(self._switch, loop, _peer(context), self._roles(context))
         try:

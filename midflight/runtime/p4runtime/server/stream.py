@@ -38,7 +38,7 @@ class StreamHandler(Protocol):
     faults: Faults
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
-        """Process an arbitration update. Raises Refusal, which ends the stream."""
+        """Process a controller's arbitration update from this stream. Raises Refusal, which ends the stream."""
 
     def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
         """Process a packet that the controller sends through the switch. Refusal if its metadata is invalid."""
@@ -50,7 +50,7 @@ class StreamHandler(Protocol):
         """Start or stop sending traces of packets on the stream."""
 
     def leave(self, stream: Stream) -> None:
-        """Remove a stream that has ended."""
+        """Remove a stream that has ended, with the controller that it stood for."""
 
 
 class Stream:
@@ -121,7 +121,7 @@ class Stream:
         return not self._ended
 
     def end(self, refusal: Refusal | None = None) -> None:
-        """End the stream after the queued messages, or immediately with an error if there is a refusal. Idempotent."""
+        """End the stream after the queued messages; with a refusal, immediately and with that error. Idempotent."""
         with self._lock:
             if self._ended:
                 return

@@ -53,7 +53,7 @@ class Carrier(Protocol):
 
     @property
     def now(self) -> int:
-        """The program's time, in microseconds."""
+        """The time of the program's clock, in microseconds."""
 
     def use(self, engine: Engine | None) -> None:
         """Process packets with this engine from now on; with None, drop them."""

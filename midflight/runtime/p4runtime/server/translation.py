@@ -106,7 +106,7 @@ class Codec:
             raise Refusal(Code.INVALID_ARGUMENT, refusal.message) from None
 
     def encode(self, value: int) -> bytes:
-        """Return the controller's value."""
+        """Return the data plane's value as controllers see it: canonical bytes, or the text of a string."""
         return encode(value) if self.strings is None else self.strings.text(value)
 
 

@@ -29,12 +29,18 @@ def mean(scores: Sequence[tuple[int, Fraction]]) -> Fraction:
 
 
 def worst(scores: Sequence[tuple[int, Fraction]]) -> Fraction:
-    """Return the lowest score of positive weight."""
+    """Return the lowest score among those with a positive weight; `scores` are pairs of weight and score.
+
+    ValueError if no weight is positive.
+    """
     return min(score for weight, score in scores if weight)
 
 
 def best(scores: Sequence[tuple[int, Fraction]]) -> Fraction:
-    """Return the highest score of positive weight."""
+    """Return the highest score among those with a positive weight; `scores` are pairs of weight and score.
+
+    ValueError if no weight is positive.
+    """
     return max(score for weight, score in scores if weight)
 
 

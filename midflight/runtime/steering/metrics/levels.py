@@ -31,7 +31,7 @@ class Category(StrEnum):
 
 
 class Source(StrEnum):
-    """The origin of a value (section 4.1)."""
+    """How a metric's value was obtained (draft-ietf-cats-metric-definition, section 4.1)."""
 
     NOMINAL = "nominal"
     ESTIMATION = "estimation"
@@ -114,7 +114,7 @@ class Metric:
 
     @property
     def band(self) -> Band:
-        """What the score recommends."""
+        """What the score says about using the instance: not recommended, optional or preferred."""
         return Band.of(self.value)
 
     def fields(self) -> dict[str, str | int]:
