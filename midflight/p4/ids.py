@@ -30,7 +30,7 @@ def name_hash(name: str) -> int:
 
 
 class Ids:
-    """Assigns ids and aliases to all objects of a program."""
+    """Assigns P4Info ids and aliases to all objects of a program: first `add` each object, then call `settle`."""
 
     def __init__(self) -> None:
         self._wanted: dict[int, dict[str, int | None]] = {}
@@ -58,7 +58,9 @@ class Ids:
         self._names.add(name)
 
     def settle(self) -> None:
-        """Assign ids to the objects without `@id`, sorted by name, because the order decides collisions."""
+        """Assign an id to each object without `@id`, from a hash of its name; in the order of names, which decides
+        collisions.
+        """
         taken = {each for known in self._wanted.values() for each in known.values() if each is not None}
         for prefix, known in self._wanted.items():
             for name in sorted(known, key=str.encode):

@@ -35,7 +35,9 @@ __all__ = [
 
 
 class Direction(Enum):
-    """A parameter's direction. An action parameter with NONE is set by the control plane."""
+    """The direction of a P4 parameter: none, in, out or inout. The control plane sets an action's parameters
+    with NONE.
+    """
 
     NONE = ""
     IN = "in"
@@ -82,7 +84,7 @@ class Bool:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """`int`, the type of compile-time constants of arbitrary precision. It does not occur in a program's bodies."""
+    """The P4 type `int` of compile-time constants of arbitrary precision. It does not occur in a program's bodies."""
 
     def __str__(self) -> str:
         return "int"
@@ -100,7 +102,7 @@ class Varbit:
 
 @dataclass(frozen=True, slots=True)
 class ErrorType:
-    """`error`. Its value at run time is the member's index in `Program.errors`."""
+    """The P4 type `error`. Its value at run time is the member's index in `Program.errors`."""
 
     def __str__(self) -> str:
         return "error"
@@ -214,7 +216,7 @@ class StackType:
 
 @dataclass(frozen=True, slots=True)
 class TupleType:
-    """`tuple<...>`, or the type of a list expression before it takes its context's type."""
+    """The P4 type `tuple<...>`, or the type of a list expression before it takes its context's type."""
 
     elements: tuple[Type, ...]
 

@@ -25,7 +25,7 @@ CORE_ERRORS = (
 
 
 def is_bmv2_json(text: str) -> bool:
-    """Return whether a text is a JSON object instead of P4."""
+    """Return whether a program's text is BMv2's JSON rather than P4 source: whether it begins with a brace."""
     return text.lstrip().startswith("{")
 
 

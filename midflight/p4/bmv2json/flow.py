@@ -14,7 +14,12 @@ HIDDEN = "tbl_"
 
 
 def pipeline(names: Names, found: Json, direct: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the declarations and the body of a control. `direct` maps tables to their direct counters."""
+    """Return the P4 text of an ingress or egress pipeline of BMv2's JSON: the lines of its declarations and of its
+    body.
+
+    `found` is the pipeline's JSON object. `direct` maps the names of tables to those of their direct counters. P4Error
+    for what is not supported.
+    """
     return _Pipeline(names, found, direct).lines()
 
 

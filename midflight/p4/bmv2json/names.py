@@ -23,12 +23,17 @@ class Value:
 
 
 def identifier(name: str) -> str:
-    """Return a name as a P4 identifier."""
+    """Return a name from BMv2's JSON as a P4 identifier: other characters than letters, digits and _ are
+    replaced by _.
+    """
     return re.sub(r"\W", "_", name)
 
 
 def placed(node: Json, file: str) -> Place | None:
-    """Return the place in the P4 source that a node has, or None."""
+    """Return the place in the original P4 source that a JSON object names, or None if it names none.
+
+    `file` is used if the JSON gives a line without a file.
+    """
     info = node.get("source_info")
     if not isinstance(info, dict):
         return None
@@ -91,7 +96,7 @@ class Names:
         return name in self._elements
 
     def is_stacked(self, union: Json) -> bool:
-        """Return whether a header union is an element of a stack."""
+        """Return whether a header union, given as its JSON object, is an element of a stack."""
         return union["id"] in self._in_stack
 
     def union(self, name: str) -> str:
@@ -101,13 +106,18 @@ class Names:
         return f"hdr.{identifier(name)}"
 
     def stack(self, name: str) -> str:
-        """Return the P4 spelling of a header stack, or of a stack of header unions."""
+        """Return how P4 text refers to the stack of this name, of headers or of header unions. P4Error if there is
+        none.
+        """
         if name not in self.stacks and name not in self.union_stacks:
             raise refusal(f"there is no header stack {name!r}")
         return f"hdr.{identifier(name)}"
 
     def field(self, reference: list[str]) -> Value:
-        """Return a field by the names of header and field. A validity is a bit."""
+        """Return the P4 expression for a field, given as the names of its header instance and of the field.
+
+        The field `$valid$` gives the header's validity as a `bit<1>`. P4Error if there is no such field.
+        """
         instance, name = reference
         if instance not in self.headers:
             raise refusal(f"there is no header {instance!r}")
@@ -126,14 +136,21 @@ class Names:
         return Value(base + identifier(name), width, signed)
 
     def field_type(self, header_type: str, name: str) -> tuple[int, bool]:
-        """Return the width of a header type's field, and whether it is signed. A varbit has width 0."""
+        """Return the width in bits of a field of a header type, and whether it is signed. A varbit has width 0.
+
+        P4Error if the type has no such field.
+        """
         for each in self.types[header_type]["fields"]:
             if each[0] == name:
                 return (0 if each[1] == "*" else int(each[1])), len(each) > 2 and bool(each[2])
         raise refusal(f"the header type {header_type!r} has no field {name!r}")
 
     def element_field(self, stack: str, spelled: str, at: int | str) -> Value:
-        """Return a field of an element of a stack, by the field's index or name."""
+        """Return the P4 expression for a field of an element of a header stack.
+
+        `stack` is the stack's name, `spelled` the P4 text of the element, and `at` the field's index in the header or
+        its name.
+        """
         kind = self.stacks[stack]["header_type"]
         name = self.types[kind]["fields"][at][0] if isinstance(at, int) else at
         width, signed = self.field_type(kind, name)

@@ -13,7 +13,10 @@ ALGORITHMS = ("csum16", "crc16", "crc32", "identity", "xor16", "crc16_custom", "
 
 
 class Statements:
-    """Translates primitives. `data` are the values of an action's parameters, by index."""
+    """Translates primitives, the statements of BMv2's JSON, to P4 text.
+
+    `data` are the P4 expressions for the parameters of the action around them, by index; None for no action.
+    """
 
     def __init__(self, names: Names, data: list[Value] | None = None) -> None:
         self.code = Expressions(names, data)
@@ -21,7 +24,9 @@ class Statements:
         self._calculations: dict[str, Json] = {each["name"]: each for each in names.root["calculations"]}
 
     def all(self, primitives: list[Json]) -> list[str]:
-        """Return the statements for primitives. Raises P4Error, with the place, for one that is not supported."""
+        """Return the P4 statements for a list of primitives. P4Error, with its place, for a primitive that is not
+        supported.
+        """
         targets = {int(each["parameters"][-1]["value"], 16) for each in primitives if each["op"] in JUMPS}
         if not targets:
             return [self._one(each) for each in primitives]
@@ -42,7 +47,11 @@ class Statements:
         return f"if (!{self.code.boolean(node['parameters'][0])}) {{ {jump} }}"
 
     def inputs(self, calculation: str, node: Json) -> tuple[str, str, bool]:
-        """Return the list of a calculation's inputs, its algorithm, and whether the payload is one of them."""
+        """Return the inputs of a checksum or hash calculation, by its name, as P4 text; its algorithm; whether the
+        payload counts.
+
+        `node` gives errors their place. P4Error for an algorithm that is not supported.
+        """
         found = self._calculations[calculation]
         if found["algo"] not in ALGORITHMS:
             raise refusal(f"the algorithm {found['algo']!r} is not supported", node, self._names.file)

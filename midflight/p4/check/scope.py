@@ -28,16 +28,16 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A compile-time constant: a Literal, or a StructValue of constants."""
+    """A name in scope that refers to a compile-time constant: a Literal, or a StructValue of constants."""
 
     value: ir.Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A variable or parameter. `fixed` says why it cannot be written, and is empty if it can.
+    """A name in scope that refers to a variable or parameter.
 
-    `parameter` is whether it is a parameter.
+    `fixed` says why it cannot be written, and is empty if it can. `parameter` is whether it is a parameter.
     """
 
     variable: ir.Variable
@@ -47,7 +47,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A parameter of type packet_in or packet_out, as `kind` says.
+    """A name in scope that refers to a parameter of type packet_in or packet_out, as `kind` says.
 
     There is only one packet, so it needs no variable.
     """
@@ -71,7 +71,7 @@ class MadePackage:
 
 @dataclass(slots=True)
 class Callables:
-    """Functions with the same name, which differ in their number of parameters."""
+    """A name in scope that refers to functions, which differ in their number of parameters."""
 
     functions: list[d.Function] = field(default_factory=list)
 

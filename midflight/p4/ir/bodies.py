@@ -36,7 +36,9 @@ class VariableRef(Node):
 
 @dataclass(frozen=True, slots=True)
 class Member(Node):
-    """A field of a struct or header, or an element of a tuple, for which `name` is the decimal index."""
+    """The typed expression of a field of a struct or header, or of an element of a tuple, whose `name` is its decimal
+    index.
+    """
 
     base: Expression
     name: str
@@ -45,7 +47,7 @@ class Member(Node):
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """An element of a header stack. A constant index is a Literal within the stack."""
+    """The typed expression of an element of a header stack. A constant index is a Literal within the stack."""
 
     base: Expression
     index: Expression
@@ -62,7 +64,7 @@ class Next(Node):
 
 @dataclass(frozen=True, slots=True)
 class Last(Node):
-    """`stack.last` in a parser, or `stack.lastIndex` if `index` is set."""
+    """The typed expression `stack.last` in a parser, or `stack.lastIndex` if `index` is set."""
 
     base: Expression
     type: Type
@@ -153,7 +155,7 @@ class Lookahead(Node):
 
 @dataclass(frozen=True, slots=True)
 class TableHit(Node):
-    """`table.apply().hit`, or `.miss` if `miss` is set. Evaluating it applies the table."""
+    """The typed expression `table.apply().hit`, or `.miss` if `miss` is set. Evaluating it applies the table."""
 
     table: Table
     type: Type
@@ -195,7 +197,7 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class Assign(Node):
-    """`target = value`, where the target is a VariableRef, Member, Index, Slice, Next or Last."""
+    """The typed statement `target = value`, where the target is a VariableRef, Member, Index, Slice, Next or Last."""
 
     target: Expression
     value: Expression
@@ -284,7 +286,7 @@ class SetValidity(Node):
 
 @dataclass(frozen=True, slots=True)
 class Shift(Node):
-    """`stack.push_front(count)`, or `stack.pop_front(-count)` if `count` is negative."""
+    """The typed statement `stack.push_front(count)`, or `stack.pop_front(-count)` if `count` is negative."""
 
     stack: Expression
     count: int
@@ -292,7 +294,10 @@ class Shift(Node):
 
 @dataclass(frozen=True, slots=True)
 class Extract(Node):
-    """`packet.extract(header)`. `bits` is the second argument, which headers with a varbit field need."""
+    """The typed statement `packet.extract(header)` in a parser.
+
+    `bits` is the second argument, which headers with a varbit field need; otherwise None.
+    """
 
     header: Expression
     bits: Expression | None = None
@@ -300,14 +305,17 @@ class Extract(Node):
 
 @dataclass(frozen=True, slots=True)
 class Advance(Node):
-    """`packet.advance(bits)`: skip this number of bits in a parser."""
+    """The typed statement `packet.advance(bits)` in a parser: skip this number of bits."""
 
     bits: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Emit(Node):
-    """`packet.emit(value)` of a header, a stack, or a struct of these. Invalid headers are not written."""
+    """The typed statement `packet.emit(value)` in a deparser, of a header, a stack, or a struct of these.
+
+    Invalid headers are not written.
+    """
 
     value: Expression
 
@@ -363,7 +371,7 @@ class Action:
 
     @property
     def data(self) -> tuple[Parameter, ...]:
-        """The parameters that the control plane sets in a table entry."""
+        """The parameters of the action that the control plane sets in a table entry, in order."""
         return tuple(each for each in self.parameters if each.direction is Direction.NONE)
 
 
@@ -438,7 +446,7 @@ class Table:
 
     @property
     def selector(self) -> tuple[Key, ...]:
-        """The inputs of the action selector's hash."""
+        """The inputs of the hash by which the table's action selector chooses a member; empty without a selector."""
         return tuple(each for each in self.listed if each.kind == "selector")
 
 

@@ -79,7 +79,7 @@ class KernelWriter:
 
     @staticmethod
     def scratch(access: Access) -> bool:
-        """Return whether an access needs a variable for the old value besides its target."""
+        """Return whether a register access needs a P4 variable for the old value besides its target."""
         if access.target is None:
             return True
         parts = (access.index, access.condition, access.new)
@@ -252,9 +252,10 @@ class KernelWriter:
 
 
 def stored(show: Printer, new: Expr, flip: str) -> str:
-    """Return a register's new value as it is stored: XOR the initial value, as registers begin at zero.
+    """Return the P4 expression that is written to a register for the new value `new`.
 
-    `flip` is the text of that XOR, or empty if the initial value is zero.
+    Registers begin at zero in P4, so values are stored XORed with the register's initial value. `flip` is the text of
+    that XOR, or empty if the initial value is zero.
     """
     if flip:
         return f"{show.tight(new)}{flip}"

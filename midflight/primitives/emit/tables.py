@@ -22,7 +22,7 @@ IN_TABLES = frozenset({PARAMETER, "size", "default_action"})
 
 
 def found(table: str) -> str:
-    """Return the name of the action of a map's or lookup's table in the P4."""
+    """Return the P4 name of the action that assigns an entry's value, for the table of a map or lookup."""
     return f"{table}_is"
 
 

@@ -33,7 +33,9 @@ __all__ = ["Context", "Facts", "FollowOnError", "Names", "Rules", "Variables", "
 
 
 class FollowOnError(KernelError):
-    """An error that only follows from a mistake that is already reported; it is caught and never reported itself."""
+    """Raised inside the compiler after a mistake that is already reported, and caught there: it is never reported
+    itself.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An object known at compile time: a constant, a parameter, a loop variable, a type, a register, a function."""
+    """The compiled form of an expression whose value is known at compile time.
+
+    Such values are constants, parameters of the primitive, loop variables, types, registers and functions.
+    """
 
     value: Any
 

@@ -235,7 +235,9 @@ def _bind_parameters(code: Context, frame: Frame, values: dict[str, Known | Expr
 
 
 def compile_return(code: Context, node: ast.Return) -> Walk[list[Statement]]:
-    """Compile a `return` of an inlined helper: record its value in the current frame, and return its statements."""
+    """Compile a `return` of an inlined helper: record its value in the current frame, and return the statements that it
+    needs.
+    """
     done: list[Statement] = []
     frame, line = code.frame, code.source.line(node)
     if node.value is not None:

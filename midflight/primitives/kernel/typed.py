@@ -61,7 +61,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Const(Node):
-    """A constant number. `solid` is whether it also has a width when the kernel runs as Python."""
+    """A constant number in a typed kernel. `solid` is whether it also has a width when the kernel runs as Python."""
 
     value: int
     kind: Kind
@@ -133,7 +133,7 @@ class ForwardedRef(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Old(Node):
-    """The register element's value before the access, inside the expression of its new value."""
+    """The value of a register element before the access, inside the expression of the element's new value."""
 
     kind: Kind
 
@@ -355,7 +355,7 @@ class Unrolled:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Set the packet's verdict. A later one replaces it."""
+    """A statement of a typed kernel that sets the packet's verdict. A later one replaces it."""
 
     verdict: Verdict
     line: Line
@@ -371,7 +371,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Send a copy of the packet as it arrived to the application's mirror."""
+    """A statement of a typed kernel that sends a copy of the packet, as it arrived, to the application's mirror."""
 
     line: Line
 

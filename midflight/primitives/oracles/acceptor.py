@@ -28,23 +28,24 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request was refused, because the larger `ballot` was promised."""
+    """The oracle's answer to a request that is refused, because the larger `ballot` was promised."""
 
     ballot: int
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The acceptor no longer has the instance, because a newer one has replaced it."""
+    """The oracle's answer for an instance that the acceptor no longer has, because a newer one has replaced it."""
 
 
 Answer = Promise | Accepted | Refused | Forgotten
 
 
 class Voter:
-    """A Paxos acceptor that remembers `instances` instances; its answers follow from the requests that it has received.
+    """The oracle of `Acceptor`: a Paxos acceptor that remembers `instances` instances.
 
-    Instance n replaces an older one with the same remainder modulo `instances`.
+    Its answers follow from the requests that it has received. Instance n replaces an older one with the same remainder
+    modulo `instances`.
     """
 
     def __init__(self, instances: int) -> None:

@@ -10,7 +10,7 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """One barrier for `parties` parties.
+    """The oracle of `Barrier`: one barrier for `parties` parties.
 
     A round is over when all parties have arrived in it, or when any party has arrived in a newer one.
     """

@@ -16,7 +16,10 @@ Gains = Sequence[Fraction]
 
 @dataclass(slots=True)
 class Loop:
-    """One control loop: its gains by channel, the limits of its command, and its state. Gains are exact fractions."""
+    """The oracle of `Controller`: one control loop with its gains by channel, as exact fractions, and its state.
+
+    `low` and `high` are the limits of its command.
+    """
 
     proportional: Gains
     integral: Gains

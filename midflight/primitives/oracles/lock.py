@@ -44,7 +44,9 @@ class Queue:
 
     @property
     def holders(self) -> list[int]:
-        """The tickets that hold the lock: all consecutive shared ones in front of the queue, or one exclusive one."""
+        """The tickets that hold the lock now: all consecutive shared ones in front of the queue, or one
+        exclusive one.
+        """
         if not self.waiting:
             return []
         sharing: list[int] = []

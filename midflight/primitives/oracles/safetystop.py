@@ -12,7 +12,10 @@ Reason = Literal["passed", "outside", "stale", "stopped"]
 
 @dataclass(slots=True)
 class Cell:
-    """One cell with its limits, `low` to `high`, and the maximum age of a reading. It is disarmed at first."""
+    """The oracle of `SafetyStop`: one cell of a machine, which is disarmed at first.
+
+    Commands are safe from `low` to `high`, and while the latest sensor reading is at most `patience` old.
+    """
 
     low: int
     high: int
@@ -30,9 +33,9 @@ class Cell:
         self._events.append("armed")
 
     def command(self, time: int, value: int) -> tuple[Reason, bool]:
-        """Process a command with its time on a 32-bit clock.
+        """Process a command to the actuator, sent at `time` on a 32-bit clock.
 
-        Return its outcome, and whether it stops the armed cell.
+        Return the outcome (why it passes or not), and whether it stops the cell, which was armed.
         """
         wrong: Reason = "passed"
         if not self.low <= value <= self.high:

@@ -15,7 +15,10 @@ class ExhaustedError(Exception):
 
 @dataclass(slots=True)
 class Group:
-    """One group: the numbered requests in order, and the latest request of each client. `limit` is the last number."""
+    """The oracle of `Sequencer` for one group: the numbered requests in order, and the latest request of each client.
+
+    `limit` is the last number that it gives.
+    """
 
     limit: int
     order: list[tuple[int, int]] = field(default_factory=list)

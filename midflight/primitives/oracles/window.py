@@ -28,7 +28,10 @@ class Result:
 
 @dataclass(slots=True)
 class Series:
-    """One series of items. Windows consist of `panes` panes of `length` each, in items or units of time."""
+    """The oracle of `Window` for one series of items: windows consist of `panes` panes of `length` each.
+
+    `length` is in items or units of time.
+    """
 
     length: int
     panes: int

@@ -46,8 +46,8 @@ class Admissions:
         token: int = 0,
         members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
-        """Start computing on an application's requests: see `Controller.admit`, which has the same parameters and
-        errors.
+        """Start computing on an application's requests. Parameters, effects and errors are those of
+        `Controller.admit`.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -59,7 +59,8 @@ class Admissions:
             fleet.request(fleet.desired.admitting(request))
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests on one switch: see `Controller.withdraw`.
+        """Stop computing on an application's requests on one switch. Parameters and errors are those of
+        `Controller.withdraw`.
 
         If the switch is off, only the desired state changes.
         """
@@ -71,7 +72,9 @@ class Admissions:
             fleet.request(fleet.desired.withdrawing(application, switch))
 
     def limit(self, application: str, rate: int) -> None:
-        """Limit the requests a second of an application, on all switches: see `Controller.limit`."""
+        """Limit the requests per second of an application on all switches; 0 is no limit. Errors are those of
+        `Controller.limit`.
+        """
         fleet = self._fleet
         with fleet.lock:
             number = fleet.application(application).id

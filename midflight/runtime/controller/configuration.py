@@ -38,7 +38,7 @@ class Configuration:
 
     @property
     def source(self) -> str:
-        """The P4 text of the placed applications."""
+        """The P4 text of the program with the placed applications only, which the switch runs."""
         return self.checked.text
 
     @property

@@ -55,7 +55,7 @@ class Flat:
     """A `Strategy` in which one switch computes for all workers of a group: the first that all their requests pass."""
 
     def program_for(self, switch: str, program: Program) -> Program:  # noqa: ARG002
-        """Return `program`: every switch runs the same."""
+        """Return `program` unchanged: every switch runs the same."""
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002

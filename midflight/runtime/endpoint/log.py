@@ -29,7 +29,7 @@ class Log:
         self._refused: set[tuple[int, int]] = set()
 
     def get(self, session: int, stamp: int) -> Message | None:
-        """Return the request with this session and stamp, or None if it is missing."""
+        """Return the request with this sequencer session and stamp, or None if it is missing."""
         return self._held.get(session, {}).get(stamp)
 
     def put(self, session: int, stamp: int, request: Message) -> None:
@@ -49,7 +49,7 @@ class Log:
         return self.over(session) or (session, stamp) in self._refused
 
     def over(self, session: int) -> bool:
-        """Return whether a session has ended, because a newer one is known."""
+        """Return whether a sequencer session has ended, because a newer one is known."""
         return is_later(self.newest, session)
 
     def last(self, session: int) -> int:

@@ -130,7 +130,7 @@ class Reliable:
 
     @property
     def waiting_from(self) -> int:
-        """The index of the next request that has not been sent."""
+        """The index of the first request that is queued and not yet sent; `upcoming` if there is none."""
         return self._next
 
     @property

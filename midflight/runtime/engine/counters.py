@@ -98,11 +98,11 @@ class DirectCounter(_Counts):
         super().__init__(instance.name, 8, context)
 
     def read(self, number: int) -> CounterValue:
-        """Return the counts of an entry. `number` is `Table.number(keys, priority)`."""
+        """Return the counts of the entry with this number, which is `Table.number(keys, priority)`."""
         return CounterValue(int(self._packets[number]), int(self._bytes[number]))
 
     def write(self, number: int, value: CounterValue) -> None:
-        """Set the counts of an entry. `number` is `Table.number(keys, priority)`."""
+        """Set the counts of the entry with this number, which is `Table.number(keys, priority)`."""
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:

@@ -198,7 +198,9 @@ class Engine:
         return self._running.queued
 
     def live(self) -> None:
-        """Use real time from now on: packets enter ingress and their queues at the time of their batch."""
+        """Use real time from now on, where `process` otherwise sets the time: packets enter ingress at the time of
+        their batch.
+        """
         with self._lock:
             self._live = True
             self._context.set("in.latency", 0)
@@ -301,7 +303,7 @@ class Engine:
 
     @property
     def stats(self) -> Stats:
-        """The engine's packet counts so far."""
+        """A snapshot of the engine's packet counters since it was created."""
         with self._lock:
             context = self._context
             return Stats(

@@ -242,7 +242,7 @@ class Profile:
                 return self._acquire_set(choice), 1
 
     def release(self, choice: Choice, slot: int) -> None:
-        """End the reference of an entry to a slot."""
+        """Record that a table entry no longer refers to a slot that `acquire` returned for `choice`."""
         match choice:
             case MemberOf(number=number):
                 self._member(number).users -= 1
@@ -355,7 +355,10 @@ class Profile:
         self._memory[start : start + self.layout.stride] = np.frombuffer(record, np.uint8)
 
     def record(self, action: ir.Action, arguments: tuple[int, ...]) -> bytearray:
-        """Return the bytes of a member, or of the default action of a table with this profile."""
+        """Return the bytes in native memory of a member with this action and its data.
+
+        Also for the default action of a table with this profile.
+        """
         record = bytearray(self.layout.stride)
         record[ACTION : ACTION + 4] = self._numbers[action.name].to_bytes(4, "little")
         for parameter, offset, value in zip(action.data, self.layout.data[action], arguments, strict=True):

@@ -80,7 +80,10 @@ class _Packet:
 
 
 class TrafficManager:
-    """Builds the functions of the traffic manager: `enqueue`, `advance` and `discard`."""
+    """Builds the native functions of the traffic manager, the queues between ingress and egress.
+
+    They are `enqueue`, `advance` and `discard`, for the program that `unit` compiles.
+    """
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit

@@ -91,7 +91,7 @@ class Rests:
         return {key: self._names.get(key) for branch in branches for key in branch.before if key[0] not in gone}
 
     def close(self) -> Change:
-        """Roll back the innermost branch, and return its changes."""
+        """Undo the changes of the innermost open branch, close it, and return the changes."""
         change = self.change(len(self._open) - 1)
         for key, old in self._open.pop().before.items():
             self._put(key, self._names.get(key), old)

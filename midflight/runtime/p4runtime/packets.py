@@ -50,7 +50,9 @@ def header_fields(fields: Fields, packet: bytes, widths: Mapping[str, int]) -> t
 
 
 def from_metadata(fields: Fields, metadata: Sequence[p4r.PacketMetadata]) -> dict[int, int]:
-    """Return values by metadata id. Raises Refusal with INVALID_ARGUMENT unless each field occurs exactly once and
+    """Return the values of a packet's P4Runtime metadata, by metadata id.
+
+    `fields` are those of the header. Refusal with INVALID_ARGUMENT unless each field occurs exactly once and its value
     fits.
     """
     known = {field.id: field for field in fields}

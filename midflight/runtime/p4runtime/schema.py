@@ -27,7 +27,9 @@ T = TypeVar("T", bound=Described)
 
 
 class Names(Generic[T]):
-    """The objects of one type, by id, by fully qualified name and by alias."""
+    """The objects of one kind in a P4Info, by id, by fully qualified name and by alias. `what` is the kind in
+    messages.
+    """
 
     def __init__(self, what: str, objects: Iterable[T]) -> None:
         self.what = what
@@ -44,7 +46,7 @@ class Names(Generic[T]):
         return len(self.by_id)
 
     def of_id(self, number: int) -> T:
-        """Return the object with a client's id. Raises Refusal with INVALID_ARGUMENT for an unknown id."""
+        """Return the object with this id, which a client has sent. Refusal with INVALID_ARGUMENT for an unknown id."""
         if number not in self.by_id:
             raise Refusal(Code.INVALID_ARGUMENT, f"the pipeline has no {self.what} of id {number:#010x}")
         return self.by_id[number]

@@ -42,7 +42,8 @@ class Ledger:
             raise
 
     def clear(self) -> None:
-        """Delete everything that was written: routes first, then admissions, then the receivers that these depend on.
+        """Delete everything that was written to the switch: routes first, then admissions, then multicast groups and
+        mirrors.
 
         DeviceError if the switch refuses; the deletions are then rolled back.
         """

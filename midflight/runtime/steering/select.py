@@ -30,7 +30,7 @@ class Candidate:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The level 1 metrics of both reports."""
+        """The level 1 metrics of the candidate: those of its instance's report, then those of its path's."""
         return (*self.service.metrics.values(), *self.network.metrics.values())
 
 

@@ -72,7 +72,7 @@ class Standing:
     counted: Mapping[Inlet, Count]
 
     def only(self, applications: Collection[int]) -> Standing:
-        """Return the part that belongs to the applications with these ids."""
+        """Return a copy of the snapshot that has only the applications with these ids."""
         return Standing(
             {name: each for name, each in self.admitted.items() if name in applications},
             {name: each for name, each in self.mirrors.items() if name in applications},

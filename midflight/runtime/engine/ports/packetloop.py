@@ -205,7 +205,7 @@ class PacketLoop:
             self.wake()
 
     def wake(self) -> None:
-        """Look again at once when the next packet leaves its queue."""
+        """Make the loop look again at once at when the next packet leaves its queue, after a change of settings."""
         with self._gate:
             self._context.set("due", 0)
             if self._wake >= 0:

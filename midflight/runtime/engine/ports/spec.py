@@ -15,14 +15,18 @@ LAST = 511
 
 @dataclass(frozen=True, slots=True)
 class InterfacePort:
-    """A port that is a Linux network interface, by name."""
+    """The description of a switch port that is a Linux network interface, by name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class FilePort:
-    """A port that is a capture with incoming packets, and one to write outgoing packets to. None if there is none."""
+    """The description of a switch port that consists of captures: `source` has incoming packets, `target` gets outgoing
+    ones.
+
+    None if there is no such capture.
+    """
 
     source: Path | None
     target: Path | None

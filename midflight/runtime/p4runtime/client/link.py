@@ -108,7 +108,11 @@ class Link:
                 self._observer(rpc, time.perf_counter() - begun, succeeded)
 
     def read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
-        """Make a Read request, and return the entities of all its responses."""
+        """Make a Read request, and return the entities of all its responses. RequestError if the device rejects the
+        request.
+
+        DeviceError if it does not answer within the link's timeout.
+        """
         return self._run(self._read(message))
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
@@ -116,7 +120,9 @@ class Link:
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
-        """Send messages on the stream, in order, without waiting for answers."""
+        """Send messages on the stream, in order, without waiting for answers. The first message on the stream
+        opens it.
+        """
         if self.failure is not None:
             raise self._explained(self.failure)
         self._run(self._send(messages))

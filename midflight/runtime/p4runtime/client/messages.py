@@ -114,7 +114,7 @@ def cell_type(schema: Schema, info: p4i.Register) -> ValueType:
 
 
 def signed(value: int, width: int) -> int:
-    """Return the signed number with this two's complement pattern of `width` bits."""
+    """Return the signed number whose two's complement in `width` bits is the unsigned `value`."""
     return value - (1 << width) if value >> (width - 1) else value
 
 

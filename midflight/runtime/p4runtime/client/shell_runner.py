@@ -17,7 +17,11 @@ _PATIENCE = 3.0  # timeout for the switch's answer, in seconds
 
 
 def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
-    """Open the shell, and exit with status 0, or 1 if the switch does not answer or refuses, or the script fails."""
+    """Open p4runtime-shell and run `script` in it; never returns.
+
+    `options` are those of the shell, and `arguments` the script's. The exit status is 0, or 1 if the switch does not
+    answer or refuses, or the script fails.
+    """
     import grpc
     from p4runtime_sh import shell  # type: ignore[import-not-found]
 

@@ -42,7 +42,7 @@ def resolve(what: str, objects: Iterable[T], wanted: str) -> T:
 
 
 def action_of(schema: Schema, table: p4i.Table, wanted: str) -> p4i.Action:
-    """Return the action `wanted` of a table, by its full name or the last parts of it.
+    """Return the action `wanted` of a table, by its full name or alias, or the end of it.
 
     MidflightError if the table has no such action, or several.
     """
@@ -51,7 +51,10 @@ def action_of(schema: Schema, table: p4i.Table, wanted: str) -> p4i.Action:
 
 
 def field_of(table: p4i.Table, wanted: str) -> p4i.MatchField:
-    """Return a match field of a table; a header's validity may be written in any way. Raises MidflightError."""
+    """Return the match field `wanted` of a table, by its full name or the end of it.
+
+    A header's validity may be written in any way. MidflightError if there is no such field, or several.
+    """
     fields: dict[str, p4i.MatchField] = {_plain(each.name): each for each in table.match_fields}
     return fields[find(f"match field of table {table.preamble.name}", fields, _plain(wanted))]
 

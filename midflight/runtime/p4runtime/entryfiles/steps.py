@@ -47,7 +47,7 @@ class Target(Protocol):
 
     @property
     def schema(self) -> Schema:
-        """The objects of the switch's pipeline."""
+        """The objects of the switch's pipeline, by name and id."""
 
     def write(self, step: Write) -> None:
         """Send the step's update to the switch."""
@@ -74,7 +74,7 @@ class SwitchTarget:
         self.switch.preset(step.update)
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
-        """Return the entities that a request selects. Raises DeviceError if the switch rejects it."""
+        """Return the entities that a read request for `entity` selects. DeviceError if the switch rejects it."""
         request = p4r.ReadRequest(device_id=self.switch.device_id, entities=[entity])
         reading = self.switch.read(request)
         found = [each for part in reading for each in part]
@@ -99,7 +99,7 @@ class SessionTarget:
         self.session.send(step.update, step.what)
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
-        """Return the entities that a request selects. Raises DeviceError if the device rejects it."""
+        """Return the entities that a read request for `entity` selects. DeviceError if the device rejects it."""
         return self.session.fetch(entity)
 
 

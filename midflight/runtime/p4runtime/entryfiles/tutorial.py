@@ -34,7 +34,11 @@ SESSION = ("clone_session_id", "session_id", "replicas", "packet_length_bytes", 
 
 
 def read_tutorial(text: str, file: str, schema: Schema) -> list[Step]:
-    """Return the steps of a file. Raises MidflightError with the place of the first mistake."""
+    """Return the steps that a file in the form of p4lang's tutorials (JSON or YAML) describes, in order.
+
+    `text` is the file's text, `file` its name in errors, and `schema` the program's objects. MidflightError with the
+    place of the first mistake.
+    """
     return _Reader(text, file, schema).steps()
 
 

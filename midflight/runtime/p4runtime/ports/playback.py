@@ -97,7 +97,10 @@ class FilePorts:
         return self._first or 0
 
     def use(self, engine: Engine | None) -> None:
-        """Set the engine whose dropped packets are counted in `stats`. Packets go through `Switch.process`."""
+        """Set the engine whose dropped packets are counted in `stats`; None for none.
+
+        Unlike other carriers, it does not process packets with this engine, but through `Switch.process`.
+        """
         if self._engine is not None and engine is not self._engine:
             self._other.update(self._engine.stats.dropped)
         self._engine = engine

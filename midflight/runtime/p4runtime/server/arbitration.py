@@ -23,7 +23,7 @@ ROLE_NAME, ROLE_CONFIG = 1024, 1 << 16
 
 
 class Client(Protocol):
-    """The stream of one controller, with the address that it comes from."""
+    """The stream of one controller, as arbitration needs it. `peer` is the address that the controller comes from."""
 
     peer: str
 

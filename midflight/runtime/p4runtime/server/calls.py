@@ -64,7 +64,7 @@ class Calls:
                 del self._peers[call.peer]
 
     def expire(self, now: float) -> None:
-        """End the calls that have waited longer than `patience` for their clients."""
+        """End the calls that have waited for their clients for longer than `patience` at the time `now`, in seconds."""
         for call in list(self._calls):
             if call.waiting is not None and now - call.waiting >= self._patience:
                 self._end(call, Code.DEADLINE_EXCEEDED, f"nothing came for {self._patience:g} s")

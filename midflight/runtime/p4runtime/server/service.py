@@ -98,7 +98,11 @@ def _parser(kind: type[Message], longest: int | None) -> Callable[[bytes], Messa
 
 
 class Service:
-    """The RPCs, which pass requests to the switch. Methods other than `__init__` and `close` run on the event loop."""
+    """P4Runtime's RPCs, which pass requests to the switch. `tls` has the server's certificates and roles; None without
+    TLS.
+
+    Methods other than `__init__` and `close` run on the event loop.
+    """
 
     def __init__(self, switch: Switch, tls: ServerTls | None = None) -> None:
         self._switch = switch
@@ -116,12 +120,12 @@ class Service:
             each.close()
 
     def end_streams(self) -> None:
-        """End all streams with an error that the switch stops."""
+        """End the streams of all controllers with the error that the switch stops."""
         for stream in list(self._streams):
             stream.end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
 
     async def patrol(self) -> None:
-        """Periodically end calls that have waited too long for their clients."""
+        """Run until cancelled: end, every once in a while, the calls that have waited too long for their clients."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PATROL)

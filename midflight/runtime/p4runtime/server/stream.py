@@ -88,7 +88,10 @@ class Stream:
         return self._queue(response, BACKLOG, BACKLOG_BYTES)
 
     def send_trace(self, text: str) -> None:
-        """Queue a trace, unless the queue is a quarter full, which leaves space for more important messages."""
+        """Queue the text of a packet's trace for the controller; if the queue is a quarter full, discard it.
+
+        So there is space for more important messages.
+        """
         response = p4r.StreamMessageResponse()
         response.other.Pack(BytesValue(value=text.encode()))
         self._queue(response, BACKLOG // 4, BACKLOG_BYTES // 4)

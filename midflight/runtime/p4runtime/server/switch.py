@@ -254,7 +254,7 @@ class Switch:
             self._carrier = None
 
     def collect(self) -> None:
-        """Deliver the carrier's packets to the CPU port, digests and traces to the controllers."""
+        """Deliver what the carrier's packets have produced to the controllers: packet-ins, digests and traces."""
         with self._lock:
             if self._carrier is None or self._forwarding is None:
                 return
@@ -369,7 +369,7 @@ class Switch:
             self._demand_pipeline(self._forwarding).digests.acknowledge(message.digest_id, message.list_id)
 
     def leave(self, stream: Stream) -> None:
-        """Remove a controller whose stream has ended."""
+        """Remove the controller whose stream this was: from its role, and from those that get traces."""
         with self._lock:
             if stream in self._messages.tracers:
                 self.trace(stream, None)
@@ -398,7 +398,11 @@ class Switch:
                     return write.commit(changes, atomic=request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR)
 
     def preset(self, update: p4r.Update) -> None:
-        """Apply one update on behalf of whoever runs this switch, without a controller. Raises Refusal."""
+        """Apply one P4Runtime update (a table entry or the like) without a controller, for the process that runs this
+        switch.
+
+        Refusal, with the reason, if the update is invalid or there is no pipeline.
+        """
         with self._lock:
             pipeline = self._demand_pipeline(self._forwarding)
             changes = write.prepare(pipeline, p4r.WriteRequest(updates=[update]), Role(""))

@@ -66,7 +66,7 @@ class Strings:
             return self._texts.get(number, str(number)).encode()
 
     def adopt(self, other: Strings) -> None:
-        """Copy the numbers of a type with the same width, instead of the own ones."""
+        """Take over the numbers that `other`, the strings of a type with the same width, has given to strings."""
         with other._lock:
             numbers, plain = dict(other._numbers), set(other._plain)
         with self._lock:
@@ -87,7 +87,7 @@ class Strings:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """The form of a value in requests: bytes of at most `width` bits, or with `strings` a string."""
+    """The form in which a value occurs in requests: bytes of at most `width` bits, or a string if `strings` is set."""
 
     width: int
     strings: Strings | None = None

@@ -47,7 +47,7 @@ class Agreement:
 
     @property
     def holds(self) -> bool:
-        """Whether at most one round in ten deviates by more than 0.1."""
+        """Whether the two sites agree: at most one round in ten deviates by more than 0.1."""
         return self.abnormal <= TOLERANCE
 
 
