@@ -14,9 +14,9 @@ _SEED = int.from_bytes(b"BALA", "big")
 
 @dataclass(slots=True)
 class Balancer:
-    """A balancer with `buckets` buckets for flows of `bits` bits, of which reports are current for `lifetime`.
+    """The oracle of `Balance`: a balancer with `buckets` buckets for flows whose identifiers have `bits` bits.
 
-    `lifetime` is None if loads do not matter.
+    A reported load is current for `lifetime` microseconds; None if loads do not matter.
     """
 
     buckets: int
@@ -26,11 +26,14 @@ class Balancer:
     """The latest report of each instance: (time, load)."""
 
     def report(self, instance: int, time: int, load: int) -> None:
-        """Note an instance's load, reported at `time` (48 bits)."""
+        """Record an instance's load, reported at `time`, in microseconds on a 48-bit clock."""
         self.reports[instance] = time, load
 
     def choose(self, flow: int, time: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
-        """Return the instance for a flow at `time`, or 0 if its bucket has none."""
+        """Return the instance for a flow at `time`, in microseconds on a 48-bit clock; 0 if the flow's bucket has none.
+
+        `first` and `second` are the instances by bucket.
+        """
         [bucket] = positions([flow], self.bits, _SEED, self.buckets)
         usual, other = first.get(bucket, 0), second.get(bucket, 0)
         if other and self._load(other, time) < self._load(usual, time) < float("inf"):

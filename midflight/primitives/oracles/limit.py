@@ -13,7 +13,7 @@ Colour = Literal["green", "yellow", "red"]
 
 @dataclass(slots=True)
 class Bucket:
-    """A bucket of `burst + excess` tokens, full at first."""
+    """The oracle of `Limit` for one class: a bucket of `burst + excess` tokens, full at first."""
 
     burst: int
     excess: int

@@ -78,10 +78,7 @@ class _Round:
 
 @dataclass(slots=True)
 class AllReduceStatistics:
-    """Counters of one worker of an all-reduce since it started.
-
-    `refused` counts datagrams that it did not accept, by reason, and `reliable` its requests and retransmissions.
-    """
+    """Counters of one worker of an all-reduce since it started: its sums, retransmissions and refused datagrams."""
 
     rounds: int = 0
     refused: Refused = field(default_factory=Refused)

@@ -23,20 +23,22 @@ class DeviceProcessor:
         self._clock = clock
 
     def process(self, frames: Frames, now: int) -> Departures:
-        """Process frames that have arrived, and return those that leave."""
+        """Process (ingress port, frame) pairs that arrive at the simulator's time `now`, and return the frames that
+        leave.
+        """
         queueing, local, batch = self._queueing, self._clock.read(now), Packets.from_list(frames)
         if queueing is None or not queueing.queued:
             return self._departures(self._device.process(batch, local // 1000))
         return self._departures(queueing.process(batch, local // 1000, np.full(len(frames), local, np.uint64)))
 
     def advance(self, now: int) -> Departures:
-        """Return the frames that leave queues by now."""
+        """Return the frames that leave the device's queues until the simulator's time `now`, in nanoseconds."""
         assert self._queueing is not None
         return self._departures(self._queueing.advance(self._clock.read(now)))
 
     @property
     def due(self) -> int | None:
-        """The time for the next `advance`; None if no frame waits in a queue."""
+        """The simulator's time in nanoseconds for the next `advance`; None if no frame waits in a queue."""
         if self._queueing is None or not self._queueing.queued:
             return None
         due = self._queueing.due

@@ -23,14 +23,16 @@ class Processor(Protocol):
     """What a switch does with frames. Times are the simulator's, in nanoseconds."""
 
     def process(self, frames: Frames, now: int) -> Departures:
-        """Process frames that have arrived, as (ingress port, frame) pairs, and return those that leave."""
+        """Process (ingress port, frame) pairs that arrive at the simulator's time `now`, and return the frames that
+        leave.
+        """
 
     def advance(self, now: int) -> Departures:
-        """Return the frames that leave queues by now."""
+        """Return the frames that leave the switch's queues until the simulator's time `now`, in nanoseconds."""
 
     @property
     def due(self) -> int | None:
-        """The time for the next `advance`; None if no frame waits in a queue."""
+        """The simulator's time in nanoseconds for the next `advance`; None if no frame waits in a queue."""
 
 
 class Switch:
@@ -82,7 +84,9 @@ class Switch:
                 channel.send(frame)
 
     def wake(self) -> None:
-        """Schedule the time at which the next frame leaves a queue, which may have become earlier."""
+        """Look up again when the next frame leaves a queue, and schedule that time, after a change of the queues'
+        settings.
+        """
         due = self.processor.due
         if due is not None and (self._alarm is None or due < self._alarm):
             self._alarm = max(due, self._simulator.now)

@@ -51,7 +51,7 @@ class Match:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether the resource can serve the request class: whether there are no `reasons` against it."""
         return not self.reasons
 
 

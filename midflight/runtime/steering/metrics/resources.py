@@ -128,7 +128,7 @@ class Resource:
 
     @property
     def spare(self) -> float:
-        """The operations a second that are left."""
+        """The operations per second of all units that are left, beyond what keeps them `busy` now."""
         return self.rate * self.units * (1 - self.busy)
 
     def time(self, operations: float) -> float:

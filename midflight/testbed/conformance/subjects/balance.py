@@ -1,4 +1,4 @@
-"""Balance as a subject."""
+"""The conformance subject of `Balance`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limit as a subject."""
+"""The conformance subject of `Limit`: parameters to try, random requests, and its oracle's answers."""
 
 from __future__ import annotations
 
