@@ -66,7 +66,7 @@ class Strings:
             return self._texts.get(number, str(number)).encode()
 
     def adopt(self, other: Strings) -> None:
-        """Take over the numbers that `other`, the strings of a type with the same width, has given to strings."""
+        """Replace this object's strings and numbers by a copy of those of `other`, a type with the same width."""
         with other._lock:
             numbers, plain = dict(other._numbers), set(other._plain)
         with self._lock:
