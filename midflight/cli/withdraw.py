@@ -25,7 +25,8 @@ Examples:
 def withdraw(name: str, switch: str, state: Path | None, as_json: bool) -> None:
     """Stop computing application NAME on all switches, or on one with --switch.
 
-    Its packets are only forwarded from now on. Its state stays. The job of an Aggregate ends on all switches.
+    From now on, switches only forward the application's packets. Its registers keep their contents. If it is an
+    Aggregate, its job ends on all switches.
     """
     show(
         call(state, "withdraw", application=name, switch=switch),
