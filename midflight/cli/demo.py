@@ -19,6 +19,13 @@ EPILOG = """\b
 Examples:
   midflight demo allreduce
   midflight demo allreduce --loss 0.05 --seed 7
+  midflight demo queues --picture queues.svg
+"""
+
+QUEUES = """\b
+Examples:
+  midflight demo queues
+  midflight demo queues --rate 500 --threshold 5 --picture queues.svg --json -
 """
 
 ALLREDUCE = """\b
@@ -106,6 +113,83 @@ def allreduce(
     write_figures(done.figures.json(), json_to, console)
     if not done.figures.sums_exact:
         raise MidflightError("a sum differs from NumPy's sum of the same fixed-point numbers")
+
+
+@demo.command(epilog=QUEUES)
+@click.option(
+    "--rate",
+    metavar="PPS",
+    type=click.IntRange(1, 100_000),
+    default=1000,
+    show_default=True,
+    help="Packets that the queue sends in a second.",
+)
+@click.option(
+    "--depth",
+    metavar="PACKETS",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Packets that the queue holds.",
+)
+@click.option(
+    "--threshold",
+    metavar="PACKETS",
+    type=click.IntRange(0, 10_000),
+    default=10,
+    show_default=True,
+    help="Packets in the queue from which others are marked.",
+)
+@click.option(
+    "--seconds",
+    metavar="S",
+    type=click.FloatRange(0.1, 600),
+    default=6.0,
+    show_default=True,
+    help="Virtual time of each run.",
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@click.option(
+    "--picture",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("midflight-queues.svg"),
+    show_default=True,
+    help="Where to save the picture.",
+)
+def queues(rate: int, depth: int, threshold: int, seconds: float, json_to: str | None, picture: Path) -> None:
+    """Fill a queue that drops when it is full, marks packets (ECN), or runs CoDel.
+
+    One sender with additive increase and multiplicative decrease sends through a slow queue of the embedded switch, in
+    virtual time. The P4 programs are in midflight/p4src/examples. The picture shows the depth of the queue over time.
+    """
+    from importlib.util import find_spec
+
+    from midflight.cli.output import write_figures
+    from midflight.cli.terminal import bar, console_beside, table
+
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+
+    from midflight.testbed.demos.queuepicture import save
+    from midflight.testbed.demos.queues import QueueSettings, run
+
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    console = console_beside(json_to)
+    with bar(console, "Running") as progress:
+        done = run(QueueSettings(rate=rate, depth=depth, threshold=threshold, seconds=seconds), progress)
+    save(done, picture)
+    made = table(console, f"{rate} packets a second, {depth} packets deep", ("", *(each.name for each in done.runs)))
+    columns = [each.figures() for each in done.runs]
+    for key, words in (
+        ("delivered", "packets delivered"), ("lost", "packets lost"), ("marked", "packets marked"),
+        ("mean_depth", "mean depth"), ("largest_depth", "largest depth"), ("median_delay", "median delay, ms"),
+        ("p99_delay", "delay of 99 %, ms"),
+    ):  # fmt: skip
+        made.add_row(words, *(f"{each[key]:,}" for each in columns))
+    console.print(made)
+    console.print(f"Picture: {picture}", soft_wrap=True)
+    write_figures(done.json(), json_to, console)
 
 
 def _table(done: Demo, console: Console) -> Table:

@@ -53,7 +53,8 @@ class Datagram:
 class UdpFlow:
     """Encodes the frames of one UDP flow. The parts that all frames share are computed once.
 
-    MAC addresses are 48-bit integers, ports are UDP ports, `ttl` is the time to live or hop limit. WireError if source
+    MAC addresses are 48-bit integers, ports are UDP ports, `ttl` is the time to live or hop limit, `ecn` the
+    ECN field (RFC 3168), 0 to 3. WireError if source
     and destination are of different IP versions.
     """
 
@@ -67,6 +68,7 @@ class UdpFlow:
         source_port: int,
         destination_port: int,
         ttl: int = 64,
+        ecn: int = 0,
     ) -> None:
         if source.version != destination.version:
             raise WireError(f"no packet goes from {source} to {destination}")
@@ -74,7 +76,7 @@ class UdpFlow:
         self._macs = destination_mac.to_bytes(6, "big"), source_mac.to_bytes(6, "big")
         self._addresses = int(source), int(destination)
         self._ports = source_port, destination_port
-        self._ttl = ttl
+        self._ttl, self._ecn = ttl, ecn
         ends = _words(source.packed) + _words(destination.packed)
         self._ip_sum = ends + _words(struct.pack("!BBHHBBH", 0x45, 0, 0, _DO_NOT_FRAGMENT, ttl, _PROTOCOL_UDP, 0))
         self._udp_sum = ends + _words(struct.pack("!HHH", _PROTOCOL_UDP, *self._ports))
@@ -93,14 +95,14 @@ class UdpFlow:
             _checksum(self._udp_sum + 2 * length + _words(payload)) or 0xFFFF
         )  # 0 would mean that there is no checksum
         if self._ipv6:
-            fixed = _VERSION_6, length, _PROTOCOL_UDP, self._ttl, *self._ipv6
+            fixed = _VERSION_6 | self._ecn << 20, length, _PROTOCOL_UDP, self._ttl, *self._ipv6
             return _FRAME_IPV6.pack(*self._macs, _ETHERTYPE_IPV6, *fixed, *self._ports, length, checksum) + payload
         return (
             _FRAME.pack(
                 *self._macs,
                 _ETHERTYPE_IPV4,
                 0x45,
-                0,
+                self._ecn,
                 _IPV4 + length,
                 0,  # the identification is unused in a datagram that may not be fragmented (RFC 6864)
                 _DO_NOT_FRAGMENT,

@@ -110,9 +110,9 @@ class Host:
         if self._channel is not None:
             self._channel.send(frame)
 
-    def flow(self, source_port: int, destination: Address) -> UdpFlow:
+    def flow(self, source_port: int, destination: Address, *, ecn: int = 0) -> UdpFlow:
         """Return the encoder for frames from a UDP port of this host to `destination`, a pair of IP address and UDP
-        port.
+        port. `ecn` is the ECN field of its packets.
 
         WireError if the destination is of another IP version than the host.
         """
@@ -124,6 +124,7 @@ class Host:
             destination=ip_address(host),
             source_port=source_port,
             destination_port=port,
+            ecn=ecn,
         )
 
 
