@@ -138,6 +138,8 @@ class _Writer:
             ids.add(p4i.P4Ids.TABLE, table.name, table.annotations, "table", table.place)
         for action in self.actions:
             ids.add(p4i.P4Ids.ACTION, action.name, action.annotations, "action", action.place)
+        for each in program.value_sets.values():
+            ids.add(p4i.P4Ids.VALUE_SET, each.name, each.annotations, "value set", each.place)
         for instance in self.instances:
             if instance.kind in self.kinds:
                 ids.add(self.kinds[instance.kind], instance.name, instance.annotations, instance.kind, instance.place)
@@ -155,6 +157,8 @@ class _Writer:
             self._action(action)
         for instance in self.instances:
             self._instance(instance)
+        for each in program.value_sets.values():
+            self._value_set(each)
         for header in program.controller_headers:
             self._controller_header(header)
         for kind, name in self.digests.items():
@@ -222,6 +226,16 @@ class _Writer:
         message.size = table.size
         message.is_const_table = table.entries_const
         message.has_initial_entries = bool(table.entries)
+
+    def _value_set(self, table: ir.Table) -> None:
+        message = self.info.value_sets.add(size=table.size)
+        self._preamble(message.preamble, p4i.P4Ids.VALUE_SET, table.name, table.annotations)
+        numbers = numbered(table.keys, lambda each: each.annotations, table.place)
+        for number, key in zip(numbers, table.keys, strict=True):
+            field = message.match.add(id=number, name=key.name, match_type=MATCH_KINDS[key.kind])
+            self._value(field, key.expression.type)
+            _annotate(field, key.annotations)
+            _document(field, key.annotations)
 
     @staticmethod
     def _parameter_ids(action: ir.Action) -> list[int]:

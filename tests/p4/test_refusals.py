@@ -12,7 +12,6 @@ UNION = "header_union u_t { ethernet_t a; label_t b; }"
 TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
-    ("parser value sets are", {"parser_locals": "value_set<bit<16>>(4) types;"}),
     ("list types are", {"top": "const list<bit<8>> numbers = { 1, 2 };"}),
     (
         "generic controls and parsers are",
@@ -83,6 +82,12 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
         ({"top": UNION, "apply": "u_t u; u = { 1, 2 };"}, "the value of u must be u_t, not a list"),
         ({"top": UNION, "apply": "u_t u; u.setValid();"}, "u_t has no method setValid"),
         ({"top": UNION, "apply": "u_t u; meta.small = u.c;"}, "u_t has no field c"),
+        ({"parser_locals": "value_set<bit<16>>(0) v;"}, "a value set has 1 to 2147483647 members, not 0"),
+        ({"parser_locals": "value_set<error>(4) v;"}, "a value set consists of numbers, bools and enums, not error"),
+        (
+            {"parser_locals": "value_set<pair_t>(4) v;", "transition": "select(meta.small) { v: accept; }"},
+            "the value set has the types bit<8>, bit<16>, and select has bit<8>",
+        ),
         ({"apply": "break;"}, "break can only be used in a loop"),
         (
             {"locals": "action a() { continue; }", "apply": "for (;true;) { a(); }"},
@@ -96,7 +101,7 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
         ({"apply": "for (bit<8> i = 0; i < 3; i = i + 1) { } i = 1;"}, "i is not declared"),
     ],
 )
-def test_mistakes_with_header_unions_and_loops_are_named(parts: dict[str, str], message: str) -> None:
+def test_mistakes_are_named(parts: dict[str, str], message: str) -> None:
     with pytest.raises(P4Error) as caught:
         check(skeleton(**parts), "test.p4")
     assert caught.value.message == message

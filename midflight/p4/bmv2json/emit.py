@@ -168,6 +168,7 @@ class _Program:
         yield "parser Parse_("
         yield "    packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard"
         yield ") {"
+        yield from self._value_sets(found)
         if found["init_state"] != "start":
             yield f"    state start {{ transition {identifier(found['init_state'])}_s; }}"
         for state in found["parse_states"]:
@@ -178,6 +179,18 @@ class _Program:
             yield f"        {self._transition(state)}"
             yield "    }"
         yield "}"
+
+    def _value_sets(self, parser: Json) -> Iterator[str]:
+        """Yield the declarations of value sets, with the fields of a `select`: the JSON has only their width."""
+        sizes = {each["name"]: each["max_size"] for each in self._root.get("parse_vsets", [])}
+        code = Statements(self._names).code
+        for state in parser["parse_states"]:
+            for each in state["transitions"]:
+                if each["type"] == "parse_vset" and each["value"] in sizes:
+                    keys = [code.exact(key) for key in state["transition_key"]]
+                    kinds = ", ".join(f"{'int' if key.signed else 'bit'}<{key.width}>" for key in keys)
+                    name, size = each["value"], sizes.pop(each["value"])
+                    yield f'    @name(".{name}") value_set<tuple<{kinds}>>({size}) {identifier(name)};'
 
     def _transition(self, state: Json) -> str:
         code = Statements(self._names).code
@@ -190,6 +203,9 @@ class _Program:
                 if not keys:
                     return f"transition {following};"
                 cases.append(f"default: {following};")
+                continue
+            if each["type"] == "parse_vset":
+                cases.append(f"{identifier(each['value'])}: {following};")
                 continue
             if each["type"] != "hexstr":
                 raise refusal(f"a transition of type {each['type']!r} is not supported", state, self._names.file)

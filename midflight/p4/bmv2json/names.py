@@ -57,8 +57,6 @@ class Names:
     def __init__(self, root: Json, file: str) -> None:
         self.file = file
         self.root = root
-        if root.get("parse_vsets"):
-            raise refusal("BMv2's JSON with parser value sets is not supported yet")
         if root.get("extern_instances"):
             raise refusal("BMv2's JSON with extern instances is not supported")
         self.types: dict[str, Json] = {each["name"]: each for each in root["header_types"]}

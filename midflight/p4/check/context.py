@@ -65,6 +65,7 @@ class State:
     extents: Extents = field(default_factory=Extents)
     copies: Copies = field(default_factory=Copies)
     tables: dict[str, ir.Table] = field(default_factory=dict)
+    value_sets: dict[str, ir.Table] = field(default_factory=dict)
     actions: dict[str, ir.Action] = field(default_factory=dict)
     reached: set[str] = field(default_factory=set)
     applied: set[str] = field(default_factory=set)

@@ -8,7 +8,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.coerce import coerce
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context
 from midflight.p4.check.expressions import expression
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.scope import ValueSet
@@ -70,7 +70,8 @@ def _needs_bits(kind: Type, place: Place, mark: str) -> None:
 
 def _key_value(ctx: Context, node: s.Expression, kind: Type) -> Walk[int]:
     if isinstance(node, s.Name) and isinstance(ctx.scope.find(node.name), ValueSet):
-        raise refuse("parser value sets", node.place)
+        hint = "It stands alone, and has as many fields as the select."
+        raise P4Error(f"the value set {node.name} cannot be one field of a keyset", place=node.place, hint=hint)
     value: ir.Expression = yield expression(ctx, node)
     if isinstance(kind, EnumType) and kind.underlying is not None and value.type != kind:
         kind = kind.underlying

@@ -8,13 +8,14 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context
 from midflight.p4.check.expressions import expression
 from midflight.p4.check.keysets import keyset
 from midflight.p4.check.order import in_order
 from midflight.p4.check.parameters import bind_constructor, declare_parameters
-from midflight.p4.check.scope import Entity, closest
+from midflight.p4.check.scope import Entity, ValueSet, closest
 from midflight.p4.check.statements import with_before
+from midflight.p4.check.valuesets import value_set
 from midflight.p4.types import Bits, Bool, EnumType, ErrorType
 from midflight.stackless import Walk, in_turn
 
@@ -68,7 +69,8 @@ def _local(ctx: Context, node: d.Declaration) -> Walk[list[ir.Statement]]:
             made: list[ir.Statement] = yield with_before(ctx, [node])
             return made
         case d.ValueSet():
-            raise refuse("parser value sets", node.place)
+            yield value_set(ctx, node)
+            return []
     raise P4Error("this cannot be declared in a parser", place=node.place)
 
 
@@ -114,8 +116,16 @@ def _select(ctx: Context, node: d.Select, names: Mapping[str, Place]) -> Walk[ir
                 f"select takes numbers, bools, enums and errors, not {subject.type}", place=subject.place, hint=hint
             )
     kinds = [each.type for each in expressions]
-    cases: list[tuple[ir.Keyset, str]] = []
+    cases: list[tuple[ir.Keyset | ir.Table, str]] = []
     for each in node.cases:
+        known = ctx.scope.find(each.keyset.name) if isinstance(each.keyset, s.Name) else None
+        if isinstance(known, ValueSet):
+            fields = [key.expression.type for key in known.table.keys]
+            if fields != kinds:
+                has, given = (", ".join(map(str, of)) for of in (fields, kinds))
+                raise P4Error(f"the value set has the types {has}, and select has {given}", place=each.keyset.place)
+            cases.append((known.table, _target(each.state, each.place, names)))
+            continue
         keys: ir.Keyset = yield keyset(ctx, each.keyset, kinds, "select")
         cases.append((keys, _target(each.state, each.place, names)))
     return ir.Select(tuple(expressions), tuple(cases), place=node.place)

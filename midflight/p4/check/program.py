@@ -94,6 +94,7 @@ def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.
         tables=tables,
         actions={name: each for name, each in ctx.state.actions.items() if name in reached},
         instances=ctx.state.instances,
+        value_sets=ctx.state.value_sets,
         controller_headers=tuple(each for each in ctx.state.headers if each.controller),
         enums=tuple(ctx.state.enums),
         annotations=annotations,

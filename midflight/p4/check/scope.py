@@ -57,9 +57,9 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class ValueSet:
-    """A name in scope that refers to a parser's value set."""
+    """A name in scope that refers to a parser's value set, which is a table with a key for each of its fields."""
 
-    name: str
+    table: ir.Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -452,13 +452,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
-    """A `select`: the first case whose keyset matches the expressions gives the next state's name.
+    """A `select`: the first case whose keyset, or value set, matches the expressions gives the next state's name.
 
     Without a match, the parser sets error.NoMatch and rejects the packet.
     """
 
     expressions: tuple[Expression, ...]
-    cases: tuple[tuple[Keyset, str], ...]
+    cases: tuple[tuple[Keyset | Table, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

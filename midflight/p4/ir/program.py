@@ -19,7 +19,8 @@ class Program:
 
     `headers`, `metadata` and `standard_metadata` are the types of the parts' parameters. `errors` are the members of
     `error` in order. `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name;
-    they and `warnings` are in the order of the source. `controller_headers` are the headers with `@controller_header`.
+    they and `warnings` are in the order of the source. So do `value_sets`, each as a table with a key for each of its
+    fields and one action, `found`. `controller_headers` are the headers with `@controller_header`.
     """
 
     file: str
@@ -37,6 +38,7 @@ class Program:
     tables: Mapping[str, Table]
     actions: Mapping[str, Action]
     instances: Mapping[str, Instance]
+    value_sets: Mapping[str, Table] = field(default_factory=dict)
     controller_headers: tuple[HeaderType, ...] = ()
     enums: tuple[EnumType, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -89,7 +89,9 @@ def _edges(state: ir.State) -> Iterator[tuple[str, list[str]]]:
         return
     labels: dict[str, list[str]] = {}
     for keyset, target in state.next.cases:
-        labels.setdefault(target, []).append(", ".join(map(_key, keyset)))
+        labels.setdefault(target, []).append(
+            keyset.name if isinstance(keyset, ir.Table) else ", ".join(map(_key, keyset))
+        )
     yield from labels.items()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from llvmlite import ir as ll
 
@@ -57,7 +57,8 @@ class Tables:
         if layout.search == "none":
             entry, hit = default, code.constant(1, 0)
         else:
-            found = self._look_up(code, table, layout)
+            keys = [value(code, each.expression) for each in table.keys]
+            found = self._look_up(code, table, layout, keys)
             hit = b.icmp_unsigned("!=", b.ptrtoint(found, integer(64)), code.i64(0))
             entry = b.select(hit, found, default)
             if table.direct:
@@ -76,12 +77,17 @@ class Tables:
         self._run(code, table, data, entry, action)
         return Applied(hit, action)
 
-    def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout) -> Value:
+    def contains(self, code: Code, value_set: ir.Table, values: Sequence[Value]) -> Value:
+        """Emit whether a value set contains the values of its fields, as an i1."""
+        found = self._look_up(code, value_set, self.layout(code.unit, value_set), values)
+        return code.b.icmp_unsigned("!=", code.b.ptrtoint(found, integer(64)), code.i64(0))
+
+    def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout, keys: Sequence[Value]) -> Value:
         if table.name not in self._lookups:
             self._lookups[table.name] = lookup_function(code.unit, table.name, layout)
         key = code.constant(layout.width, 0)
-        for each, field in zip(table.keys, layout.fields, strict=True):
-            part = code.resize(value(code, each.expression), layout.width)
+        for each, field in zip(keys, layout.fields, strict=True):
+            part = code.resize(each, layout.width)
             key = code.b.or_(key, code.b.shl(part, code.constant(layout.width, field.shift)))
         found = code.b.call(self._lookups[table.name], [code.context, key])
         assert found.type == POINTER

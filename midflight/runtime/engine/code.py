@@ -5,7 +5,7 @@ Of P4, `Code` knows only the types and where values lie in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from llvmlite import ir as ll
@@ -71,13 +71,13 @@ class Applied:
 class Unit(Module):
     """The LLVM module of a P4 program under construction, with the state that all of its functions share.
 
-    `call` emits a call of an extern and `apply` a table application; expressions and statements need these two from the
-    layers above them. `digest_names` are the names of digests by type. `intents` collects the requests to the traffic
-    manager that the program makes, `records` the kinds of digest and log message that it sends, and `touched` the
-    fields of the standard metadata that it uses. `slots` are those of the same program compiled before, so
-    that one context fits both. With `traced`, the code records traces; `names` are the names that these refer to, or
-    None without tracing. `pure` caches, by the identity of a node, whether evaluating it unnecessarily is harmless and
-    cheap.
+    `call` emits a call of an extern, `apply` a table application and `contains` a look-up in a value set;
+    expressions, statements and parsers need these from the layers above them. `digest_names` are the names of digests
+    by type. `intents` collects the requests to the traffic manager that the program makes, `records` the kinds of
+    digest and log message that it sends, and `touched` the fields of the standard metadata that it uses. `slots` are
+    those of the same program compiled before, so that one context fits both. With `traced`, the code records traces;
+    `names` are the names that these refer to, or None without tracing. `pure` caches, by the identity of a node,
+    whether evaluating it unnecessarily is harmless and cheap.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Unit(Module):
         program: ir.Program,
         call: Callable[[Code, ir.Call], Value | None],
         apply: Callable[[Code, ir.Table], Applied],
+        contains: Callable[[Code, ir.Table, Sequence[Value]], Value],
         slots: Slots | None = None,
         *,
         traced: bool = False,
@@ -94,6 +95,7 @@ class Unit(Module):
         self.program = program
         self.call = call
         self.apply = apply
+        self.contains = contains
         self.layout = Layout()
         self.state = PacketState(program, self.layout)
         self.digest_names = digests(program)

@@ -41,7 +41,8 @@ class Compiled:
         self.program = program
         self.entry = lowered.entry
         self.slots = unit.slots
-        self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
+        tables = {**program.tables, **program.value_sets}
+        self.layouts = {name: lowered.tables.layout(unit, table) for name, table in tables.items()}
         self.members = {
             each.name: lowered.tables.member_layout(unit, each)
             for each in program.instances.values()

@@ -60,8 +60,8 @@ class Stats:
 class Engine:
     """A v1model program as native code, with its own state.
 
-    `tables`, `profiles`, `registers`, `counters` and `meters` are by fully qualified name. Changes take effect between
-    two batches.
+    `tables`, `value_sets`, `profiles`, `registers`, `counters` and `meters` are by fully qualified name. Changes take
+    effect between two batches.
 
     cpu_port: the controller's port, which the engine only stores for its users
     seed: of the program's random numbers
@@ -125,6 +125,10 @@ class Engine:
                 self.profiles[table.implementation.name] if table.implementation else None,
             )
             for name, table in program.tables.items()
+        }
+        self.value_sets: Mapping[str, Table] = {
+            name: Table(each, compiled.layouts[name], context, self._lock, self._note, self.memory)
+            for name, each in program.value_sets.items()
         }
         self.registers: Mapping[str, Register] = {
             each.name: Register(each, context, self._lock) for each in instances if each.kind == "register"

@@ -127,6 +127,7 @@ def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block])
         subject, default, seen = subjects[0], no_match, set()
         targets = []
         for keyset, state in select.cases:
+            assert not isinstance(keyset, ir.Table)
             number = keyset[0].value
             if number is None:
                 default = blocks[state]
@@ -139,10 +140,13 @@ def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block])
             branch.add_case(constant, block)
     else:
         for keyset, state in select.cases:
-            tests = [matches(code, subject, key) for subject, key in zip(subjects, keyset, strict=True)]
-            test = code.constant(1, 1)
-            for each in tests:
-                test = test if each is None else code.b.and_(test, each)
+            if isinstance(keyset, ir.Table):
+                test = code.unit.contains(code, keyset, subjects)
+            else:
+                test = code.constant(1, 1)
+                for subject, key in zip(subjects, keyset, strict=True):
+                    each = matches(code, subject, key)
+                    test = test if each is None else code.b.and_(test, each)
             after = code.block("case")
             code.b.cbranch(test, blocks[state], after)
             code.b.position_at_end(after)
@@ -153,7 +157,10 @@ def _lower_select(code: Code, select: ir.Select, blocks: Mapping[str, ll.Block])
 
 
 def _is_plain(select: ir.Select) -> bool:
-    return all(key.mask is None and key.high is None for keyset, _ in select.cases for key in keyset)
+    return all(
+        not isinstance(keyset, ir.Table) and all(key.mask is None and key.high is None for key in keyset)
+        for keyset, _ in select.cases
+    )
 
 
 def _extract(code: Code, header: Place, bits: Value | None) -> None:

@@ -70,7 +70,7 @@ def lower_program(
     Raises P4Error for a construct that the engine does not support.
     """
     tables = Tables()
-    unit = Unit(program, lower_call, tables.apply, slots, traced=traced)
+    unit = Unit(program, lower_call, tables.apply, tables.contains, slots, traced=traced)
     stages = build_stages(unit)
     queued = queued or bool(unit.touched & QUEUE_FIELDS)
     _Driver(unit, stages, queued=queued).build()

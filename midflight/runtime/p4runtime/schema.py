@@ -74,6 +74,7 @@ class Schema:
         self.registers: Names[p4i.Register] = Names("register", info.registers)
         self.digests: Names[p4i.Digest] = Names("digest", info.digests)
         self.profiles: Names[p4i.ActionProfile] = Names("action profile", info.action_profiles)
+        self.value_sets: Names[p4i.ValueSet] = Names("value set", info.value_sets)
         headers = {each.preamble.name: list(each.metadata) for each in info.controller_packet_metadata}
         self.packet_in: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_in", [])
         self.packet_out: list[p4i.ControllerPacketMetadata.Metadata] = headers.get("packet_out", [])

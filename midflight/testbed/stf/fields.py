@@ -77,6 +77,8 @@ class _Walk:
     def _select(self, select: ir.Select) -> str | None:
         values = [self._value(each) for each in select.expressions]
         for keys, state in select.cases:
+            if isinstance(keys, ir.Table):
+                return None
             outcomes = [_matches(key, value) for key, value in zip(keys, values, strict=True)]
             if False in outcomes:
                 continue

@@ -33,6 +33,7 @@ from midflight.runtime.p4runtime.client.messages import (
 )
 from midflight.runtime.p4runtime.client.profiles import Choice, Profiles
 from midflight.runtime.p4runtime.client.results import Count, Counts, DigestMessage, PacketIn, TableEntry
+from midflight.runtime.p4runtime.client.valuesets import ValueSets
 from midflight.runtime.p4runtime.packets import to_metadata
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.status import Code
@@ -238,6 +239,11 @@ class Session(Connection):
     def profiles(self) -> Profiles:
         """The members and groups of action profiles and selectors."""
         return Profiles(lambda: self._schema, self._write, self._read, action_message)
+
+    @cached_property
+    def value_sets(self) -> ValueSets:
+        """The value sets of the parser."""
+        return ValueSets(lambda: self._schema, self._write, self._read)
 
     # Replication
 

@@ -15,7 +15,7 @@ from midflight.runtime.p4runtime.server.translation import Codec, Strings, codec
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import flat_types
 
-__all__ = ["BoundAction", "BoundTable", "bind"]
+__all__ = ["BoundAction", "BoundTable", "bind", "bind_value_sets"]
 
 T = TypeVar("T", bound=Described)
 
@@ -117,6 +117,33 @@ def bind(
         given = [(each.name, each.bitwidth) for each in theirs]
         _demand(loose or not given or given == layout, f"controller header {what} has the fields {layout}")
     return tables
+
+
+def bind_value_sets(
+    schema: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
+) -> dict[int, BoundTable]:
+    """Return the value sets of a P4Info, by id, bound to the program's as tables without actions.
+
+    Types that are strings are added to `strings`. BMv2's JSON has no names of fields, so they may differ if `loose`.
+    Refusal with INVALID_ARGUMENT as for `bind`.
+    """
+    ours = Schema(p4info(program))
+    found = {}
+    for info in schema.value_sets:
+        own = _same("value set", info, ours.value_sets)
+        name = own.preamble.name
+        fields = [("" if loose else each.name, each.bitwidth, each.match_type) for each in own.match]
+        given = [("" if loose else each.name, each.bitwidth, each.match_type) for each in info.match]
+        _demand(given == fields, f"value set {name} has other fields")
+        _demand(info.size == own.size, f"value set {name} has size {own.size}")
+        table = program.value_sets[name]
+        codecs = tuple(
+            codec_of(key.expression.type, each.bitwidth, strings)
+            for key, each in zip(table.keys, info.match, strict=True)
+        )
+        shown = p4i.Table(preamble=info.preamble, match_fields=info.match)
+        found[info.preamble.id] = BoundTable(shown, table, tuple(info.match), codecs, {}, {})
+    return found
 
 
 def _demand(holds: bool, truth: str) -> None:

@@ -20,7 +20,7 @@ from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.schema import Schema
-from midflight.runtime.p4runtime.server.binding import BoundTable, bind
+from midflight.runtime.p4runtime.server.binding import BoundTable, bind, bind_value_sets
 from midflight.runtime.p4runtime.server.digests import DigestBook
 from midflight.runtime.p4runtime.server.translation import Strings
 from midflight.runtime.p4runtime.status import Code, Refusal
@@ -60,6 +60,7 @@ class Pipeline:
     tables: dict[int, BoundTable]
     digests: DigestBook
     strings: dict[str, Strings] = field(default_factory=dict)
+    value_sets: dict[int, BoundTable] = field(default_factory=dict)
     const: dict[str, set[tuple[ir.Keyset, int]]] = field(default_factory=dict)
     notes: dict[EntryId, Note] = field(default_factory=dict)
     groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
@@ -105,7 +106,9 @@ def assemble(
     """
     schema = Schema(config.p4info)
     strings: dict[str, Strings] = {}
-    tables = bind(schema, checked.program, strings, loose=is_bmv2_json(checked.text))
+    loose = is_bmv2_json(checked.text)
+    tables = bind(schema, checked.program, strings, loose=loose)
+    value_sets = bind_value_sets(schema, checked.program, strings, loose=loose)
     try:
         demand(checked.program, memory)  # before code is generated
         compiled = checked.compiled
@@ -120,7 +123,7 @@ def assemble(
         )
     except (BudgetError, TableError) as error:
         raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
-    return Pipeline(config, checked, engine, schema, tables, DigestBook(schema), strings)
+    return Pipeline(config, checked, engine, schema, tables, DigestBook(schema), strings, value_sets)
 
 
 def build(

@@ -8,7 +8,7 @@ from typing import Self
 
 from finsy.proto import p4r, rpc_status
 
-from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication
+from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication, valuesets
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Code, Refusal, batch_status
 
@@ -96,9 +96,8 @@ def _read(pipeline: Pipeline, entity: p4r.Entity) -> Iterator[p4r.Entity]:
             for group in profiles.read_groups(pipeline, entity.action_profile_group):
                 yield p4r.Entity(action_profile_group=group)
         case "value_set_entry":
-            # A wildcard finds nothing, because no program here has value sets.
-            if entity.value_set_entry.ByteSize():
-                raise Refusal(Code.UNIMPLEMENTED, "value_set_entry is not supported")
+            for values in valuesets.read(pipeline, entity.value_set_entry):
+                yield p4r.Entity(value_set_entry=values)
         case None:
             raise Refusal(Code.INVALID_ARGUMENT, "the read request has an entity without contents")
         case which:

@@ -13,10 +13,10 @@ __all__ = ["carry_over"]
 def carry_over(old: Pipeline, new: Pipeline) -> None:
     """Copy the state that controllers write to a new pipeline.
 
-    That is entries, default actions, members and groups, registers, counters, replication and digests. Objects
-    are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type keep their
-    initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the state of a table or
-    of an action profile does not fit the new pipeline.
+    That is entries, default actions, members and groups, value sets, registers, counters, replication and digests.
+    Objects are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type
+    keep their initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the state
+    of a table or of an action profile does not fit the new pipeline.
     """
     for name, strings in new.strings.items():
         if name in old.strings and old.strings[name].width == strings.width:
@@ -28,6 +28,17 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
             _refill(old, new, name, new.engine.tables[name])
         elif kept:
             raise Refusal(Code.INVALID_ARGUMENT, f"the new program does not have table {name} with {len(kept)} entries")
+    for name, members in old.engine.value_sets.items():
+        kept = members.entries()
+        if name not in new.engine.value_sets:
+            if kept:
+                raise Refusal(Code.INVALID_ARGUMENT, f"the new program does not have the value set {name}")
+            continue
+        try:
+            for entry in kept:
+                new.engine.value_sets[name].insert(entry)
+        except TableError as error:
+            raise Refusal(Code.INVALID_ARGUMENT, f"the members of {name} do not fit: {error.message}") from None
     for name, cells in old.engine.registers.items():
         other = new.engine.registers.get(name)
         if other is not None and (other.size, other.width, other.signed) == (cells.size, cells.width, cells.signed):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from finsy.proto import p4r, rpc_status
 
-from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication
+from midflight.runtime.p4runtime.server import arrays, direct, entries, meters, profiles, replication, valuesets
 from midflight.runtime.p4runtime.server.arbitration import Role
 from midflight.runtime.p4runtime.server.change import Change, Undo, apply
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
@@ -107,6 +107,10 @@ def _change(pipeline: Pipeline, update: p4r.Update, role: str, permitted: frozen
             return direct.write_meter(pipeline, entity.direct_meter_entry)
         case "packet_replication_engine_entry":
             return replication.write(pipeline, kind, entity.packet_replication_engine_entry)
+        case "value_set_entry":
+            permit(entity.value_set_entry.value_set_id)
+            _demand_modify(kind, which)
+            return valuesets.write(pipeline, entity.value_set_entry)
         case "digest_entry":
             permit(entity.digest_entry.digest_id)
             return _write_digest(pipeline, kind, entity.digest_entry)
