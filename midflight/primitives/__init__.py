@@ -47,6 +47,7 @@ from midflight.primitives.library.tree import Tree
 from midflight.primitives.library.window import Window
 from midflight.primitives.program import Application, Program
 from midflight.primitives.serial import advance
+from midflight.primitives.steering import Steering
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT, Message, Schema
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "SemiJoin",
     "Sequencer",
     "Skyline",
+    "Steering",
     "Threshold",
     "TopN",
     "Tree",

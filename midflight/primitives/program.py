@@ -16,6 +16,7 @@ from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.rules import PROFILES, Profile, violations
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.state import Exchange, State
+from midflight.primitives.steering import Steering
 from midflight.primitives.wire import UDP_PORT, VERSION
 
 __all__ = ["Application", "Program"]
@@ -44,15 +45,21 @@ class Application:
 class Program:
     """One or more primitives that run on the same switch, with one parser, one common header and shared forwarding.
 
-    Each primitive is an application with the primitive's name and an id. `ids` assigns ids by name; without it they are
-    1, 2, ... in order. Primitives that `ids` omits get the ids after its largest. All kernels are compiled at once.
-    Raises KernelError for kernels that do not compile, and for names or ids that clash. A program is immutable.
-    `extended`, `without` and `replaced` return new programs, in which remaining applications keep their ids and used
-    ids are not assigned again.
+    `parts` are the primitives and at most one `Steering`, which may also be alone. Each primitive is an application
+    with the primitive's name and an id. `ids` assigns ids by name; without it they are 1, 2, ... in order. Primitives
+    that `ids` omits get the ids after its largest. All kernels are compiled at once. Raises KernelError for kernels
+    that do not compile, and for names or ids that clash. A program is immutable. `extended`, `without` and `replaced`
+    return new programs, in which remaining applications keep their ids and used ids are not assigned again.
     """
 
-    def __init__(self, *primitives: Primitive, ids: Mapping[str, int] | None = None) -> None:
-        if not primitives:
+    def __init__(self, *parts: Primitive | Steering, ids: Mapping[str, int] | None = None) -> None:
+        primitives = [each for each in parts if not isinstance(each, Steering)]
+        steering = [each for each in parts if isinstance(each, Steering)]
+        if len(steering) > 1:
+            raise KernelError("a program has one Steering, which all its services share", hint="remove the others")
+        self.steering = steering[0] if steering else None
+        """The part that steers requests to instances, or None."""
+        if not parts:
             raise KernelError(
                 "a program needs at least one primitive", hint='write Program(Threshold("pressure", ...))'
             )
@@ -69,7 +76,7 @@ class Program:
             applications[primitive.name] = Application(
                 next(free) if number is None else number, primitive.name, primitive
             )
-        self._next = max(self._next, *(each.id + 1 for each in applications.values()))
+        self._next = max((self._next, *(each.id + 1 for each in applications.values())))
         _check_ids(applications.values(), given)
         self._applications = applications
         self._texts: dict[tuple[str, ...], str] = {}  # P4 by the names of the chosen applications
@@ -82,12 +89,12 @@ class Program:
         """The applications by name, in the order of the primitives."""
         return self._applications
 
-    def extended(self, *primitives: Primitive) -> Program:
-        """Return a program with additional primitives, which get ids that were never used.
+    def extended(self, *parts: Primitive | Steering) -> Program:
+        """Return a program with additional primitives, which get ids that were never used, or with a `Steering`.
 
         Raises KernelError like `Program`.
         """
-        return self._changed([*(each.primitive for each in self._applications.values()), *primitives], self._ids)
+        return self._changed([*(each.primitive for each in self._applications.values()), *parts], self._ids)
 
     def without(self, *names: str) -> Program:
         """Return a program without the applications of these names.
@@ -118,13 +125,15 @@ class Program:
     def _ids(self) -> dict[str, int]:
         return {name: each.id for name, each in self._applications.items()}
 
-    def _changed(self, primitives: Sequence[Primitive], ids: Mapping[str, int]) -> Program:
+    def _changed(self, parts: Sequence[Primitive | Steering], ids: Mapping[str, int]) -> Program:
         number, known = self._next, dict(ids)
-        for each in primitives:
-            if isinstance(each, Primitive) and each.name not in known:
-                known[each.name] = number
+        names = [each.name for each in parts if isinstance(each, Primitive)]
+        for name in names:
+            if name not in known:
+                known[name] = number
                 number += 1
-        made = Program(*primitives, ids={each.name: known[each.name] for each in primitives})
+        parts = parts if self.steering is None else [*parts, self.steering]
+        made = Program(*parts, ids={name: known[name] for name in names})
         made._next = number
         return made
 
@@ -142,12 +151,12 @@ class Program:
         """
         chosen = self._chosen(only)
         if (names := tuple(chosen)) not in self._texts:
-            self._texts[names] = str(emit(chosen))
+            self._texts[names] = str(emit(chosen, self.steering))
         return self._texts[names]
 
     def listing(self) -> tuple[tuple[str, Line | None], ...]:
         """Return the lines of `p4()`, each with the line of a kernel that it comes from, or None for common code."""
-        out = emit(self._chosen(None))
+        out = emit(self._chosen(None), self.steering)
         return tuple(zip(str(out).splitlines(), out.origins, strict=True))
 
     def state(self, application: str, exchange: Exchange) -> State:

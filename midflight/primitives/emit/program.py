@@ -25,24 +25,27 @@ from midflight.primitives.emit.common import (
 from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.names import constant, spelled
+from midflight.primitives.emit.steering import SteeringWriter
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import WIDTH, Writer
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 from midflight.primitives.kernel.struct import Items
+from midflight.primitives.steering import Steering
 
 __all__ = ["emit"]
 
 
-def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
+def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering | None = None) -> Writer:
     """Return a writer with the P4 text of a whole program, and for each line the line of a kernel that it comes from.
 
-    `applications` maps names to ids and primitives, in the order of the program. Raises KernelError for kernels that do
-    not compile.
+    `applications` maps names to ids and primitives, in the order of the program; with `steering`, the program steers
+    requests to instances. Raises KernelError for kernels that do not compile.
     """
     out = Writer()
     names = list(applications)
+    steer = SteeringWriter(steering) if steering else None
     verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})
     out.line(f"// {_listed(names)} on one switch: P4_16 for the v1model architecture.")
     out.line("// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.")
@@ -53,6 +56,8 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
     out.lines(CONSTANTS)
     if _stateful(applications):
         out.lines(STATE_CONSTANTS)
+    if steer:
+        steer.constants(out)
     verdicts.constants(out)
     out.line()
     out.line("// The applications' ids in the common header.")
@@ -63,27 +68,31 @@ def emit(applications: Mapping[str, tuple[int, Primitive]]) -> Writer:
     out.line()
     out.lines(HEADERS)
     out.line()
+    if steer:
+        steer.headers(out)
     if _stateful(applications):
         out.lines(STATE_HEADER)
         out.line()
     for name, (_, primitive) in applications.items():
         _header(out, name, primitive)
-    _structs(out, applications, verdicts)
-    _parser(out, applications)
-    _verify(out, applications)
-    if any(hashes(primitive.kernel) for _, primitive in applications.values()):
+    _structs(out, applications, verdicts, steer)
+    _parser(out, applications, steer)
+    _verify(out, applications, steer)
+    if steer or any(hashes(primitive.kernel) for _, primitive in applications.values()):
         out.lines(SCRAMBLE)
         out.line()
     for name, (_, primitive) in applications.items():
         _about(out, name, primitive)
         KernelWriter(name, primitive, out).write()
         out.line()
+    if steer:
+        steer.control(out)
     verdicts.kernels(out)
-    _ingress(out, applications, verdicts)
+    _ingress(out, applications, verdicts, steer)
     verdicts.egress(out)
     out.line()
-    _checksums(out, applications)
-    _deparser(out, applications)
+    _checksums(out, applications, steer)
+    _deparser(out, applications, steer)
     out.line("V1Switch(parse(), verify_checksums(), ingress(), egress(), compute_checksums(), deparse()) main;")
     return out
 
@@ -93,11 +102,13 @@ def _stateful(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
     return [name for name, (_, primitive) in applications.items() if primitive.state_layout.fields]
 
 
-def _headers(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
-    """Return the names of all headers in deparsing order, without packet-in and packet-out."""
+def _headers(applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> list[tuple[str, str]]:
+    """Return the names of all headers in deparsing order, with their types, without packet-in and packet-out."""
     stateful = _stateful(applications)
     state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
-    return ["ethernet", "ipv4", "ipv6", "udp", "midflight", *state, *applications]
+    inner, tcp = (steer.INNER, steer.TCP) if steer else ((), ())
+    names = ["ethernet", "ipv4", "ipv6", *inner, "udp", *tcp, "midflight", *state, *applications]
+    return [(name, SteeringWriter.INNER.get(name, f"{name}_t")) for name in names]
 
 
 def _listed(names: list[str]) -> str:
@@ -160,10 +171,17 @@ def _fields(out: Writer, name: str, layout: Layout) -> None:
     out.line()
 
 
-def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], verdicts: Verdicts) -> None:
+def _structs(
+    out: Writer,
+    applications: Mapping[str, tuple[int, Primitive]],
+    verdicts: Verdicts,
+    steer: SteeringWriter | None,
+) -> None:
     with out.block("struct headers_t"):
-        for name in ("packet_in", "packet_out", *_headers(applications)):
-            out.line(f"{name}_t {name};")
+        out.line("packet_in_t packet_in;")
+        out.line("packet_out_t packet_out;")
+        for name, kind in _headers(applications, steer):
+            out.line(f"{kind} {name};")
             if items := applications[name][1].layout.items if name in applications else None:
                 for each in _item_headers(name, items):
                     out.line(f"{name}_{items.name}_t {each};")
@@ -181,6 +199,8 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
         out.line("bit<128> address;  // of the member that a copy is for")
         out.line("bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none")
         verdicts.metadata(out)
+        if steer:
+            steer.metadata(out)
         for name, (_, primitive) in applications.items():
             if primitive.kernel.alert:
                 out.line(f"{name}_alert_t {name}_alert;")
@@ -189,7 +209,7 @@ def _structs(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
     out.line()
 
 
-def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     stateful = _stateful(applications)
     opening = "parser parse("
     pad = " " * len(opening)
@@ -211,7 +231,7 @@ def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> N
             for name in stateful:
                 _extract(out, f"{name}_state")
         out.line()
-        out.lines(PARSER)
+        out.lines(steer.parser(PARSER) if steer else PARSER)
         out.line()
         with out.block("state parse_midflight"):
             out.line("packet.extract(hdr.midflight);")
@@ -256,37 +276,53 @@ def _extract_items(out: Writer, name: str, items: Items) -> None:
                     out.line(f"default: parse_{name}_{items.name}_{place};")
 
 
-def _verify(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _verify(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     with out.block("control verify_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5,")
+        if steer:
+            _checksum(out, "verify_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,", "inner_ipv4")
         out.line("// With the checksum among them, the words of a packet add up to all ones.")
         over = "hdr.ipv6.isValid() && hdr.midflight.isValid()"
         _udp_checksum(out, f"verify_checksum_with_payload({over},", applications, "meta.remainder")
     out.line()
 
 
-def _checksum(out: Writer, opening: str) -> None:
+def _checksum(out: Writer, opening: str, header: str = "ipv4") -> None:
     out.line(opening)
-    for each in CHECKSUM_FIELDS.strip().split("\n"):
+    for each in CHECKSUM_FIELDS.replace("hdr.ipv4.", f"hdr.{header}.").strip().split("\n"):
         out.line("    " + each)
-    out.line("    hdr.ipv4.checksum, HashAlgorithm.csum16);")
+    out.line(f"    hdr.{header}.checksum, HashAlgorithm.csum16);")
 
 
-def _udp_checksum(out: Writer, opening: str, applications: Mapping[str, tuple[int, Primitive]], checksum: str) -> None:
-    """Write a UDP checksum over IPv6: of the pseudo-header and all headers that may follow."""
+def _udp_checksum(
+    out: Writer,
+    opening: str,
+    applications: Mapping[str, tuple[int, Primitive]],
+    checksum: str,
+    header: str = "ipv6",
+) -> None:
+    """Write a UDP checksum over IPv6: of the pseudo-header of `header` and all headers that may follow."""
     headers = ["udp", "midflight"]
     for name, (_, primitive) in applications.items():
         headers += [name, *(_item_headers(name, primitive.layout.items) if primitive.layout.items else ())]
     listed = ", ".join(f"hdr.{each}" for each in headers)
     out.line(opening)
     out.line("    {")
-    for each in wrap(f"{PSEUDO_HEADER} {listed}", WIDTH - 24):
+    pseudo = PSEUDO_HEADER.replace("hdr.ipv6.", f"hdr.{header}.")
+    for each in wrap(f"{pseudo} {listed}", WIDTH - 24):
         out.line("        " + each)
     out.line("    },")
     out.line(f"    {checksum}, HashAlgorithm.csum16);")
 
 
-def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], verdicts: Verdicts) -> None:
+def _ingress(
+    out: Writer,
+    applications: Mapping[str, tuple[int, Primitive]],
+    verdicts: Verdicts,
+    steer: SteeringWriter | None,
+) -> None:
+    if steer:
+        steer.quiet(out)
     with out.block(
         "control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata)"
     ):
@@ -300,6 +336,8 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
         verdicts.actions(out)
         for name in applications:
             out.line(f"{name}_kernel() {name};")
+        if steer:
+            out.line("steering_control() steering;")
         out.line()
         with out.block("apply"):
             verdicts.enter(out)
@@ -336,6 +374,8 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
                     with out.block(f"}} else if (hdr.{name}.isValid(){asked})"):
                         clock = ", standard_metadata" if primitive.kernel.timed else ""
                         out.line(f"{name}.apply(hdr, meta{clock});")
+                        if steer and primitive.INSTANCE:
+                            out.line(f"meta.instance = (bit<16>)hdr.{name}.{spelled(primitive.INSTANCE)};")
                         if name in dropping:
                             with out.block("if (meta.verdict == DROP)"):
                                 out.line(f"dropped.count({number});")
@@ -347,7 +387,7 @@ def _ingress(out: Writer, applications: Mapping[str, tuple[int, Primitive]], ver
             if stateful:
                 with out.block("if (hdr.state.isValid())"):
                     out.line("return;  // on its way back to the controller")
-            verdicts.act(out)
+            verdicts.act(out, steer=steer is not None)
     out.line()
 
 
@@ -384,20 +424,24 @@ def _admission(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -
                 out.line("meta.admitted = false;")
 
 
-def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     with out.block("control compute_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "update_checksum(hdr.ipv4.isValid(),")
+        if steer:
+            _checksum(out, "update_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,", "inner_ipv4")
         out.line("// Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.")
-        none = "hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0"
-        _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum")
-        out.line(f"update_checksum({none},")
-        out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
+        directly = " && !hdr.tunnel.isValid()" if steer else ""
+        for header, more in (("ipv6", directly), *((("inner_ipv6", ""),) if steer else ())):
+            none = f"hdr.{header}.isValid(){more} && hdr.midflight.isValid() && hdr.udp.checksum == 0"
+            _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum", header)
+            out.line(f"update_checksum({none},")
+            out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
     out.line()
 
 
-def _deparser(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+def _deparser(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     with out.block("control deparse(packet_out packet, in headers_t hdr)"), out.block("apply"):
-        for name in ("packet_in", *_headers(applications)):
+        for name in ("packet_in", *(each for each, _ in _headers(applications, steer))):
             out.line(f"packet.emit(hdr.{name});")
             if items := applications[name][1].layout.items if name in applications else None:
                 for each in _item_headers(name, items):
