@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,7 @@ from midflight.runtime.checked import Programs
 from midflight.runtime.controller import Controller
 from midflight.runtime.controller.alerts import Alert, Wanted
 from midflight.runtime.controller.maps import ControlledMap
+from midflight.runtime.controller.services import Services
 from midflight.runtime.controller.strategy import Strategy
 from midflight.runtime.controller.switch import ManagedSwitch
 from midflight.runtime.devices.base import Device
@@ -220,10 +222,7 @@ class Net:
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
 
     def leave(self, application: str) -> None:
-        """Remove the endpoints of an application that `join` has put on hosts, and withdraw the application.
-
-        MidflightError if the program does not have it.
-        """
+        """Remove the endpoints of `join`, and withdraw their application. MidflightError if it is unknown."""
         self._memberships.leave(application)
 
     def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
@@ -408,6 +407,16 @@ class Net:
         """
         return self.controller.map(application, name, switch)
 
+    def steer(self, service: str, address: str, weights: Mapping[str, float]) -> Services:
+        """Steer requests to a service's address to hosts, by weight, and return what changes the weights.
+
+        weights: by the host's name. These hosts accept packets for the address. See `Services.add`, also for errors.
+        """
+        self.controller.services.add(service, address, weights)
+        for name in weights:
+            self.host(name).accept(ip_address(address))
+        return self.controller.services
+
     def state(self, application: str, switch: str = "") -> State:
         """Return an application's registers on a switch: `net.state("gradients").total.read()` is an array.
 
@@ -423,10 +432,7 @@ class Net:
         self.controller.change(program)
 
     def kill(self, switch: str) -> None:
-        """Turn a switch off: its state and the packets that reach it are lost.
-
-        MidflightError if there is no such switch.
-        """
+        """Turn a switch off: its state and the packets that reach it are lost. MidflightError if it is unknown."""
         self.controller.power_off(switch)
 
     def revive(self, switch: str) -> None:
@@ -439,8 +445,7 @@ class Net:
     def give_up(self, switch: str) -> None:
         """Turn a switch off, and give its jobs to another switch or the server until `revive`. Routes avoid the switch.
 
-        If the switch is the only path between some hosts, it is restarted and only forwards. MidflightError if there is
-        no such switch.
+        If it is the only path between some hosts, it is restarted and only forwards. MidflightError if it is unknown.
         """
         self.controller.give_up(switch)
 
@@ -450,10 +455,7 @@ class Net:
         return self.fabric.now
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` after `delay` nanoseconds of virtual time.
-
-        MidflightError if the network is not simulated: there, call the action from another thread.
-        """
+        """Call `action(*arguments)` after `delay` nanoseconds of virtual time. MidflightError if there is none."""
         if not isinstance(self.fabric, Scheduled):
             raise MidflightError("this network has no virtual time", hint="call the action from another thread")
         self.fabric.after(delay, action, *arguments)
@@ -472,11 +474,8 @@ class Net:
 
     def totals(self) -> ChannelStatistics:
         """Return the counters of packets and bytes summed over both directions of all links."""
-        total = ChannelStatistics()
-        for link in self.topology.links:
-            for near, far in (link.ends, link.ends[::-1]):
-                total += self.fabric.statistics(near.node, far.node)
-        return total
+        ends = [each for link in self.topology.links for each in (link.ends, link.ends[::-1])]
+        return sum((self.fabric.statistics(near.node, far.node) for near, far in ends), ChannelStatistics())
 
     def settle(self, timeout: float = 5.0) -> None:
         """Wait until all packets are delivered or lost. MidflightError if some are not after `timeout` seconds."""

@@ -24,6 +24,7 @@ from midflight.runtime.controller.program_change import change_program
 from midflight.runtime.controller.recovery import Recovery
 from midflight.runtime.controller.saved import SavedState
 from midflight.runtime.controller.scheduler import JobScheduler
+from midflight.runtime.controller.services import Services
 from midflight.runtime.controller.strategy import Flat, Strategy
 from midflight.runtime.controller.switch import ManagedSwitch, SwitchedOn
 from midflight.runtime.devices.capabilities import Capabilities
@@ -110,7 +111,9 @@ class Controller:
             """The scheduler: which switches or server compute for each group of workers."""
             self.admissions = Admissions(self.fleet)
             """Admissions, rate limits and mirrors of the applications without a group."""
-            self.recovery = Recovery(self.fleet, self.jobs, self.admissions)
+            self.services = Services(self.fleet)
+            """The services to whose instances the switches steer requests, if the program has a `Steering`."""
+            self.recovery = Recovery(self.fleet, self.jobs, self.admissions, self.services)
             """Power-off, restart, reconnection and removal of switches."""
             self.alerts = Alerts(
                 program,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from midflight.primitives import Application, Program
 from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.maps import MapBook
+from midflight.runtime.steering.service import Service
 
 __all__ = ["AdmissionRequest", "DesiredState"]
 
@@ -37,7 +38,8 @@ class DesiredState:
 
     `admissions` and `mirrors` (the hosts that receive the copies) are by application and switch name, `rates` (requests
     a second from each port; 0 is no limit) by application name. The entries of maps are in `maps`, the one part that
-    changes in place; methods return a new state and leave this one unchanged.
+    changes in place. `services`, by name, are those to which switches steer requests; `instances` has the numbers of
+    their instances' hosts, by name. Methods return a new state and leave this one unchanged.
     """
 
     program: Program
@@ -45,6 +47,8 @@ class DesiredState:
     admissions: Mapping[tuple[str, str], AdmissionRequest] = field(default_factory=dict)
     rates: Mapping[str, int] = field(default_factory=dict)
     mirrors: Mapping[tuple[str, str], tuple[Host, ...]] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    instances: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program) -> DesiredState:
@@ -90,4 +94,6 @@ class DesiredState:
             {key: each for key, each in self.admissions.items() if remains(*key)},
             {name: rate for name, rate in self.rates.items() if name in program.applications},
             {key: each for key, each in self.mirrors.items() if remains(*key)},
+            self.services,
+            self.instances,
         )

@@ -31,6 +31,11 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
                     hint="end its job first: close the group, or run `midflight withdraw`. To keep it, derive the new "
                     "program from the running one with `extended`, `without` or `replaced`",
                 )
+        if fleet.desired.services and program.steering != fleet.program.steering:
+            raise MidflightError(
+                "the Steering of a program cannot change while there are services",
+                hint=f"remove them first: {', '.join(fleet.desired.services)}",
+            )
         wanted = fleet.configurations(program)
         on = [name for name, each in fleet.switches.items() if each.on]
         try:

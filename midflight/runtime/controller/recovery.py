@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from midflight.runtime.controller.admissions import Admissions
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.scheduler import JobScheduler
+from midflight.runtime.controller.services import Services
 from midflight.runtime.p4runtime.client.entities import Difference, difference
 from midflight.runtime.steering import Graph, routes
 
@@ -17,8 +18,9 @@ __all__ = ["Recovery"]
 class Recovery:
     """The part of a `Controller` that handles failed and returning switches. The arguments are its other parts."""
 
-    def __init__(self, fleet: Fleet, jobs: JobScheduler, admissions: Admissions) -> None:
+    def __init__(self, fleet: Fleet, jobs: JobScheduler, admissions: Admissions, services: Services) -> None:
         self._fleet = fleet
+        self._services = services
         self._jobs = jobs
         self._admissions = admissions
 
@@ -109,7 +111,7 @@ class Recovery:
         self._fleet.changed()
 
     def _apply(self) -> None:
-        """Write jobs, admissions and mirrors, and then the routes, to the switches that are on.
+        """Write jobs, admissions, mirrors and services, and then the routes, to the switches that are on.
 
         A switch that has just begun has no routes before that, so no packet passes it that it is about to compute on.
         The routes are written even if a job cannot be arranged: its hosts still have to reach each other.
@@ -118,6 +120,7 @@ class Recovery:
         try:
             self._jobs.arrange_all()
             self._admissions.apply_all()
+            self._services.apply()
         finally:
             for name, those in routes(fleet.graph).items():  # none for switches that are given up and routed around
                 if fleet.switches[name].on:

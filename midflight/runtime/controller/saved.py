@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_network
 from typing import Any
 
 from midflight.errors import MidflightError
@@ -13,6 +14,7 @@ from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import Job
 from midflight.runtime.controller.scheduler import JobScheduler
+from midflight.runtime.steering.service import Pool, Rule, Service
 
 __all__ = ["SavedState"]
 
@@ -21,7 +23,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """The desired state of a controller except its program: epoch, admissions, rates, mirrors, jobs and map entries.
+    """The desired state of a controller except its program: epoch, admissions, rates, mirrors, services, jobs and
+    map entries.
 
     `document` can be serialized as JSON. It refers to hosts, switches and applications by name. It contains tokens, so
     keep it private.
@@ -42,6 +45,8 @@ class SavedState:
                     {"application": application, "switch": switch, "hosts": [each.name for each in hosts]}
                     for (application, switch), hosts in desired.mirrors.items()
                 ],
+                "services": [_service(each) for each in desired.services.values()],
+                "instances": dict(desired.instances),
                 "jobs": [_job(each) for each in jobs.jobs.values()],
                 "numbers": dict(jobs.numbers),
                 "maps": {
@@ -97,6 +102,11 @@ class SavedState:
             desired = desired.admitting(request)
         for each in saved["mirrors"]:
             desired = desired.mirroring(each["application"], switch(each["switch"]), hosts(each["hosts"]))
+        desired = replace(
+            desired,
+            services={each["name"]: _parse_service(each) for each in saved.get("services", ())},
+            instances={hosts([name])[0].name: int(each) for name, each in saved.get("instances", {}).items()},
+        )
         for application, maps in saved["maps"].items():
             for name, those in maps.items():
                 held = desired.maps.map(fleet.application(application), name)
@@ -138,6 +148,45 @@ def _job(job: Job) -> Json:
         "number": job.number,
         "token": job.token,
     }
+
+
+def _service(service: Service) -> Json:
+    return {
+        "name": service.name,
+        "address": str(service.address),
+        "pool": _pool(service.pool),
+        "until": service.until,
+        "classes": [
+            {"name": name, "rule": {**asdict(rule), "source": rule.source and str(rule.source)}, "pool": _pool(pool)}
+            for name, (rule, pool) in service.classes.items()
+        ],
+    }
+
+
+def _pool(pool: Pool) -> Json:
+    return {
+        "number": pool.number,
+        "static": [[number, weight] for number, weight in pool.static.items()],
+        "weights": [[number, weight] for number, weight in pool.weights.items()],
+        "table": list(pool.table),
+    }
+
+
+def _parse_service(saved: Json) -> Service:
+    classes = {}
+    for each in saved["classes"]:
+        rule = {**each["rule"], "source": each["rule"]["source"] and ip_network(each["rule"]["source"])}
+        classes[each["name"]] = Rule(**rule), _parse_pool(each["pool"])
+    return Service(
+        saved["name"], ip_network(saved["address"]), _parse_pool(saved["pool"]), classes, saved["until"]
+    )  # fmt: skip
+
+
+def _parse_pool(saved: Json) -> Pool:
+    static, weights = (
+        {int(number): float(weight) for number, weight in saved[which]} for which in ("static", "weights")
+    )
+    return Pool(int(saved["number"]), static, weights, tuple(map(int, saved["table"])))
 
 
 def _entries(entries: Iterable[Entry]) -> list[Any]:

@@ -12,11 +12,23 @@ from collections.abc import Iterable, Mapping
 from midflight.errors import MidflightError
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering.controls import Controls
+from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.ledger import Ledger
 from midflight.runtime.steering.routes import Member, Route
 from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing
-from midflight.runtime.steering.steps import Copies, Step, admitting, computing, delivering, enrolling, inlets, routing
+from midflight.runtime.steering.steps import (
+    INSTANCES,
+    Copies,
+    Step,
+    admitting,
+    computing,
+    delivering,
+    enrolling,
+    inlets,
+    rank,
+    routing,
+)
 
 __all__ = ["Offload"]
 
@@ -36,6 +48,7 @@ class Offload:
         self._routes: dict[tuple[int, int, int], Route] = {}
         self._redirected: dict[tuple[int, int, int], Route] = {}
         self._mirrors: dict[int, tuple[int, ...]] = {}
+        self._services: tuple[Entry, ...] = ()
         self._counted: dict[Inlet, Count] = {}  # by entries that have been replaced since
 
     @property
@@ -79,6 +92,32 @@ class Offload:
             installed = self._routes.get(key)
             self._ledger.change([routing(installed) if installed else routing(self._redirected[key]).deletion()])
             del self._redirected[key]
+
+    def steer(self, entries: Iterable[Entry]) -> None:
+        """Replace the entries that steer requests to services: add missing ones, change those that differ, remove the
+        others.
+
+        They are written in the given order, and removed in the opposite order of their tables.
+        """
+        wanted = tuple(entries)
+        keys = {each.key for each in wanted}
+        gone = [each for each in self._services if each.key not in keys]
+        self._ledger.change([*wanted, *(each.deletion() for each in sorted(gone, key=rank))])
+        self._services = wanted
+
+    def steered(self) -> dict[int, Count]:
+        """Return the packets and bytes that have been sent to each instance from here, by its number.
+
+        Sends requests to the switch.
+        """
+        read = self._ledger.session.read_entry_counter
+        found = {}
+        for each in self._services:
+            if each.table == INSTANCES:
+                number = dict(each.match)["instance"]
+                assert isinstance(number, int)
+                found[number] = read(each.table, dict(each.match))
+        return found
 
     def admit(
         self,
@@ -200,7 +239,7 @@ class Offload:
         the switch.
         """
         counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
-        return Standing(self.admitted, dict(self._mirrors), counted)
+        return Standing(self.admitted, dict(self._mirrors), counted, self._services)
 
     def hold(self) -> None:
         """Stop forwarding and computing until `resume`: the switch drops all packets and its registers no longer
@@ -221,7 +260,9 @@ class Offload:
         steps: list[Step] = [Copies("mirror", number, ports) for number, ports in standing.mirrors.items()]
         for admission in standing.admitted.values():
             steps += computing(admission)
+        steps += standing.services
         self._ledger.change([*steps, *(routing(each) for each in self.routes)])
+        self._services = standing.services
         self._admitted, self._mirrors = dict(standing.admitted), dict(standing.mirrors)
         self._counted = dict(standing.counted)
 

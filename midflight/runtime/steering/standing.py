@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from midflight.primitives.wire import REQUEST
 from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.routes import Member
 
@@ -65,18 +66,23 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How applications stand on a switch: admissions and mirror ports by application id, and counters by inlet."""
+    """How applications stand on a switch: admissions and mirror ports by application id, and counters by inlet.
+
+    `services` are the entries that steer requests to services.
+    """
 
     admitted: Mapping[int, Admission]
     mirrors: Mapping[int, tuple[int, ...]]
     counted: Mapping[Inlet, Count]
+    services: tuple[Entry, ...] = ()
 
     def only(self, applications: Collection[int]) -> Standing:
-        """Return a copy of the snapshot that has only the applications with these ids."""
+        """Return a copy of the snapshot that has only the applications with these ids, and all services."""
         return Standing(
             {name: each for name, each in self.admitted.items() if name in applications},
             {name: each for name, each in self.mirrors.items() if name in applications},
             {place: each for place, each in self.counted.items() if place[0] in applications},
+            self.services,
         )
 
     def recounted(self, later: Standing) -> Standing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.routes import Member, Route
 from midflight.runtime.steering.standing import Admission, Child
 
@@ -13,32 +14,13 @@ __all__ = ["Copies", "Entry", "Step", "admitting", "computing", "delivering", "e
 ROUTES = {4: "ingress.route", 6: "ingress.route_ipv6"}
 """The table of routes, by IP version."""
 ADMISSION, MEMBERSHIP, DELIVER = "ingress.admission", "ingress.membership", "egress.deliver"
+STEERING = tuple(
+    f"ingress.steering.{each}" for each in ("services", "classes", "buckets", "instances", "contacts", "trunks")
+)
+"""The tables of a program with `Steering`, each before those that its entries refer to."""
+INSTANCES = "ingress.steering.instances"
+"""The table of instances, whose entries count what is sent to each."""
 APPLICATION, INGRESS = "hdr.midflight.application", "standard_metadata.ingress_port"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A desired table entry: its match by field, its action, and the action's parameters. Without an action, no such
-    entry.
-
-    `rate` is that of the entry's meter, in packets a second; 0 is no limit.
-    """
-
-    table: str
-    match: tuple[tuple[str, object], ...]
-    action: str = ""
-    params: tuple[tuple[str, int], ...] = ()
-    priority: int = 0
-    rate: int = 0
-
-    @property
-    def key(self) -> tuple[str, object]:
-        """The table and the match: of two steps with the same key, the later one replaces the earlier."""
-        return self.table, self.match
-
-    def deletion(self) -> Entry:
-        """Return the step that deletes this entry."""
-        return Entry(self.table, self.match, priority=self.priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +47,11 @@ Step = Entry | Copies
 
 
 def rank(step: Step) -> int:
-    """Return a sort key for the deletion of steps: routes first, then admissions, then the receivers that these depend
-    on.
+    """Return a sort key for the deletion of steps: routes first, then services, then admissions, then the receivers
+    that these depend on.
     """
     table = step.table if isinstance(step, Entry) else ""
-    return (*ROUTES.values(), ADMISSION, MEMBERSHIP, DELIVER, "").index(table)
+    return (*ROUTES.values(), *STEERING, ADMISSION, MEMBERSHIP, DELIVER, "").index(table)
 
 
 def routing(route: Route) -> Entry:

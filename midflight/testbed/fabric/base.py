@@ -15,6 +15,7 @@ from midflight.runtime.endpoint import Endpoint
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Numbers, Sum
 from midflight.runtime.endpoint.reliable import Timing
 from midflight.runtime.endpoint.worker import Worker
+from midflight.runtime.steering import IPAddress
 
 if TYPE_CHECKING:
     from midflight.runtime.devices.base import Device
@@ -37,6 +38,9 @@ class Host(controller.Host, Protocol):
         more than `timeout` seconds, or exits with another status than 0; the status is ignored if `check` is False.
         MidflightError on a simulated host, which cannot run commands.
         """
+
+    def accept(self, address: IPAddress) -> None:
+        """Also receive packets for another address, such as that of a service. Idempotent."""
 
 
 class Card(Protocol):

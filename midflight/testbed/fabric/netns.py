@@ -89,6 +89,10 @@ class NetnsHost:
         """Run a command in the host's namespace and return its output. Parameters and errors are as for `Host.run`."""
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
+    def accept(self, address: IPAddress) -> None:
+        """Also receive packets for another address: see `Host.accept`. Endpoints of `Fabric.listen` do not."""
+        self.run(["ip", "address", "replace", f"{address}/{address.max_prefixlen}", "dev", "lo"])
+
 
 class NetnsFabric:
     """A network of namespaces (a `Fabric`). Needs root.

@@ -29,7 +29,7 @@ class Host:
         self.address = address
         self.malformed = 0
         self.unclaimed = 0  # datagrams for another address, or for a UDP port without an endpoint
-        self._own = address.version, int(address)
+        self._own = {(address.version, int(address)): None}
         self._simulator = simulator
         self._gateway = gateway
         self._channel: Channel | None = None
@@ -42,6 +42,10 @@ class Host:
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:  # noqa: ARG002
         """Raise MidflightError: a simulated host cannot run commands."""
         raise MidflightError(f"{self.name} is a simulated host and cannot run commands", hint='use fabric="netns"')
+
+    def accept(self, address: IPAddress) -> None:
+        """Also receive datagrams for another address, such as that of a service. Idempotent."""
+        self._own[address.version, int(address)] = None
 
     @property
     def family(self) -> type[IPv4Address] | type[IPv6Address]:
@@ -100,7 +104,7 @@ class Host:
             self.malformed += 1
             return
         socket = self._sockets.get(datagram.destination_port)
-        if socket is None or (datagram.version, datagram.destination) != self._own:
+        if socket is None or (datagram.version, datagram.destination) not in self._own:
             self.unclaimed += 1
             return
         socket.receive(datagram.source, datagram.source_port, datagram.payload)

@@ -1,0 +1,243 @@
+"""The part of a controller that steers requests to the instances of services, by weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from ipaddress import ip_network
+
+from midflight.errors import MidflightError
+from midflight.primitives.steering import Steering, bucket_of
+from midflight.runtime.controller.desired import DesiredState
+from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.steering import IPAddress
+from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, steering_entries
+
+__all__ = ["Services"]
+
+
+class Services:
+    """The part of a `Controller` that steers requests to services, on all its switches: `controller.services`.
+
+        services.add("vision", "10.9.0.1", {"h3": 1, "h4": 1})
+        services.weigh("vision", {"h3": 1, "h4": 3}, valid=5.0)
+        services.drain("vision", "h3")
+
+    Instances are named by their hosts. The desired state holds the services, so a switch that is revived steers as
+    before. Switches that are off are written when they are on again. Every method raises MidflightError if the program
+    has no `Steering`, or an unknown service, class or host is named, and DeviceError if a switch refuses; then nothing
+    has changed.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def __getitem__(self, service: str) -> Service:
+        """Return a service by name, with its pools of instances."""
+        found = self._fleet.desired.services.get(service)
+        if found is None:
+            names = ", ".join(self._fleet.desired.services) or "none"
+            raise MidflightError(f"there is no service {service!r}", hint=f"services: {names}")
+        return found
+
+    def add(self, service: str, address: str, weights: Mapping[str, float]) -> None:
+        """Start steering requests to `address`, an IPv4 or IPv6 address or prefix (CS-ID), to instances by weight.
+
+        weights: by the host's name; each is finite and at least 0. They are also the static weights, which apply when
+        updates stop: see `expire`. MidflightError if the name or address is in use, or the program's `Steering` has no
+        room.
+        """
+        with self._fleet.lock:
+            steering, desired = self._steering, self._fleet.desired
+            network = _network(address)
+            if service in desired.services:
+                raise MidflightError(f"there is a service {service!r} already", hint="remove it first, or weigh it")
+            for other in desired.services.values():
+                if other.address == network:
+                    raise MidflightError(f"{network} is the address of service {other.name!r}")
+            desired, numbered = self._numbered(desired, weights)
+            pool = Pool.of(_free(desired), numbered, steering.buckets)
+            self._request(desired, Service(service, network, pool))
+
+    def remove(self, service: str) -> None:
+        """Stop steering requests to a service: they are routed to its address."""
+        with self._fleet.lock:
+            gone = self[service]
+            desired = self._fleet.desired
+            left = {name: each for name, each in desired.services.items() if each is not gone}
+            used = _used(left.values())
+            instances = {name: number for name, number in desired.instances.items() if number in used}
+            self._change(replace(desired, services=left, instances=instances))
+
+    def classify(self, service: str, traffic_class: str, rule: Rule, weights: Mapping[str, float]) -> None:
+        """Give the requests of a service that `rule` matches weights of their own (C-TC).
+
+        Replaces an earlier class of the same name. MidflightError if another class of the service has the same rule, or
+        if the program's `Steering` has no room.
+        """
+        with self._fleet.lock:
+            found, steering = self[service], self._steering
+            desired, numbered = self._numbered(self._fleet.desired, weights)
+            for name, (other, _) in found.classes.items():
+                if name != traffic_class and (other.match(), other.priority) == (rule.match(), rule.priority):
+                    raise MidflightError(f"class {name!r} has the same rule", hint="give one of them another priority")
+            held = found.classes.get(traffic_class)
+            if held is None:
+                pool = Pool.of(_free(desired), numbered, steering.buckets)
+            else:
+                pool = replace(held[1].weighted(numbered), static=numbered)
+            classes = {**found.classes, traffic_class: (rule, pool)}
+            self._request(desired, replace(found, classes=classes))
+
+    def weigh(
+        self, service: str, weights: Mapping[str, float], *, traffic_class: str = "", valid: float | None = None
+    ) -> int:
+        """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
+
+        Instances without a weight get 0. As few flows move as possible. With `valid`, the weights hold for this many
+        seconds of the controller's clock: see `expire`. A later call without it makes them permanent.
+        """
+        with self._fleet.lock:
+            found = self[service]
+            pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
+            desired, numbered = self._numbered(self._fleet.desired, weights)
+            changed = pool.weighted(numbered)
+            until = None if valid is None else self._fleet.now() + round(valid * 1e9)
+            self._request(desired, replace(found.with_pool(changed), until=until))
+            return sum(one != other for one, other in zip(pool.table, changed.table, strict=True))
+
+    def drain(self, service: str, host: str) -> None:
+        """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
+
+        Its entry remains, so requests for which a kernel such as `Balance` has chosen it still reach it. MidflightError
+        if it would leave a pool without an instance.
+        """
+        with self._fleet.lock:
+            found = self[service]
+            number = self._fleet.desired.instances.get(host)
+            for pool in found.pools:
+                if number is None or number not in pool.weights:
+                    continue
+                weights = {**pool.weights, number: 0.0}
+                if not any(weights.values()):
+                    raise MidflightError(
+                        f"{host} is the last instance of {service!r}", hint="add another one, or remove the service"
+                    )
+                found = found.with_pool(pool.weighted(weights))
+            self._request(self._fleet.desired, found)
+
+    def expire(self) -> tuple[str, ...]:
+        """Return to the static weights of the services whose weights have expired, and return their names.
+
+        Without this call, the last weights hold.
+        """
+        with self._fleet.lock:
+            now, gone = self._fleet.now(), []
+            for name, service in self._fleet.desired.services.items():
+                if service.until is not None and service.until <= now:
+                    for pool in service.pools:
+                        service = service.with_pool(pool.weighted(pool.static))
+                    self._request(self._fleet.desired, replace(service, until=None))
+                    gone.append(name)
+            return tuple(gone)
+
+    def instance(
+        self, service: str, source: IPAddress, source_port: int = 0, port: int = 0, *, traffic_class: str = ""
+    ) -> str:
+        """Return the name of the host that a flow's requests go to, or "" if its bucket has none.
+
+        source: the client's address. source_port and port: the client's and the destination's UDP or TCP port. Sends
+        nothing: every switch computes the same.
+        """
+        found = self[service]
+        pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
+        number = pool.table[bucket_of(mapped(source), source_port, port, len(pool.table))]
+        names = {each: name for name, each in self._fleet.desired.instances.items()}
+        return names.get(number, "")
+
+    def counters(self, switch: str) -> dict[str, Count]:
+        """Return the packets and bytes that a switch has sent to each instance, by the name of its host.
+
+        Sends requests to the switch.
+        """
+        names = {each: name for name, each in self._fleet.desired.instances.items()}
+        with self._fleet.lock:
+            found = self._fleet.switch(switch).steering.steered()
+        return {names[number]: count for number, count in found.items()}
+
+    def apply(self) -> None:
+        """Write the services of the desired state to all switches that are on."""
+        self._write(self._fleet.desired)
+
+    @property
+    def _steering(self) -> Steering:
+        steering = self._fleet.program.steering
+        if steering is None:
+            raise MidflightError("the program does not steer requests", hint="write Program(..., Steering())")
+        return steering
+
+    @staticmethod
+    def _class(service: Service, name: str) -> tuple[Rule, Pool]:
+        if name not in service.classes:
+            known = ", ".join(service.classes) or "none"
+            raise MidflightError(f"service {service.name!r} has no class {name!r}", hint=f"classes: {known}")
+        return service.classes[name]
+
+    def _numbered(self, desired: DesiredState, weights: Mapping[str, float]) -> tuple[DesiredState, dict[int, float]]:
+        """Return weights by the instances' numbers, and the desired state in which their hosts have numbers."""
+        known = {each.name for each in self._fleet.whole.hosts}
+        numbers = dict(desired.instances)
+        for name in weights:
+            if name not in known:
+                raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(sorted(known))}")
+            if name not in numbers:
+                numbers[name] = _unused(numbers.values())
+        if not any(weights.values()):
+            raise MidflightError("at least one instance needs a weight above 0")
+        return replace(desired, instances=numbers), {numbers[name]: float(each) for name, each in weights.items()}
+
+    def _request(self, desired: DesiredState, service: Service) -> None:
+        self._change(replace(desired, services={**desired.services, service.name: service}))
+
+    def _change(self, desired: DesiredState) -> None:
+        """Write a desired state to the switches; if one refuses, write the previous one again and raise its error."""
+        try:
+            self._write(desired)
+        except MidflightError:
+            self._write(self._fleet.desired)
+            raise
+        self._fleet.request(desired)
+
+    def _write(self, desired: DesiredState) -> None:
+        fleet, services = self._fleet, tuple(desired.services.values())
+        if fleet.program.steering is None:
+            return
+        used = _used(services)
+        instances = {number: name for name, number in desired.instances.items() if number in used}
+        for name, switch in fleet.switches.items():
+            if switch.on:
+                switch.steering.steer(steering_entries(fleet.graph, name, services, instances, fleet.program.steering))
+
+
+def _network(address: str) -> IPNetwork:
+    try:
+        return ip_network(address)
+    except ValueError as error:
+        raise MidflightError(f"{address!r} is not the address or prefix of a service: {error}") from None
+
+
+def _free(desired: DesiredState) -> int:
+    """Return the number for another pool."""
+    return _unused([pool.number for each in desired.services.values() for pool in each.pools])
+
+
+def _unused(taken: Collection[int]) -> int:
+    """Return the smallest number from 1 that is not taken."""
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+
+def _used(services: Iterable[Service]) -> dict[int, None]:
+    """Return the numbers of the instances that have a weight in a pool, as keys."""
+    pools = [pool for each in services for pool in each.pools]
+    return dict.fromkeys(number for pool in pools for number in (*pool.static, *pool.weights))

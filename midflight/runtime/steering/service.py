@@ -1,0 +1,193 @@
+"""Services of compute-aware forwarding, as values, and the table entries of a switch that steers their requests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from midflight.errors import MidflightError
+from midflight.primitives.steering import Steering
+from midflight.runtime.steering.buckets import rebalance, spread
+from midflight.runtime.steering.entry import Entry
+from midflight.runtime.steering.graph import Graph, Host, IPAddress
+
+__all__ = ["IPNetwork", "Pool", "Rule", "Service", "mapped", "steering_entries"]
+
+IPNetwork = IPv4Network | IPv6Network
+
+FORWARDER = {4: IPv4Address("192.0.0.8"), 6: IPv6Address("100::8")}
+"""The source of packets between forwarders, by IP version: dummy addresses (RFC 7600, RFC 6666), as no one replies."""
+
+_MAPPED = IPv6Address("64:ff9b:1::")
+_CONTROL = "ingress.steering"
+
+
+def mapped(address: IPAddress) -> int:
+    """Return an address as the IPv6 address that a switch compares: IPv4 addresses are mapped to 64:ff9b:1::/96."""
+    return int(address) if address.version == 6 else int(_MAPPED) + int(address)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the traffic classifier (C-TC): the requests of a service that it matches. None matches everything.
+
+    source: a network. protocol: an IP protocol, such as 6 for TCP. port: a destination port of UDP or TCP. dscp: a
+    Differentiated Services code point, 0 to 63. flow_label: an IPv6 flow label of 20 bits, 0 over IPv4. application:
+    the id of an application in the common header. priority: of several rules that match, the largest wins.
+    MidflightError if a value is out of range.
+    """
+
+    source: IPNetwork | None = None
+    protocol: int | None = None
+    port: int | None = None
+    dscp: int | None = None
+    flow_label: int | None = None
+    application: int | None = None
+    priority: int = 1
+
+    def __post_init__(self) -> None:
+        bits = {"protocol": 8, "port": 16, "dscp": 6, "flow_label": 20, "application": 16}
+        for name, width in bits.items():
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1 << width:
+                raise MidflightError(f"a rule's {name} must be 0 to {(1 << width) - 1}, not {value}")
+        if self.priority < 1:
+            raise MidflightError(f"a rule's priority must be at least 1, not {self.priority}")
+
+    def match(self) -> tuple[tuple[str, object], ...]:
+        """Return the match of a table entry, without fields that match everything."""
+        found: list[tuple[str, object]] = []
+        if self.source is not None:
+            length = self.source.prefixlen + (96 if self.source.version == 4 else 0)
+            mask = (1 << 128) - (1 << 128 - length)
+            found.append(("source", (mapped(self.source.network_address), mask)))
+        widths = {"protocol": 8, "port": 16, "dscp": 6, "flow_label": 20, "application": 16}
+        for name, width in widths.items():
+            if (value := getattr(self, name)) is not None:
+                found.append((name, (value, (1 << width) - 1)))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A set of instances that share requests: their weights, and the instance of each bucket (0 for none).
+
+    Both are by the instances' numbers (CSCI-ID). `static` are the weights that return when updates stop.
+    """
+
+    number: int
+    static: Mapping[int, float]
+    weights: Mapping[int, float]
+    table: tuple[int, ...]
+
+    @classmethod
+    def of(cls, number: int, weights: Mapping[int, float], buckets: int) -> Pool:
+        """Return a pool that spreads its buckets from the start. MidflightError for a wrong weight."""
+        return cls(number, dict(weights), dict(weights), spread(weights, buckets))
+
+    def weighted(self, weights: Mapping[int, float]) -> Pool:
+        """Return the pool with other weights, with as few buckets moved as possible. MidflightError for a wrong one."""
+        return replace(self, weights=dict(weights), table=rebalance(self.table, weights))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service: its address, which all instances share (CS-ID), its pool, and the pools of its traffic classes.
+
+    `until` is the time in nanoseconds at which the weights expire, or None if they do not.
+    """
+
+    name: str
+    address: IPNetwork
+    pool: Pool
+    classes: Mapping[str, tuple[Rule, Pool]] = field(default_factory=dict)
+    until: int | None = None
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All pools, that of requests without a class first."""
+        return self.pool, *(pool for _, pool in self.classes.values())
+
+    def with_pool(self, pool: Pool) -> Service:
+        """Return the service with another pool in place of the one with the same number."""
+        if pool.number == self.pool.number:
+            return replace(self, pool=pool)
+        classes = {name: (rule, pool if it.number == pool.number else it) for name, (rule, it) in self.classes.items()}
+        return replace(self, classes=classes)
+
+
+def steering_entries(
+    graph: Graph, switch: str, services: Collection[Service], instances: Mapping[int, str], steering: Steering
+) -> list[Entry]:
+    """Return the entries with which a switch steers requests to services, in the order in which to write them.
+
+    `instances` are the names of the instances' hosts, by number. Those that the switch cannot reach have no entry, and
+    requests to them are routed to the service's address. MidflightError if there are more services, rules or instances
+    than `steering` has room for.
+    """
+    if len(instances) and max(instances) > steering.instances:
+        raise MidflightError(f"instance {max(instances)} exceeds Steering(instances={steering.instances})")
+    for what, count in (
+        ("services", len(services)),
+        ("rules", sum(len(each.classes) for each in services)),
+        ("pools", sum(len(each.pools) for each in services)),
+    ):
+        if count > getattr(steering, what):
+            raise MidflightError(f"{count} {what}, but the program has Steering({what}={getattr(steering, what)})")
+    found = [*_trunks(graph, switch), *_instances(graph, switch, instances)]
+    for service in services:
+        for pool in service.pools:
+            found += [
+                _entry("buckets", (("pool", pool.number), ("bucket", bucket)), "instance_is", number=instance)
+                for bucket, instance in enumerate(pool.table)
+                if instance
+            ]
+        for rule, pool in service.classes.values():
+            match = (("pool", service.pool.number), *rule.match())
+            found.append(_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
+        length = service.address.prefixlen + (96 if service.address.version == 4 else 0)
+        where = (("address", (mapped(service.address.network_address), length)),)
+        rules = int(bool(service.classes))
+        found.append(_entry("services", where, "service", pool_number=service.pool.number, has_rules=rules))
+    return found
+
+
+def _trunks(graph: Graph, switch: str) -> list[Entry]:
+    """Return the entries for the ports of a switch that lead to other switches."""
+    switches = {each.name for each in graph.switches}
+    ends = [((each.left, each.left_port), each.right) for each in graph.links]
+    ends += [((each.right, each.right_port), each.left) for each in graph.links]
+    ports = sorted(port for (near, port), far in ends if near == switch and far in switches)
+    return [_entry("trunks", (("port", port),), "NoAction") for port in ports]
+
+
+def _instances(graph: Graph, switch: str, instances: Mapping[int, str]) -> list[Entry]:
+    """Return the entries that say where the instances are, seen from a switch."""
+    found = []
+    contacts: dict[str, Entry] = {}
+    for number, name in sorted(instances.items()):
+        host, hop = graph.node(name), graph.towards(name).get(switch)
+        if hop is None or not isinstance(host, Host):
+            continue
+        which = (("instance", number),)
+        if hop.node == name:
+            behind = {"port": hop.port, "mac": host.mac}
+            contacts[name] = _entry("contacts", (("address", mapped(host.address)),), "to_instance", **behind)
+            found.append(_entry("instances", which, "to_attached", **behind))
+        else:
+            version = host.address.version
+            near, far = int(FORWARDER[version]), int(host.address)
+            found.append(
+                _entry(
+                    "instances", which, "to_contact", ipv6=version == 6, ingress_address=near, contact_address=far
+                )
+            )  # fmt: skip
+    return [*contacts.values(), *found]
+
+
+def _entry(
+    table: str, match: tuple[tuple[str, object], ...], action: str, priority: int = 0, /, **params: int
+) -> Entry:
+    name = action if action == "NoAction" else f"{_CONTROL}.{action}"
+    return Entry(f"{_CONTROL}.{table}", match, name, tuple(sorted(params.items())), priority)

@@ -1,0 +1,257 @@
+"""Steering in the data plane: the same packets through an ingress and an egress forwarder, on each kind of switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
+
+from midflight.primitives import REQUEST, Balance, Message, Program, Steering
+from midflight.primitives.steering import TUNNEL_PORT, bucket_of
+from midflight.primitives.wire import Schema
+from midflight.runtime.devices import open_device
+from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.client.maps import Maps
+from midflight.runtime.steering import Graph, Host, Link, Offload, Switch, routes
+from midflight.runtime.steering.service import Pool, Rule, Service, mapped, steering_entries
+from tests.bmv2 import BMV2
+
+BUCKETS = 16
+STEERING = Steering(services=4, rules=4, pools=8, buckets=BUCKETS, instances=8)
+PROGRAM = Program(Balance("pool", instances=8, buckets=1, clock="packet", table={0: (3, 3)}), STEERING)
+CS_ID, CS_ID_IPV6 = IPv4Address("10.9.0.1"), IPv6Address("2001:db8:9::1")
+INSTANCES = {1: "h2", 2: "h3", 3: "h4"}  # h4 is at the ingress, h3 has an IPv6 address
+
+
+def graph() -> Graph:
+    """Return h1 and h4 at s1, h2 and h3 at s2."""
+    addresses = {"h1": "10.0.0.1", "h2": "10.0.0.2", "h3": "2001:db8::3", "h4": "10.0.0.4", "h5": "2001:db8::5"}
+    hosts = tuple(Host(name, 0x0200_0000_0000 + int(name[1]), ip_address(each)) for name, each in addresses.items())
+    ends = ("h1", "s1", 1), ("h4", "s1", 4), ("h5", "s1", 5), ("h2", "s2", 2), ("h3", "s2", 3)
+    links = tuple(Link(host, 0, switch, port) for host, switch, port in ends)
+    return Graph(
+        hosts, (Switch("s1", 0x0600_0000_0001), Switch("s2", 0x0600_0000_0002)), (*links, Link("s1", 9, "s2", 9))
+    )
+
+
+def services() -> list[Service]:
+    pools = [
+        Pool.of(number, weights, BUCKETS)
+        for number, weights in enumerate(({1: 1, 2: 1, 3: 1}, {1: 1}, {2: 1}), start=1)
+    ]
+    classes = {"urgent": (Rule(dscp=46), pools[1])}
+    return [
+        Service("vision", IPv4Network(CS_ID), pools[0], classes),
+        Service("sound", IPv6Network("2001:db8:9::/64"), pools[2]),
+    ]
+
+
+class Switches:
+    """One device that is s1 or s2, as its entries say."""
+
+    def __init__(self, device: PacketDevice) -> None:
+        self.device = device
+        self.session = device.session()
+        Maps(self.session, PROGRAM).install()
+        self.offload = Offload(self.session)
+        self.offload.admit(PROGRAM.applications["pool"].id, [])
+
+    def process(self, switch: str, packets: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
+        """Return what leaves a switch for each packet that comes by a port."""
+        self.offload.install(routes(graph())[switch])
+        self.offload.steer(steering_entries(graph(), switch, services(), INSTANCES, STEERING))
+        out = self.device.process(Packets.from_list(packets))
+        came: list[list[tuple[int, bytes]]] = [[] for _ in packets]
+        for source, packet in zip(out.sources.tolist(), out, strict=True):
+            came[source].append(packet)
+        return came
+
+
+def ether(payload: Packet) -> bytes:
+    return bytes(Ether(src="02:00:00:00:00:01", dst="06:00:00:00:00:01") / payload)
+
+
+def ipv4(**fields: Any) -> Packet:
+    chosen: dict[str, Any] = {"src": "10.0.0.1", "dst": str(CS_ID), "ttl": 9} | fields
+    return IP(**chosen)
+
+
+def ipv6(**fields: Any) -> Packet:
+    chosen: dict[str, Any] = {"src": "2001:db8::5", "dst": str(CS_ID_IPV6), "hlim": 9} | fields
+    return IPv6(**chosen)
+
+
+def datagram(port: int = 5000, **fields: Any) -> Packet:
+    chosen: dict[str, Any] = {"sport": port, "dport": 80} | fields
+    return UDP(**chosen) / Raw(b"request")
+
+
+def request(instance: int) -> Packet:
+    fields = {"operation": Balance.ASK, "instance": instance, "load": 0, "time": 0, "flow": 1}
+    encoded = Schema(PROGRAM.schema()).encode(Message(REQUEST, "pool", 1, fields))
+    return UDP(sport=7, dport=19782) / Raw(bytes(encoded))
+
+
+def tunnel(inner: Packet, **fields: Any) -> bytes:
+    chosen: dict[str, Any] = {"src": "192.0.0.8", "dst": "10.0.0.2", "ttl": 5} | fields
+    outer = IP(**chosen)
+    return ether(outer / UDP(sport=50000, dport=TUNNEL_PORT, chksum=0) / Raw(bytes(inner)))
+
+
+CASES: Mapping[str, tuple[str, int, Callable[[], bytes]]] = {
+    **{f"flow {port}": ("s1", 1, partial(ether, ipv4() / datagram(port))) for port in range(5000, 5024)},
+    **{f"IPv6 flow {port}": ("s1", 5, partial(ether, ipv6() / datagram(port))) for port in range(3)},
+    "TCP": ("s1", 1, lambda: ether(ipv4() / TCP(sport=4000, dport=80) / Raw(b"hello"))),
+    "urgent": ("s1", 1, lambda: ether(ipv4(tos=46 << 2) / datagram())),
+    "congestion noted": ("s1", 1, lambda: ether(ipv4(tos=46 << 2 | 1) / datagram())),
+    "fragment": ("s1", 1, lambda: ether(ipv4(frag=3, proto=17) / Raw(b"x" * 16))),
+    "no hop left": ("s1", 1, lambda: ether(ipv4(ttl=1) / datagram())),
+    "not a service": ("s1", 1, lambda: ether(ipv4(dst="10.0.0.2") / datagram())),
+    "chosen by a kernel": ("s1", 1, lambda: ether(ipv4() / request(0))),
+    "chosen by a kernel, IPv6": ("s1", 5, lambda: ether(ipv6() / request(0))),
+    "a host's tunnel": ("s1", 1, lambda: tunnel(ipv4(src="10.0.0.9") / datagram())),
+    "transit": ("s1", 9, lambda: tunnel(ipv4() / datagram(), dst="10.0.0.4", ttl=1)),
+    "egress": ("s2", 9, lambda: tunnel(ipv4() / datagram())),
+    "egress, IPv6 inside": ("s2", 9, lambda: tunnel(ipv6() / datagram())),
+    "egress, congested": ("s2", 9, lambda: tunnel(ipv4(tos=1) / datagram(), tos=3)),
+    "egress, congested, not noted": ("s2", 9, lambda: tunnel(ipv4() / datagram(), tos=3)),
+    "egress, no hop left": ("s2", 9, lambda: tunnel(ipv4(ttl=1) / datagram())),
+    "egress, options": ("s2", 9, lambda: tunnel(IP(src="10.0.0.1", dst=str(CS_ID), options=b"\1\1\1\0") / datagram())),
+    "egress, damaged": ("s2", 9, lambda: tunnel(ipv4(chksum=1) / datagram())),
+    "egress, neither": ("s2", 9, lambda: tunnel(Raw(b"\x50hello"))),
+    "egress, nothing": ("s2", 9, lambda: tunnel(Raw(b""))),
+}
+
+
+@dataclass(frozen=True)
+class Trip:
+    """What left the first switch for a case, and what then left s2, if the first was s1 and the packet went there."""
+
+    first: tuple[tuple[int, bytes], ...]
+    then: tuple[tuple[int, bytes], ...] = ()
+
+
+@cache
+def trips(kind: str) -> Mapping[str, Trip]:
+    """Return what becomes of every case on a kind of device."""
+    with open_device(kind, PROGRAM.p4()) as device:
+        assert isinstance(device, PacketDevice)
+        switches = Switches(device)
+        found: dict[str, Trip] = {}
+        for switch in ("s1", "s2"):
+            names = [name for name, each in CASES.items() if each[0] == switch]
+            out = switches.process(switch, [(CASES[name][1], CASES[name][2]()) for name in names])
+            found |= {name: Trip(tuple(each)) for name, each in zip(names, out, strict=True)}
+        onward = [(name, trip.first[0][1]) for name, trip in found.items() if [port for port, _ in trip.first] == [9]]
+        out = switches.process("s2", [(9, data) for _, data in onward])
+        found |= {name: Trip(found[name].first, tuple(each)) for (name, _), each in zip(onward, out, strict=True)}
+        switches.session.close()
+    return found
+
+
+KIND = pytest.mark.parametrize("kind", ["host", pytest.param("bmv2", marks=BMV2)])
+
+
+def arrived(trip: Trip) -> tuple[int, Packet]:
+    """Return the port behind which a packet arrived at the end, and the packet."""
+    [(port, data)] = trip.then or trip.first
+    return port, Ether(data)
+
+
+@KIND
+def test_flows_go_to_the_instances_of_their_buckets(kind: str) -> None:
+    table = services()[0].pool.table
+    seen = set()
+    for port in range(5000, 5024):
+        trip = trips(kind)[f"flow {port}"]
+        instance = table[bucket_of(mapped(IPv4Address("10.0.0.1")), port, 80, BUCKETS)]
+        behind, packet = arrived(trip)
+        assert behind == {1: 2, 2: 3, 3: 4}[instance]
+        assert packet.dst == f"02:00:00:00:00:0{INSTANCES[instance][1]}"
+        hops = 1 if instance == 3 else 2
+        assert bytes(packet[IP]) == bytes(ipv4(ttl=9 - hops) / datagram(port))
+        seen.add(instance)
+    assert seen == {1, 2, 3}
+
+
+@KIND
+def test_between_forwarders_it_is_ip_in_udp(kind: str) -> None:
+    trip = trips(kind)["urgent"]
+    [(_, data)] = trip.first
+    outer = Ether(data)
+    inner = bytes(ipv4(tos=46 << 2, ttl=8) / datagram())
+    assert (outer[IP].src, outer[IP].dst, outer[IP].tos) == ("192.0.0.8", "10.0.0.2", 46 << 2)
+    assert outer[IP].flags == "DF"
+    assert outer[UDP].dport == TUNNEL_PORT
+    assert outer[UDP].sport >= 0xC000
+    assert bytes(outer[UDP].payload) == inner
+    del outer[IP].chksum, outer[IP].len, outer[UDP].len
+    again = Ether(bytes(outer))
+    assert bytes(again[IP])[:20] == data[14:34], "length and checksum of the outer header"
+    assert again[UDP].len == 8 + len(inner)
+
+
+@KIND
+def test_ipv6_requests_and_ipv6_contacts(kind: str) -> None:
+    for port in range(3):
+        trip = trips(kind)[f"IPv6 flow {port}"]
+        outer = Ether(trip.first[0][1])
+        assert (outer[IPv6].src, outer[IPv6].dst, outer[UDP].chksum) == ("100::8", "2001:db8::3", 0)
+        behind, packet = arrived(trip)
+        assert behind == 3
+        assert bytes(packet[IPv6]) == bytes(ipv6(hlim=7) / datagram(port))
+
+
+@KIND
+def test_an_instance_that_a_kernel_has_chosen(kind: str) -> None:
+    """The kernel writes it into the request, whose UDP checksum is that of the inner packet over IPv6."""
+    behind, packet = arrived(trips(kind)["chosen by a kernel"])
+    assert behind == 4
+    behind, packet = arrived(trips(kind)["chosen by a kernel, IPv6"])
+    assert behind == 4
+    written = packet[UDP].chksum
+    del packet[UDP].chksum
+    assert Ether(bytes(packet))[UDP].chksum == written != 0
+
+
+@KIND
+def test_what_is_not_steered(kind: str) -> None:
+    found = trips(kind)
+    assert arrived(found["not a service"])[0] == 2
+    assert arrived(found["fragment"])[0] in (2, 3, 4)
+    assert arrived(found["TCP"])[1][TCP].dport == 80
+    for name in (
+        "no hop left",
+        "a host's tunnel",
+        "transit",
+        "egress, congested, not noted",
+        "egress, no hop left",
+        "egress, options",
+        "egress, damaged",
+        "egress, neither",
+        "egress, nothing",
+    ):
+        assert found[name].first == (), name
+
+
+@KIND
+def test_the_egress_forwarder_restores_the_request(kind: str) -> None:
+    found = trips(kind)
+    assert bytes(arrived(found["egress"])[1][IP]) == bytes(ipv4(ttl=8) / datagram())
+    assert bytes(arrived(found["egress, IPv6 inside"])[1][IPv6]) == bytes(ipv6(hlim=8) / datagram())
+    assert arrived(found["egress, congested"])[1][IP].tos == 3
+    assert arrived(found["congestion noted"])[1][IP].tos == 46 << 2 | 1
+
+
+@pytest.mark.parametrize("kind", [pytest.param("bmv2", marks=BMV2)])
+def test_decisions_are_the_same_on_every_kind_of_switch(kind: str) -> None:
+    assert trips(kind) == trips("host")
