@@ -33,6 +33,8 @@ COMMANDS = (
     "counters",
     "alerts",
     "undeploy",
+    "sma",
+    "nma",
     "audit",
     "clean",
 )

@@ -131,6 +131,20 @@ def test_state_and_counters_come_from_the_switch(running: Running) -> None:
     assert re.search(r'midflight_request_seconds_count{request="Write",switch="s1"} [1-9]', metrics)
 
 
+def test_the_agent_of_a_switch_reads_free_slots_in_band(running: Running) -> None:
+    running.run("admit", "hot", "--switch", "s1")
+    running.lab.devices["s1"].process(Packets.from_list([(1, reading(running, 50))]))
+    done = running.run("sma", "--service", "switch:hot", "--switch", "s1", "--count", "1")
+    assert done.exit_code == 0, done.output
+    assert "compute_slots_free 15" in done.output, "of 16 sensors, one is not armed"
+    assert "service_comb 10, computing_comb 9, norm_fi 10" in done.output
+    assert "cpu" not in done.output, "the load of this machine says nothing of the switch"
+    with CommandClient(running.lab.folder) as client:
+        found = client.call("resources", application="hot", switch="s1")
+    assert (found["primitive"], found["snapshot"]["slots"], found["snapshot"]["used"]) == ("Threshold", 16, 1)
+    assert found["snapshot"]["room"]["stages"] is None, "the embedded switch has no limit"
+
+
 def reading(running: Running, value: int) -> bytes:
     """Return a frame from h1 to h3 with a reading of sensor 3."""
     network = running.lab.network

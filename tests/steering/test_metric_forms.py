@@ -39,6 +39,9 @@ def test_unknown_words_are_ignored() -> None:
     data = bytearray(encode(UPDATE))
     data[57] |= 0b00100000  # a floating point number
     assert decode(bytes(data)).scores == SCORES[1:]
+    data = bytearray(encode(UPDATE))
+    data[57] ^= 0b11000000  # level 2
+    assert decode(bytes(data)).scores == SCORES[1:]
 
 
 @pytest.mark.parametrize(

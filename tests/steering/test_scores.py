@@ -97,6 +97,7 @@ def test_the_statistics_of_a_window_forget_old_samples() -> None:
         window.add(value, now)
     found = {each: metric.value for each in Statistics if (metric := window.metric(each, 8))}
     assert found == {Statistics.MAX: 9, Statistics.MIN: 1, Statistics.MEAN: 14 / 3, Statistics.CURRENT: 4}
+    assert window.count(10) == 3, "a sample as old as the window is in it"
     later = window.metric(Statistics.MAX, 11)
     assert later == RawMetric("service_time", 4, "second", Source.MEASURED, Statistics.MAX)
     assert window.metric(Statistics.MAX, 19) is None

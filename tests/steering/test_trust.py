@@ -255,6 +255,16 @@ def test_changes_of_a_log_are_found_with_their_line(
         ChainedLog(path, lambda: next(clock))
 
 
+def test_an_entry_that_was_changed_with_a_new_hash_breaks_the_next_one(tmp_path: Path, clock: Iterator[int]) -> None:
+    path, other = tmp_path / "audit.log", tmp_path / "other.log"
+    written(path, clock).close()
+    written(other, clock).close()  # the same entries at other times, so with other hashes
+    lines, others = path.read_text().splitlines(), other.read_text().splitlines()
+    path.write_text("".join(f"{each}\n" for each in [others[0], *lines[1:]]))
+    with pytest.raises(MidflightError, match=r"audit.log:2:1: .*the entry before was changed or removed"):
+        verify(path)
+
+
 def test_a_recomputed_end_lacks_the_hash_that_was_noted(tmp_path: Path, clock: Iterator[int]) -> None:
     path = tmp_path / "audit.log"
     log = written(path, clock)

@@ -49,6 +49,18 @@ def test_an_instance_that_goes_down_is_sent_without_a_token() -> None:
     assert len(sent(flaps)) <= SCHEDULE.most(100 * SECOND), "even when it flaps"
 
 
+def test_at_most_two_tokens_are_owed() -> None:
+    publisher = Publisher("s", "i", Schedule(interval=100, validity=200, burst=1, refill=100))
+    kinds = ("computing_comb", "service_comb", "composed_comb", "norm_fi")
+
+    def offer(now: int, down: int) -> bool:
+        scores = tuple(Metric(kind, 1, 0 if number < down else 9) for number, kind in enumerate(kinds))
+        return publisher.offer(scores, now) is not None
+
+    assert [offer(now, now) for now in range(5)] == [True] * 4 + [False], "one score falls to 0 after the other"
+    assert offer(103, 4), "the interval has passed"
+
+
 def test_sequence_numbers_wrap() -> None:
     publisher = Publisher("s", "i", SCHEDULE, first=2**32 - 1)
     found = [publisher.offer(score(5), at * 10 * SECOND) for at in range(2)]

@@ -19,6 +19,8 @@ from midflight.runtime.controller.observe.events import Event
 from midflight.runtime.controller.service.server import Call, Stream
 from midflight.runtime.controller.service.wire import Json
 from midflight.runtime.controller.sources import ProgramSource
+from midflight.runtime.steering.agents.switch import snapshot
+from midflight.runtime.steering.metrics import Room
 
 __all__ = ["Commands"]
 
@@ -39,7 +41,7 @@ class Commands:
     @property
     def calls(self) -> Mapping[str, Call]:
         """The commands with one result, by name."""
-        calls = [self.status, self.state, self.admit, self.withdraw, self.change, self.counters]
+        calls = [self.status, self.state, self.resources, self.admit, self.withdraw, self.change, self.counters]
         return {call.__name__: call for call in [*calls, self.latest_alerts, self.undeploy]}
 
     @property
@@ -82,6 +84,31 @@ class Commands:
             values = controller.state(application, switch).read()
         registers = {name: np.asarray(each).tolist() for name, each in values.items()}
         return {"application": application, "switch": switch, "registers": registers}
+
+    def resources(self, arguments: Json) -> Json:
+        """Return what an application uses of a switch and what is left: `primitive`, the name of its class,
+        and `snapshot`, as `steering.agents.switch.Snapshot`.
+
+        Arguments: those of `state`. Its registers are read in-band. MidflightError if no switch runs it, or several do
+        and none is named.
+        """
+        found = self.state(arguments)
+        application, switch = str(found["application"]), str(found["switch"])
+        controller = self._deployment.controller
+        counted = self.counters({"application": application})
+        with controller.fleet.lock:
+            managed = controller.switches[switch]
+            used, sheet = managed.running.checked.footprint.total, managed.sheet
+            description = controller.program.schema()["applications"][application]
+        taken = snapshot(
+            description,
+            found["registers"],
+            arrived=sum(each["packets"] for each in counted["counters"] if each["switch"] == switch),
+            dropped=counted["dropped"].get(switch, {}).get(application),
+            room=Room.left(sheet, used),
+        )
+        primitive = description["primitive"]
+        return {"application": application, "switch": switch, "primitive": primitive, "snapshot": asdict(taken)}
 
     def admit(self, arguments: Json) -> Json:
         """Admit an application: make switches compute on its requests. Return the switches, the epoch and the workers'

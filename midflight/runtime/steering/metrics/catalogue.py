@@ -46,9 +46,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "service_time": Kind("second", _SERVICE),
         "service_request_rate": Kind("hz", _SERVICE),
         "service_hit_rate": Kind("none", _SERVICE),
-        "network_delay": Kind("second", _NETWORK),
+        "network_delay": Kind("second", _NETWORK, Source.ESTIMATION),
         "network_loss": Kind("none", _NETWORK),
-        "network_queue": Kind("none", _NETWORK),
+        "network_queue": Kind("byte", _NETWORK, Source.ESTIMATION),
         "network_rate": Kind("bps", _NETWORK),
         "network_utilization": Kind("none", _NETWORK),
     }

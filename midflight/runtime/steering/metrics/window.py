@@ -51,6 +51,11 @@ class Window:
                 value = values[-1]
         return raw(self._kind, value, statistics)
 
+    def count(self, now: int) -> int:
+        """Return the number of samples that are left at `now`."""
+        self._expire(now)
+        return len(self._samples)
+
     def _expire(self, now: int) -> None:
         while self._samples and self._samples[0][0] < now - self._length:
             self._samples.popleft()

@@ -35,10 +35,11 @@ _KNOWN = {
 }
 
 
-def dumps(updates: Iterable[Update]) -> str:
+def dumps(updates: Iterable[Update], indent: int | None = 1) -> str:
     """Return updates as JSON, sorted by CS-ID and CSCI-ID. Of several updates of an instance, the last one counts.
 
-    Values of raw metrics are rounded to six decimal places. WireError if one is 9.2e12 or more, or -9.2e12 or less.
+    `indent` is the number of spaces by which each level is indented; None puts everything on one line. Values of raw
+    metrics are rounded to six decimal places. WireError if one is 9.2e12 or more, or -9.2e12 or less.
     """
     services: dict[str, dict[str, Any]] = {}
     for each in updates:
@@ -47,7 +48,7 @@ def dumps(updates: Iterable[Update]) -> str:
         {"cs-id": cs_id, "instance": [instances[csci_id] for csci_id in sorted(instances)]}
         for cs_id, instances in sorted(services.items())
     ]
-    return json.dumps({_TOP: {"service": listed}}, indent=1)
+    return json.dumps({_TOP: {"service": listed}}, indent=indent)
 
 
 def loads(text: str) -> tuple[Update, ...]:

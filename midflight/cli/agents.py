@@ -1,0 +1,138 @@
+"""Shared parts of the commands that run metric agents: their options, and the loop that reads and sends."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from midflight.runtime.steering.agents.publisher import Publisher
+    from midflight.runtime.steering.metrics import Update
+
+__all__ = ["Loop", "address", "agent_options", "stopping"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The options that all agents have. `run` reads at every `period` and sends what is worth it."""
+
+    cs_id: str
+    csci_id: str
+    interval: float
+    period: float
+    threshold: int
+    count: int | None
+    to: tuple[str, ...]
+    key: Path | None
+    as_json: bool
+
+    def now(self) -> int:
+        """Return the time in nanoseconds since 1970."""
+        return time.time_ns()
+
+    def publisher(self) -> Publisher:
+        """Return a publisher for the instance. MidflightError if the schedule makes no sense."""
+        from midflight.runtime.steering.agents.publisher import Publisher, Schedule
+
+        interval = int(self.interval * 1e9)
+        schedule = Schedule(interval, validity=interval * 7 // 2, threshold=self.threshold)
+        # Seconds since 1970: an agent that starts again continues with larger numbers.
+        return Publisher(self.cs_id, self.csci_id, schedule, first=self.now() // 1_000_000_000)
+
+    def run(self, poll: Callable[[int], Update | None]) -> None:
+        """Poll until `count` readings are made, or Ctrl-C or SIGTERM arrives; print and send the updates.
+
+        MidflightError for a wrong receiver or key, and whatever `poll` raises.
+        """
+        from midflight.runtime.steering.agents.channel import Sender
+        from midflight.runtime.steering.trust.keys import SigningKey
+
+        key = SigningKey.load(self.key) if self.key else None
+        with Sender([address(each) for each in self.to], key) as sender, stopping() as stop:
+            polls = 0
+            while not stop.is_set():
+                if update := poll(self.now()):
+                    if self.to:
+                        sender.send(update)
+                    click.echo(self._text(update))
+                polls += 1
+                if self.count is not None and polls >= self.count:
+                    break
+                stop.wait(self.period)
+
+    def _text(self, update: Update) -> str:
+        if self.as_json:
+            from midflight.runtime.steering.metrics import yang
+
+            return yang.dumps([update], indent=None)
+        scores = ", ".join(f"{each.kind} {each.value}" for each in update.scores)
+        raw = ", ".join(f"{each.kind} {each.value:.6g}" for each in update.raw)
+        return f"{update.csci_id} #{update.sequence}: {scores}\n    {raw}"
+
+
+def agent_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options of `Loop`, which the command receives as `loop`."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> object:
+        parts = {name: given.pop(name) for name in Loop.__dataclass_fields__}
+        return command(loop=Loop(**parts), **given)
+
+    options = [
+        click.option("--cs-id", metavar="ADDRESS", default="::", help="The service: its anycast IP address."),
+        click.option("--csci-id", metavar="ADDRESS", default="::1", help="The instance: its IP address."),
+        click.option("--to", metavar="HOST:PORT", multiple=True, help="A path selector to send updates to, over UDP."),
+        click.option("--key", type=click.Path(path_type=Path), help="The key file to sign records with."),
+        click.option(
+            "--interval", default=10.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between updates."
+        ),
+        click.option(
+            "--period", default=1.0, show_default=True, type=click.FloatRange(0), help="Seconds between readings."
+        ),
+        click.option(
+            "--threshold",
+            default=2,
+            show_default=True,
+            type=click.IntRange(1, 10),
+            help="Points by which a score must change to be sent before the interval ends.",
+        ),
+        click.option("--count", type=click.IntRange(1), help="End after this many readings."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON by the YANG model, an update a line."),
+    ]
+    for each in reversed(options):
+        wrapped = each(wrapped)
+    return wrapped
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return the host and port of `host:port` or `[host]:port`. MidflightError if the text is neither."""
+    from midflight.errors import MidflightError
+
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) < 1 << 16 or not host:
+        raise MidflightError(f"{text!r} is not an address", hint="such as 127.0.0.1:7700 or [::1]:7700")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Return an event that Ctrl-C and SIGTERM set, while the context is open and in the main thread."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

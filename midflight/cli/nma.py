@@ -1,0 +1,80 @@
+"""`midflight nma`: the network metric agent (C-NMA) of an ingress, for one path."""
+
+from __future__ import annotations
+
+import click
+
+from midflight.cli.agents import Loop, address, agent_options, stopping
+
+__all__ = ["nma"]
+
+EPILOG = """\b
+Examples:
+  midflight nma --reflect 127.0.0.1:8620           answer probes, at the other end of a path
+  midflight nma --path 127.0.0.1:8620 --cs-id 10.9.9.9 --csci-id 10.0.0.5
+  midflight nma --path 127.0.0.1:8620 --cs-id 10.9.9.9 --csci-id 10.0.0.5 --port eth0 --capacity 1e9
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--path", "reflector", metavar="HOST:PORT", help="The reflector at the end of the path.")
+@click.option("--reflect", metavar="HOST:PORT", help="Answer probes at this address instead; nothing else is done.")
+@agent_options
+@click.option("--port", "interface", metavar="INTERFACE", help="The interface whose counter gives the path's rate.")
+@click.option("--capacity", type=float, help="The interface's bits a second, for its utilisation.")
+@click.option("--delay", default=0.05, show_default=True, help="Seconds of delay that score 0.")
+@click.option("--loss", default=0.02, show_default=True, help="The share of lost packets that scores 0.")
+def nma(
+    reflector: str | None,
+    reflect: str | None,
+    loop: Loop,
+    interface: str | None,
+    capacity: float | None,
+    delay: float,
+    loss: float,
+) -> None:
+    """Report delay, loss, rate and queue of one path to path selectors.
+
+    Sends probes in the format of STAMP (RFC 8762) to a reflector, ten for each reading, and measures with their round
+    trips, so clocks need not agree. With --port, the queue follows from the rate and the delay above the least.
+    """
+    from midflight.runtime.steering.agents.cnma import PathAgent, PortRate, gauges
+    from midflight.runtime.steering.agents.reflector import ProbeSocket, Reflector
+    from midflight.runtime.steering.agents.stamp import Prober
+
+    if reflect is not None:
+        with Reflector(*address(reflect)) as made, stopping() as stop:
+            click.echo(f"reflecting at {made.address[0]}:{made.address[1]}")
+            while not stop.is_set():
+                made.serve(0.1)
+        return
+    if reflector is None:
+        raise click.UsageError("name the end of the path with --path, or answer probes with --reflect")
+    prober = Prober()
+    rate = PortRate(lambda: _octets(interface)) if interface else None
+    agent = PathAgent(loop.publisher(), prober, gauges(delay=delay, loss=loss), rate, capacity)
+    with ProbeSocket(prober, *address(reflector)) as probes:
+
+        def poll(now: int) -> object:
+            del now
+            for _ in range(10):
+                probes.send()
+                probes.receive(0.05)
+            while prober.waiting(loop.now()) and probes.receive(0.2):
+                pass
+            return agent.poll(loop.now())
+
+        loop.run(poll)  # type: ignore[arg-type]
+
+
+def _octets(interface: str) -> int:
+    from midflight.errors import MidflightError, UnsupportedError
+
+    try:
+        import psutil
+    except ImportError:
+        raise UnsupportedError("reading an interface needs psutil", hint="pip install 'midflight[sma]'") from None
+    counters = psutil.net_io_counters(pernic=True)
+    if interface not in counters:
+        raise MidflightError(f"there is no interface {interface}", hint=f"there are {', '.join(counters)}")
+    return int(counters[interface].bytes_sent)

@@ -1,0 +1,131 @@
+"""Updates over UDP: from agents to path selectors, signed or not."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+
+from midflight.errors import DeviceError, WireError
+from midflight.runtime.steering.agents.board import Board
+from midflight.runtime.steering.metrics.binary import decode, encode
+from midflight.runtime.steering.metrics.update import Update
+from midflight.runtime.steering.trust.keys import SigningKey
+from midflight.runtime.steering.trust.records import seal
+from midflight.runtime.steering.trust.verifier import Verifier
+
+__all__ = ["Collector", "Sender"]
+
+_BATCH = 256  # datagrams that are received at a time
+
+
+class Sender:
+    """Sends updates to path selectors, as signed records if there is a key. A context manager.
+
+    `receivers` are IP addresses and UDP ports. A receiver that is not there costs nothing: to it, the update is lost.
+    """
+
+    def __init__(self, receivers: Iterable[tuple[str, int]], key: SigningKey | None = None) -> None:
+        self._receivers, self._key = tuple(receivers), key
+        self._sockets = {
+            family: socket.socket(family, socket.SOCK_DGRAM)
+            for family in dict.fromkeys(_family(address) for address, _ in self._receivers)
+        }
+
+    def send(self, update: Update) -> None:
+        """Send an update. WireError if it has no binary form."""
+        data = encode(update) if self._key is None else seal(update, self._key)
+        for address, port in self._receivers:
+            with suppress(OSError):
+                self._sockets[_family(address)].sendto(data, (address, port))
+
+    def close(self) -> None:
+        """Close the sockets. Idempotent."""
+        for each in self._sockets.values():
+            each.close()
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Collector:
+    """Receives updates over UDP onto a board. A context manager.
+
+    With a `verifier`, only signed records of instances that it has admitted count; without, everybody is believed, and
+    only networks of one owner can do without. DeviceError if the address cannot be bound.
+    """
+
+    def __init__(
+        self, board: Board, verifier: Verifier | None = None, address: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._board, self._verifier = board, verifier
+        self.counts: Counter[str] = Counter()
+        """Datagrams by outcome: "accepted", "ignored" (old, or the board is full), "refused"."""
+        self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((address, port))
+        except OSError as error:
+            self._socket.close()
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+        self._socket.setblocking(False)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The IP address and UDP port that the collector is bound to."""
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
+
+    def collect(self, now: int, timeout: float = 0.0) -> int:
+        """Receive what is there, after waiting up to `timeout` seconds for something. Return how many updates the board
+        accepted.
+
+        `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest.
+        """
+        accepted = 0
+        if not select.select([self._socket], [], [], timeout)[0]:
+            return 0
+        for _ in range(_BATCH):
+            try:
+                data = self._socket.recv(65_535)
+            except BlockingIOError:
+                break
+            accepted += self._accept(data, now)
+        return accepted
+
+    def close(self) -> None:
+        """Close the socket. Idempotent."""
+        self._socket.close()
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self, data: bytes, now: int) -> bool:
+        update: Update | None = None
+        if self._verifier is not None:
+            update = self._verifier.check(data, now)
+        else:
+            with suppress(WireError):
+                update = decode(data)
+        if update is None:
+            self.counts["refused"] += 1
+            return False
+        accepted = self._board.accept(update, now)
+        self.counts["accepted" if accepted else "ignored"] += 1
+        return accepted
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -1,0 +1,182 @@
+"""Where a C-SMA reads raw metrics: the operating system, services of ours, and anybody's Prometheus metrics.
+
+A reader is a function that returns readings by type of raw metric, and raises MidflightError if there are none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from midflight.errors import MidflightError, UnsupportedError
+from midflight.runtime.steering.agents.services import STATUS
+from midflight.runtime.steering.metrics.catalogue import KINDS
+
+__all__ = ["Prometheus", "Reader", "service", "system"]
+
+Reader = Callable[[], Mapping[str, float]]
+
+_LARGEST = 4 << 20  # octets of an answer
+
+
+def system() -> dict[str, float]:
+    """Return the readings of this machine: use and number of CPUs, free and total memory, and load.
+
+    The use of the CPUs is the mean since the last call, and 0 at the first. UnsupportedError if the extra `sma` is not
+    installed.
+    """
+    try:
+        import psutil
+    except ImportError:
+        raise UnsupportedError("reading the machine's load needs psutil", hint="pip install 'midflight[sma]'") from None
+    memory = psutil.virtual_memory()
+    return {
+        "compute_cpu_utilization": psutil.cpu_percent(None) / 100,
+        "compute_cpu_cores": psutil.cpu_count() or 1,
+        "compute_memory_free": memory.available,
+        "compute_memory_size": memory.total,
+        "compute_load": psutil.getloadavg()[0],
+    }
+
+
+def service(url: str, timeout: float = 1.0) -> Reader:
+    """Return a reader of a service of ours: `http://host:port` or `udp://host:port`, as in `services.py`.
+
+    The reader waits `timeout` seconds at most. It ignores names that are not in `KINDS`. MidflightError if the URL is
+    neither.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not _port(url)):
+        raise MidflightError(
+            f"{url} is no service", hint="http://host:port, udp://host:port, or prometheus:http://host:port/metrics"
+        )
+
+    def read() -> dict[str, float]:
+        if parts.scheme == "udp":
+            text = _ask(str(parts.hostname), _port(url), timeout)
+        else:
+            text = _get(url.rstrip("/") + "/status", timeout)
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise MidflightError(f"{url} does not answer with its load in JSON")
+        return {kind: float(value) for kind, value in found.items() if kind in KINDS and _is_number(value)}
+
+    return read
+
+
+class Prometheus:
+    """A reader of metrics in Prometheus' text format.
+
+    `names` says what each type of raw metric is there: `queue_depth`, a gauge; `seconds_sum/seconds_count`, the growth
+    of one counter over that of another since the last scrape; or `rate(requests_total)`, a counter's growth a second.
+    Samples of one name with different labels are added; `name{method="GET"}` selects those with a label. `clock`
+    returns nanoseconds. MidflightError for an unknown type of raw metric.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        names: Mapping[str, str],
+        timeout: float = 1.0,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        for kind in names:
+            if kind not in KINDS:
+                raise MidflightError(f"{kind} is no type of raw metric", hint=f"types: {', '.join(KINDS)}")
+        self._url, self._names, self._timeout, self._clock = url, dict(names), timeout, clock
+        self._last: dict[str, float] = {}
+        self._at = 0
+
+    def __call__(self) -> dict[str, float]:
+        """Return the readings that the scrape has; those of growth are there from the second scrape on.
+
+        MidflightError if the service does not answer in Prometheus' format.
+        """
+        samples, now = self._scrape(), self._clock()
+        found: dict[str, float] = {"service_available": 1}
+        wanted: dict[str, float] = {}
+
+        def grown(name: str) -> float | None:
+            value = _sum(samples, name)
+            if value is None:
+                return None
+            wanted[name] = value
+            growth = value - self._last.get(name, math.inf)
+            return growth if growth >= 0 else None  # the first scrape, or the service has restarted
+
+        for kind, name in self._names.items():
+            above, slash, below = name.partition("/")
+            if slash:
+                up, down = grown(above), grown(below)
+                value = up / down if up is not None and down else None
+            elif name.startswith("rate(") and name.endswith(")"):
+                up = grown(name[5:-1])
+                value = up / ((now - self._at) / 1e9) if up is not None and now > self._at else None
+            else:
+                value = _sum(samples, name)
+            if value is not None and math.isfinite(value):
+                found[kind] = value
+        self._last, self._at = wanted, now
+        return found
+
+    def _scrape(self) -> list[tuple[str, Mapping[str, str], float]]:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        text = _get(self._url, self._timeout)
+        try:
+            families = list(text_string_to_metric_families(text))
+        except (ValueError, IndexError, KeyError) as error:
+            raise MidflightError(f"{self._url} does not answer in Prometheus' text format: {error}") from None
+        return [(each.name, each.labels, float(each.value)) for family in families for each in family.samples]
+
+
+def _sum(samples: list[tuple[str, Mapping[str, str], float]], name: str) -> float | None:
+    base, _, rest = name.strip().partition("{")
+    label, _, value = rest.rstrip("}").partition("=")
+    found = [
+        amount
+        for sample, labels, amount in samples
+        if sample == base and (not label or labels.get(label) == value.strip('"'))
+    ]
+    return math.fsum(found) if found else None
+
+
+def _get(url: str, timeout: float) -> str:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise MidflightError(f"{url} is not an HTTP address")
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return str(answer.read(_LARGEST), "utf-8", "replace")
+    except (OSError, ValueError) as error:
+        raise MidflightError(f"{url} does not answer: {error}") from None
+
+
+def _ask(host: str, port: int, timeout: float) -> str:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(timeout)
+            asking.connect(address)
+            asking.send(STATUS)
+            return asking.recv(65_535).decode("utf-8", "replace")
+    except OSError as error:
+        raise MidflightError(f"udp://{host}:{port} does not answer: {error}") from None
+
+
+def _port(url: str) -> int:
+    try:
+        return urlsplit(url).port or 0
+    except ValueError:
+        return 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
