@@ -13,6 +13,7 @@ from midflight.cli.controlled import state_option
 if TYPE_CHECKING:
     from midflight.runtime.steering.agents.readers import Reader
     from midflight.runtime.steering.agents.switch import Snapshot
+    from midflight.runtime.steering.metrics import Update
 
 __all__ = ["sma"]
 
@@ -59,17 +60,27 @@ def sma(
     from midflight.runtime.steering.agents import csma, readers
 
     kind, _, rest = url.partition(":")
-    machine: Reader | None = readers.system
     slots, hits = 0, False
     if kind == "switch":
         reader, slots, hits = _switch(rest, switch, state)
-        machine = None
     elif kind == "prometheus":
         reader = readers.Prometheus(rest, _names(names))
     else:
         reader = readers.service(url)
+    machine = None if kind == "switch" else readers.Machine()
     scored = csma.gauges(queue=queue, service_time=service_time, slots=slots, hits=hits)
-    loop.run(csma.ServiceAgent(loop.publisher(), reader, machine, scored).poll)
+    agent = csma.ServiceAgent(loop.publisher(), reader, machine, scored)
+    said = ""
+
+    def poll(now: int) -> Update | None:
+        nonlocal said
+        found = agent.poll(now)
+        if agent.failure != said:
+            said = agent.failure
+            click.echo(said or f"{url} answers again", err=True)
+        return found
+
+    loop.run(poll)
 
 
 def _names(pairs: tuple[str, ...]) -> dict[str, str]:

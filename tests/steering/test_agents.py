@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -12,12 +13,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from midflight.errors import DeviceError, MidflightError, WireError
+from midflight.errors import DeviceError, MidflightError, UnsupportedError, WireError
 from midflight.runtime.steering.agents import cnma, csma
 from midflight.runtime.steering.agents.board import Board
 from midflight.runtime.steering.agents.channel import Collector, Sender
 from midflight.runtime.steering.agents.publisher import Publisher
-from midflight.runtime.steering.agents.readers import Prometheus, service
+from midflight.runtime.steering.agents.readers import Machine, Prometheus, service
 from midflight.runtime.steering.agents.reflector import Reflector
 from midflight.runtime.steering.agents.services import HttpService, Meter, UdpService
 from midflight.runtime.steering.agents.stamp import SIZE, Prober, reflect
@@ -375,6 +376,24 @@ def test_updates_travel_without_signatures_too() -> None:
         assert collector.collect(NOW, timeout=5) == 0
         assert collector.counts == {"accepted": 1, "ignored": 1}
         assert collector.collect(NOW) == 0
+
+
+def test_a_service_that_does_not_answer_is_named_on_standard_error() -> None:
+    pytest.importorskip("psutil")
+    done = midflight("sma", "--service", "http://127.0.0.1:1", "--count", "2", "--period", "0")
+    assert "service_comb 0, norm_fi 0" in done.stdout
+    assert done.stderr.count("http://127.0.0.1:1/status does not answer") == 1
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, extra, use in (
+        ("psutil", "sma", Machine),
+        ("cryptography.hazmat.primitives.asymmetric", "trust", SigningKey.new),
+        ("yangson", "yang", lambda: loads('{"midflight-cats-metrics:cats": {}}')),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(UnsupportedError, match=rf"pip install 'midflight\[{extra}\]'"):
+            use()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from midflight.errors import MidflightError
 from midflight.runtime.steering.agents.board import Board, State, is_newer
 from midflight.runtime.steering.agents.publisher import Publisher, Schedule
-from midflight.runtime.steering.metrics import Metric, Update
+from midflight.runtime.steering.metrics import Category, Metric, Report, Update
 
 SECOND = 10**9
 SCHEDULE = Schedule(interval=10 * SECOND, validity=30 * SECOND, threshold=2, burst=2, refill=5 * SECOND)
@@ -94,6 +94,14 @@ def test_entries_become_stale_and_then_go() -> None:
     assert board.expire(129) == 0
     assert board.expire(130) == 1
     assert len(board) == 0
+
+
+def test_an_entry_is_a_report_for_the_path_selector() -> None:
+    board = Board()
+    scores = (Metric("computing_comb", 1, 4), Metric("norm_fi", 2, 5))
+    board.accept(Update("s", "i", 1, 0, 10, scores), 100)
+    (entry,) = board.instances("s", 100)
+    assert entry.report() == Report("i", {Category.COMPUTING: scores[0]}, 100)
 
 
 def test_a_full_board_ignores_new_instances_only() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from midflight.errors import MidflightError
+from midflight.runtime.steering.metrics.gauges import Report
+from midflight.runtime.steering.metrics.levels import Category
 from midflight.runtime.steering.metrics.update import SEQUENCES, Update
 
 __all__ = ["Board", "Entry", "State", "is_newer"]
@@ -48,6 +50,11 @@ class Entry:
         """Return what the entry is good for."""
         validities = self.age(now) // self.update.valid_for
         return State.FRESH if validities < 1 else State.STALE if validities < _GONE_AFTER else State.GONE
+
+    def report(self) -> Report:
+        """Return the scores of level 1 for `select`. Its time is that of the arrival."""
+        scores = {Category(each.kind): each for each in self.update.scores if each.kind in list(Category)}
+        return Report(self.update.csci_id, scores, self.arrived)
 
 
 class Board:

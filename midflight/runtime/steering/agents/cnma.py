@@ -59,6 +59,8 @@ class PathAgent:
     * prober: has the answers to the probes.
     * rate: the rate of the port that leads to the path, or None; `capacity` is the port's in bits a second.
     * scored: the gauges; those whose reading is missing are left out.
+
+    MidflightError if the capacity is not positive.
     """
 
     def __init__(

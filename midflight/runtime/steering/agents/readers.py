@@ -1,4 +1,4 @@
-"""Where a C-SMA reads raw metrics: the operating system, services of ours, and anybody's Prometheus metrics.
+"""The readers of a C-SMA: of the operating system, of services of ours, and of anybody's Prometheus metrics.
 
 A reader is a function that returns readings by type of raw metric, and raises MidflightError if there are none.
 """
@@ -17,31 +17,40 @@ from midflight.errors import MidflightError, UnsupportedError
 from midflight.runtime.steering.agents.services import STATUS
 from midflight.runtime.steering.metrics.catalogue import KINDS
 
-__all__ = ["Prometheus", "Reader", "service", "system"]
+__all__ = ["Machine", "Prometheus", "Reader", "service"]
 
 Reader = Callable[[], Mapping[str, float]]
 
 _LARGEST = 4 << 20  # octets of an answer
 
 
-def system() -> dict[str, float]:
-    """Return the readings of this machine: use and number of CPUs, free and total memory, and load.
+class Machine:
+    """A reader of this machine's load. UnsupportedError if the extra `sma` is not installed."""
 
-    The use of the CPUs is the mean since the last call, and 0 at the first. UnsupportedError if the extra `sma` is not
-    installed.
-    """
-    try:
-        import psutil
-    except ImportError:
-        raise UnsupportedError("reading the machine's load needs psutil", hint="pip install 'midflight[sma]'") from None
-    memory = psutil.virtual_memory()
-    return {
-        "compute_cpu_utilization": psutil.cpu_percent(None) / 100,
-        "compute_cpu_cores": psutil.cpu_count() or 1,
-        "compute_memory_free": memory.available,
-        "compute_memory_size": memory.total,
-        "compute_load": psutil.getloadavg()[0],
-    }
+    def __init__(self) -> None:
+        try:
+            import psutil
+        except ImportError:
+            raise UnsupportedError(
+                "reading the machine's load needs psutil", hint="pip install 'midflight[sma]'"
+            ) from None
+        self._psutil = psutil
+        self._interval: float | None = 0.1
+
+    def __call__(self) -> dict[str, float]:
+        """Return the use and number of CPUs, free and total memory, and the load.
+
+        The use of the CPUs is the mean since the last call; the first call measures it for 0.1 seconds.
+        """
+        interval, self._interval = self._interval, None
+        memory = self._psutil.virtual_memory()
+        return {
+            "compute_cpu_utilization": self._psutil.cpu_percent(interval) / 100,
+            "compute_cpu_cores": self._psutil.cpu_count() or 1,
+            "compute_memory_free": memory.available,
+            "compute_memory_size": memory.total,
+            "compute_load": self._psutil.getloadavg()[0],
+        }
 
 
 def service(url: str, timeout: float = 1.0) -> Reader:
