@@ -39,33 +39,37 @@ class Loop:
         """Return the time in nanoseconds since 1970."""
         return time.time_ns()
 
-    def publisher(self) -> Publisher:
-        """Return a publisher for the instance. MidflightError if the schedule makes no sense."""
+    def publisher(self, csci_id: str = "") -> Publisher:
+        """Return a publisher for the instance `csci_id`, by default that of the options.
+
+        MidflightError if the schedule makes no sense.
+        """
         from midflight.runtime.steering.agents.publisher import Publisher, Schedule
 
         interval = int(self.interval * 1e9)
         schedule = Schedule(interval, validity=interval * 7 // 2, threshold=self.threshold)
         # Seconds since 1970: an agent that starts again continues with larger numbers.
-        return Publisher(self.cs_id, self.csci_id, schedule, first=self.now() // 1_000_000_000)
+        return Publisher(self.cs_id, csci_id or self.csci_id, schedule, first=self.now() // 1_000_000_000)
 
-    def run(self, poll: Callable[[int], Update | None]) -> None:
-        """Poll until `count` readings are made, or Ctrl-C or SIGTERM arrives; print and send the updates.
+    def run(self, *polls: Callable[[int], Update | None]) -> None:
+        """Call all `polls` until `count` readings are made, or Ctrl-C or SIGTERM arrives; print and send the updates.
 
-        MidflightError for a wrong receiver or key, and whatever `poll` raises.
+        MidflightError for a wrong receiver or key, and whatever a poll raises.
         """
         from midflight.runtime.steering.agents.channel import Sender
         from midflight.runtime.steering.trust.keys import SigningKey
 
         key = SigningKey.load(self.key) if self.key else None
         with Sender([address(each) for each in self.to], key) as sender, stopping() as stop:
-            polls = 0
+            readings = 0
             while not stop.is_set():
-                if update := poll(self.now()):
-                    if self.to:
-                        sender.send(update)
-                    click.echo(self._text(update))
-                polls += 1
-                if self.count is not None and polls >= self.count:
+                for each in polls:
+                    if update := each(self.now()):
+                        if self.to:
+                            sender.send(update)
+                        click.echo(self._text(update))
+                readings += 1
+                if self.count is not None and readings >= self.count:
                     break
                 stop.wait(self.period)
 

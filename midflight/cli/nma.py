@@ -1,10 +1,20 @@
-"""`midflight nma`: the network metric agent (C-NMA) of an ingress, for one path."""
+"""`midflight nma`: the network metric agent (C-NMA) of an ingress."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
 from midflight.cli.agents import Loop, address, agent_options, stopping
+
+if TYPE_CHECKING:
+    from midflight.runtime.steering.agents.cnma import PathAgent
+    from midflight.runtime.steering.agents.reflector import ProbeSocket
+    from midflight.runtime.steering.agents.stamp import Prober
+    from midflight.runtime.steering.metrics import Update
 
 __all__ = ["nma"]
 
@@ -12,12 +22,18 @@ EPILOG = """\b
 Examples:
   midflight nma --reflect 127.0.0.1:8620           answer probes, at the other end of a path
   midflight nma --path 127.0.0.1:8620 --cs-id 10.9.9.9 --csci-id 10.0.0.5
-  midflight nma --path 127.0.0.1:8620 --cs-id 10.9.9.9 --csci-id 10.0.0.5 --port eth0 --capacity 1e9
+  midflight nma --path 10.0.0.5=127.0.0.1:8620 --path 10.0.0.6=127.0.0.1:8621 --port eth0 --capacity 1e9
 """
 
 
 @click.command(epilog=EPILOG)
-@click.option("--path", "reflector", metavar="HOST:PORT", help="The reflector at the end of the path.")
+@click.option(
+    "--path",
+    "paths",
+    metavar="[CSCI-ID=]HOST:PORT",
+    multiple=True,
+    help="The reflector at the end of a path, and the instance there; by default that of --csci-id.",
+)
 @click.option("--reflect", metavar="HOST:PORT", help="Answer probes at this address instead; nothing else is done.")
 @agent_options
 @click.option("--port", "interface", metavar="INTERFACE", help="The interface whose counter gives the path's rate.")
@@ -25,7 +41,7 @@ Examples:
 @click.option("--delay", default=0.05, show_default=True, help="Seconds of delay that score 0.")
 @click.option("--loss", default=0.02, show_default=True, help="The share of lost packets that scores 0.")
 def nma(
-    reflector: str | None,
+    paths: tuple[str, ...],
     reflect: str | None,
     loop: Loop,
     interface: str | None,
@@ -33,9 +49,9 @@ def nma(
     delay: float,
     loss: float,
 ) -> None:
-    """Report delay, loss, rate and queue of one path to path selectors.
+    """Report delay, loss, rate and queue of paths to path selectors.
 
-    Sends probes in the format of STAMP (RFC 8762) to a reflector, ten for each reading, and measures with their round
+    Sends probes in the format of STAMP (RFC 8762) to reflectors, ten for each reading, and measures with their round
     trips, so clocks need not agree. With --port, the queue follows from the rate and the delay above the least.
     """
     from midflight.runtime.steering.agents.cnma import PathAgent, PortRate, gauges
@@ -48,23 +64,32 @@ def nma(
             while not stop.is_set():
                 made.serve(0.1)
         return
-    if reflector is None:
-        raise click.UsageError("name the end of the path with --path, or answer probes with --reflect")
-    prober = Prober()
-    rate = PortRate(lambda: _octets(interface)) if interface else None
-    agent = PathAgent(loop.publisher(), prober, gauges(delay=delay, loss=loss), rate, capacity)
-    with ProbeSocket(prober, *address(reflector)) as probes:
+    if not paths:
+        raise click.UsageError("name the end of a path with --path, or answer probes with --reflect")
+    with ExitStack() as stack:
+        polls = []
+        for each in paths:
+            csci_id, _, place = each.rpartition("=")
+            prober = Prober()
+            rate = PortRate(lambda: _octets(interface or "")) if interface else None
+            agent = PathAgent(loop.publisher(csci_id), prober, gauges(delay=delay, loss=loss), rate, capacity)
+            probes = stack.enter_context(ProbeSocket(prober, *address(place)))
+            polls.append(_poll(agent, prober, probes, loop))
+        loop.run(*polls)
 
-        def poll(now: int) -> object:
-            del now
-            for _ in range(10):
-                probes.send()
-                probes.receive(0.05)
-            while prober.waiting(loop.now()) and probes.receive(0.2):
-                pass
-            return agent.poll(loop.now())
 
-        loop.run(poll)  # type: ignore[arg-type]
+def _poll(agent: PathAgent, prober: Prober, probes: ProbeSocket, loop: Loop) -> Callable[[int], Update | None]:
+    """Return a function that probes a path and returns an update if one is due."""
+
+    def poll(_: int) -> Update | None:
+        for _ in range(10):
+            probes.send()
+            probes.receive(0.05)
+        while prober.waiting(loop.now()) and probes.receive(0.2):
+            pass
+        return agent.poll(loop.now())
+
+    return poll
 
 
 def _octets(interface: str) -> int:

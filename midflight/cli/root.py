@@ -35,6 +35,7 @@ COMMANDS = (
     "undeploy",
     "sma",
     "nma",
+    "identity",
     "audit",
     "clean",
 )

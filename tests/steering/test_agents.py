@@ -127,7 +127,7 @@ def scraped() -> Iterator[tuple[str, CollectorRegistry]]:
 
 def test_anybodys_service_is_scraped(scraped: tuple[str, CollectorRegistry]) -> None:
     url, registry = scraped
-    depth = Gauge("depth", "Queue", ["pool"], registry=registry)
+    depth = Gauge("depth", "Queue", ["pool", "kind"], registry=registry)
     seconds = Histogram("seconds", "Time", registry=registry)
     requests = Counter("requests", "Requests", ["method"], registry=registry)
     now = 0
@@ -135,18 +135,19 @@ def test_anybodys_service_is_scraped(scraped: tuple[str, CollectorRegistry]) -> 
         url,
         {
             "service_queue_length": "depth",
-            "service_concurrency": 'depth{pool="b"}',
+            "service_concurrency": 'depth{pool="b",kind="x"}',
             "service_time": "seconds_sum/seconds_count",
             "service_request_rate": "rate(requests_total)",
             "service_hit_rate": "nothing",
         },
         clock=lambda: now,
     )
-    depth.labels("a").set(3)
-    depth.labels("b").set(4)
+    depth.labels("a", "x").set(3)
+    depth.labels("b", "x").set(4)
+    depth.labels("b", "y").set(5)
     requests.labels("GET").inc(100)
     seconds.observe(90)
-    assert read() == {"service_available": 1, "service_queue_length": 7, "service_concurrency": 4}
+    assert read() == {"service_available": 1, "service_queue_length": 12, "service_concurrency": 4}
     requests.labels("GET").inc(20)
     requests.labels("PUT").inc(10)
     seconds.observe(1)
@@ -321,13 +322,15 @@ def reflector() -> Iterator[Reflector]:
         thread.join()
 
 
-def test_the_command_measures_a_path(reflector: Reflector) -> None:
+def test_the_command_measures_paths(reflector: Reflector) -> None:
     host, port = reflector.address
-    done = midflight("nma", "--path", f"{host}:{port}", "--csci-id", CSCI_ID, "--count", "1")
+    words = ("--path", f"{host}:{port}", "--path", f"10.0.0.6={host}:{port}", "--csci-id", CSCI_ID, "--count", "1")
+    done = midflight("nma", *words)
     assert done.exit_code == 0, done.output
     assert f"{CSCI_ID} #" in done.output
-    assert "network_loss 0, network_delay" in done.output
-    assert reflector.reflected == 10
+    assert "10.0.0.6 #" in done.output
+    assert done.output.count("network_loss 0, network_delay") == 2
+    assert reflector.reflected == 20
     with pytest.raises(WireError, match="44 octets"):
         reflect(b"x", 0, 0)
 
@@ -337,7 +340,7 @@ def test_a_path_without_a_reflector_is_lost() -> None:
         host, port = gone.address
     done = midflight("nma", "--path", f"{host}:{port}", "--count", "1")
     assert (done.exit_code, done.output) == (0, ""), "nothing is known before the timeout has passed"
-    assert "name the end of the path" in midflight("nma").output
+    assert "name the end of a path" in midflight("nma").output
     assert "'7700' is not an address" in midflight("nma", "--path", "7700").output
 
 

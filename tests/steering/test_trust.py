@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -316,3 +317,23 @@ def test_the_command_verifies_a_log(tmp_path: Path, clock: Iterator[int]) -> Non
     path.write_text(path.read_text().replace("10.0.0.0", "10.0.0.7"))
     changed = midflight("audit", path)
     assert (changed.exit_code, "audit.log:1:1: the chain is broken" in changed.output) == (1, True)
+
+
+def test_the_commands_make_keys_and_descriptors(tmp_path: Path) -> None:
+    authority, edge, descriptor = (tmp_path / each for each in ("authority.key", "edge.key", "edge.descriptor"))
+    publics = [midflight("identity", "key", each).output.strip() for each in (authority, edge)]
+    words = ("--public", publics[1], "--id", "spiffe://f.example/e", "--cs-id", "10.9.9.9", "--csci-id", "10.0.0.5")
+    issued = midflight("identity", "issue", "--authority", authority, *words, "--best", "norm_fi=6", "-o", descriptor)
+    assert issued.exit_code == 0, issued.output
+    shown = midflight("identity", "check", descriptor, "--authority-public", publics[0])
+    assert shown.output == f"spiffe://f.example/e: instance 10.0.0.5 of 10.9.9.9, key {publics[1]}\n"
+    now = time.time_ns()
+    verifier = Verifier({"f.example": bytes.fromhex(publics[0])})
+    assert verifier.admit(descriptor.read_bytes(), now)
+    assert verifier.check(seal(update(now, value=6), SigningKey.load(edge)), now)
+    assert verifier.check(seal(update(now + 1, value=7), SigningKey.load(edge)), now) is None
+    refused = midflight("identity", "check", descriptor, "--authority-public", publics[1])
+    assert (refused.exit_code, "is refused: forged" in refused.output) == (1, True)
+    for wrong, message in (("--public", "no public key"), ("--best", "not TYPE=SCORE"), ("--id", "not a SPIFFE ID")):
+        done = midflight("identity", "issue", "--authority", authority, *words, wrong, "x", "-o", descriptor)
+        assert message in done.output

@@ -86,7 +86,7 @@ class Prometheus:
 
     `names` says what each type of raw metric is there: `queue_depth`, a gauge; `seconds_sum/seconds_count`, the growth
     of one counter over that of another since the last scrape; or `rate(requests_total)`, a counter's growth a second.
-    Samples of one name with different labels are added; `name{method="GET"}` selects those with a label. `clock`
+    Samples of one name with different labels are added; `name{method="GET"}` selects those with certain labels. `clock`
     returns nanoseconds. MidflightError for an unknown type of raw metric.
     """
 
@@ -149,11 +149,12 @@ class Prometheus:
 
 def _sum(samples: list[tuple[str, Mapping[str, str], float]], name: str) -> float | None:
     base, _, rest = name.strip().partition("{")
-    label, _, value = rest.rstrip("}").partition("=")
+    pairs = (each.partition("=") for each in rest.rstrip("}").split(",") if each)
+    wanted = {label.strip(): value.strip().strip('"') for label, _, value in pairs}
     found = [
         amount
         for sample, labels, amount in samples
-        if sample == base and (not label or labels.get(label) == value.strip('"'))
+        if sample == base and all(labels.get(label) == value for label, value in wanted.items())
     ]
     return math.fsum(found) if found else None
 
