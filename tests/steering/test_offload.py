@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -37,6 +38,9 @@ class Device:
         if self.dead and self.refuse_at is None:
             raise DeviceError("UNAVAILABLE")
         self.calls.append(what)
+
+    def batch(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _key(self, table: str, match: Mapping[str, object]) -> Entry:
         return table, tuple(sorted(match.items()))

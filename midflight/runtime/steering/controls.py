@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from midflight.runtime.p4runtime.client.results import Count
@@ -12,6 +13,12 @@ __all__ = ["Controls"]
 
 class Controls(Protocol):
     """The part of a P4Runtime session that steering uses. Each call raises DeviceError if the device refuses."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Collect the writes in the `with` block, and send them together at its end.
+
+        The device applies those that it accepts. RequestError, whose `refused` has the others, if there are any.
+        """
 
     def insert(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 from midflight.errors import DeviceError
 from midflight.runtime.steering.controls import Controls
@@ -35,10 +36,24 @@ class Ledger:
                     self._apply(step, before)
                     undo.append(before)
         except Exception:
-            for before in reversed(undo):
-                # The rollback may fail, too, if the device has died. The first error is the one to raise.
-                with suppress(DeviceError):
-                    self._apply(before, self._done[before.key])
+            self._roll_back(undo)
+            raise
+
+    def change_together(self, entries: Iterable[Entry]) -> None:
+        """Write these entries like `change`, but consecutive ones of one table in one request."""
+        wanted = [each for each in entries if self._done.get(each.key, each.deletion()) != each]
+        undo: list[Step] = []
+        try:
+            for _, those in groupby(wanted, key=lambda each: each.table):
+                run = list(those)
+                before = [self._done.get(each.key, each.deletion()) for each in run]
+                left = self._apply_together(run, before)
+                undo += [each for at, each in enumerate(before) if at not in left]
+                for at in left:  # one by one, which takes over entries of an earlier controller, or raises the reason
+                    self._apply(run[at], before[at])
+                    undo.append(before[at])
+        except Exception:
+            self._roll_back(undo)
             raise
 
     def clear(self) -> None:
@@ -60,6 +75,26 @@ class Ledger:
             with suppress(DeviceError):
                 self._apply(each.deletion(), each)
         self.session, self._done = session, {}
+
+    def _roll_back(self, undo: Sequence[Step]) -> None:
+        """Restore these earlier steps, the last one first."""
+        for before in reversed(undo):
+            # The rollback may fail, too, if the device has died. The first error is the one to raise.
+            with suppress(DeviceError):
+                self._apply(before, self._done[before.key])
+
+    def _apply_together(self, run: Sequence[Entry], before: Sequence[Step]) -> list[int]:
+        """Write entries in one request, and return the positions of those that the device does not hold now."""
+        try:
+            with self.session.batch():
+                for each, held in zip(run, before, strict=True):
+                    self._apply(each, held)
+        except DeviceError as error:
+            left = sorted(getattr(error, "refused", ())) or [*range(len(run))]
+            for at in left:
+                self._done[run[at].key] = before[at]
+            return left
+        return []
 
     def _in_force(self) -> list[Step]:
         return sorted((each for each in self._done.values() if each != each.deletion()), key=rank)

@@ -102,7 +102,7 @@ class Offload:
         wanted = tuple(entries)
         keys = {each.key for each in wanted}
         gone = [each for each in self._services if each.key not in keys]
-        self._ledger.change([*wanted, *(each.deletion() for each in sorted(gone, key=rank))])
+        self._ledger.change_together([*wanted, *(each.deletion() for each in sorted(gone, key=rank))])
         self._services = wanted
 
     def steered(self) -> dict[int, Count]:
