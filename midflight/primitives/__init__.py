@@ -41,6 +41,7 @@ from midflight.primitives.library.sample import Sample
 from midflight.primitives.library.semijoin import SemiJoin
 from midflight.primitives.library.sequencer import Sequencer
 from midflight.primitives.library.skyline import Skyline
+from midflight.primitives.library.telemetry import Telemetry
 from midflight.primitives.library.threshold import Threshold
 from midflight.primitives.library.topn import TopN
 from midflight.primitives.library.tree import Tree
@@ -93,6 +94,7 @@ __all__ = [
     "Sequencer",
     "Skyline",
     "Steering",
+    "Telemetry",
     "Threshold",
     "TopN",
     "Tree",

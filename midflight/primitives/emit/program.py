@@ -25,6 +25,7 @@ from midflight.primitives.emit.common import (
 from midflight.primitives.emit.expressions import p4_type
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.names import constant, spelled
+from midflight.primitives.emit.stamps import stamping
 from midflight.primitives.emit.steering import SteeringWriter
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import WIDTH, Writer
@@ -89,7 +90,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering |
         steer.control(out)
     verdicts.kernels(out)
     _ingress(out, applications, verdicts, steer)
-    verdicts.egress(out)
+    verdicts.egress(out, "".join(stamping(name, primitive) for name, (_, primitive) in applications.items()))
     out.line()
     _checksums(out, applications, steer)
     _deparser(out, applications, steer)

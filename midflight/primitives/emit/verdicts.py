@@ -155,10 +155,12 @@ class Verdicts:
             opening = "} else if"
         out.lines("} else {\n    unreachable();\n}")
 
-    def egress(self, out: Writer) -> None:
-        """Write the egress control, with calls of the controls that recirculate packets, if any."""
+    def egress(self, out: Writer, stamps: str = "") -> None:
+        """Write the egress control, with calls of the controls that recirculate packets, if any, and with `stamps`."""
         text = EGRESS.replace("standard_metadata.ingress_port", "meta.entered") if self._mirrors else EGRESS
         head, body = text.split("    apply {\n")
         instances = "".join(f"    {name}_again() {name};\n" for name in self._around)
         calls = "".join(_AGAIN.format(name=name) for name in self._around)
+        to_controller = "        if (standard_metadata.egress_port == CPU_PORT) {"
+        body = body.replace(to_controller, stamps + to_controller)
         out.lines(f"{head}{instances}{instances and chr(10)}    apply {{\n{calls}{body}")

@@ -208,6 +208,15 @@ class Primitive(_Parameters):
             found |= own
         return found
 
+    def stamps(self) -> tuple[str, Mapping[str, str]] | None:
+        """Return the header fields that the switch fills in when a packet leaves, or None.
+
+        They are the name of a field that counts hops from 1, and by the name of an array of lanes, what is stamped in
+        the hop's lane: `ingress_port`, `egress_port`, `queue_depth` (packets), `queue_delay`, `ingress_time` or
+        `egress_time` (microseconds). The reference leaves these fields.
+        """
+        return None
+
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
         """Return the primitive as a state machine in plain Python, with new registers and maps as `setup` creates them.
 
@@ -400,6 +409,10 @@ class Chain(Primitive):
         except KernelError as error:
             raise KernelError(f"{self.title}: {error.message}", hint=error.hint) from None
         return layout
+
+    def stamps(self) -> tuple[str, Mapping[str, str]] | None:
+        """Return the stamps of the first primitive that has any, or None."""
+        return next((found for each in self.stages if (found := each.stamps())), None)
 
     def ingress(self, packet: Packet, wire: Any) -> None:
         """Run each primitive's kernel on the packet, in order, for as long as the verdict is FORWARD."""
