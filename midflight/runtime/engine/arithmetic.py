@@ -41,7 +41,7 @@ def binary(code: Code, operator: str, left: Value, right: Value, signed: bool) -
         case "*" if left.type.width > WIDE:
             return b.call(_apart(code, "mul", left.type), [left, right])
         case "*":
-            return b.mul(left, right)
+            return code.unit.target.multiply(code, left, right)
         case "&":
             return b.and_(left, right)
         case "|":
@@ -91,8 +91,7 @@ def shift(code: Code, operator: str, left: Value, amount: Value | int, signed: b
 
 
 def _moved(code: Code, operation: str, left: Value, by: Value) -> Value:
-    moved: Value = getattr(code.b, operation)(left, by)
-    return moved
+    return code.unit.target.shift(code, operation, left, by)
 
 
 def _apart(code: Code, operation: str, kind: ll.IntType) -> ll.Function:
@@ -100,7 +99,10 @@ def _apart(code: Code, operation: str, kind: ll.IntType) -> ll.Function:
 
     def build(inner: Code) -> None:
         left, right = inner.function.args
-        inner.b.ret(getattr(inner.b, operation)(left, right))
+        if operation == "mul":
+            inner.b.ret(inner.unit.target.multiply(inner, left, right))
+        else:
+            inner.b.ret(inner.unit.target.shift(inner, operation, left, right))
 
     return code.unit.helper(f"{operation}.{kind.width}", [kind, kind], kind, build)
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from llvmlite import ir as ll
 
 from midflight.runtime.engine.context import Slots
+from midflight.runtime.engine.target import NATIVE, Target
 
 __all__ = ["I1", "I8", "I16", "I32", "I64", "POINTER", "Builder", "Choice", "Module", "Value", "integer"]
 
@@ -30,11 +31,12 @@ def integer(width: int) -> ll.IntType:
 class Module:
     """An LLVM module under construction, and the slots of the context that its functions use.
 
-    `slots` are existing ones to share, or None for new ones.
+    `slots` are existing ones to share, or None for new ones. `target` is what the code is for.
     """
 
-    def __init__(self, name: str, slots: Slots | None = None) -> None:
+    def __init__(self, name: str, slots: Slots | None = None, target: Target = NATIVE) -> None:
         self.module = ll.Module(name)
+        self.target = target
         self.slots = slots or Slots()
         self._tables: dict[str, ll.GlobalVariable] = {}
 
@@ -147,7 +149,7 @@ class Builder:
 
     def load_pointer(self, pointer: Value) -> Value:
         """Load a pointer from 8-byte aligned memory and return it."""
-        return self.b.load(pointer, typ=POINTER, align=8)
+        return self.unit.target.pointer(self, pointer, invariant=False)
 
     def allocate(self, size: int, alignment: int = 8) -> Value:
         """Reserve `size` bytes on the stack until the function returns, and return their address.
@@ -161,6 +163,10 @@ class Builder:
 
     def clear(self, pointer: Value, size: int) -> None:
         """Fill `size` bytes at a pointer with zeros."""
+        self.unit.target.clear(self, pointer, size)
+
+    def fill(self, pointer: Value, size: int) -> None:
+        """Fill `size` bytes at a pointer with zeros by LLVM's memset."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, I8, I64, I1])
         memset = self.unit.intrinsic("llvm.memset", [POINTER, I64], kind)
         self.b.call(memset, [pointer, self.constant(8, 0), self.i64(size), self.constant(1, 0)])
@@ -169,13 +175,21 @@ class Builder:
         """Emit a copy of `size` bytes from address `source` to address `target`. The two must be equal or not
         overlap.
         """
+        self.unit.target.copy(self, target, source, size)
+
+    def copy_plainly(self, target: Value, source: Value, size: int | Value) -> None:
+        """Emit a copy as `copy` does, by LLVM's memcpy."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
         self.b.call(memcpy, [target, source, length, self.constant(1, 0)])
 
     def move(self, target: Value, source: Value, size: int) -> None:
-        """Copy `size` bytes between two places, which may overlap."""
+        """Emit a copy of `size` bytes from address `source` to address `target`. The two may overlap."""
+        self.unit.target.move(self, target, source, size)
+
+    def move_plainly(self, target: Value, source: Value, size: int) -> None:
+        """Emit a copy as `move` does, by LLVM's memmove."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memmove = self.unit.intrinsic("llvm.memmove", [POINTER, POINTER, I64], kind)
         self.b.call(memmove, [target, source, self.i64(size), self.constant(1, 0)])
@@ -194,13 +208,11 @@ class Builder:
 
     def slot(self, name: str, size: int = 8) -> Value:
         """Return the address of the context's slot with this name. A new name gets a slot of `size` bytes."""
-        return self.at(self.context, self.unit.slots.offset(name, size))
+        return self.unit.target.slot(self, name, size)
 
     def slot_pointer(self, name: str) -> Value:
         """Load the pointer in a slot of the context. It must not change during a batch."""
-        value = self.load_pointer(self.slot(name))
-        value.set_metadata("invariant.load", self.unit.module.add_metadata([]))
-        return value
+        return self.unit.target.pointer(self, self.slot(name), invariant=True)
 
     def slot_value(self, name: str) -> Value:
         """Emit a load of the 64-bit number in the slot `name` of the context, and return it."""
@@ -264,9 +276,22 @@ class Builder:
         self.b.cbranch(self.b.icmp_unsigned("<", index, count), body, after)
         self.b.position_at_end(body)
         yield index
-        index.add_incoming(self.b.add(index, ll.Constant(count.type, 1)), self.b.block)
-        self.go(head)
+        following = self.b.add(index, ll.Constant(count.type, 1))
+        self.repeat(head, after)
+        index.add_incoming(following, self.b.block)
         self.b.position_at_end(after)
+
+    def repeat(self, head: ll.Block, end: ll.Block) -> bool:
+        """Jump back to the head of a loop, or to `end` if the target requires the loop to end.
+
+        The position stays at the end of the block that jumps. Return whether it may jump to `end`.
+        """
+        again = self.unit.target.again(self)
+        if again is None:
+            self.go(head)
+        else:
+            self.b.cbranch(again, head, end)
+        return again is not None
 
     def choose(self, condition: Value, yes: Callable[[], Value], no: Callable[[], Value]) -> Value:
         """Emit `yes()` and `no()` in two branches, and return the value of the branch that `condition` (i1) selects."""

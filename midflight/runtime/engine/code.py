@@ -19,6 +19,7 @@ from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Bui
 from midflight.runtime.engine.context import Slots
 from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
 from midflight.runtime.engine.packetstate import PacketState
+from midflight.runtime.engine.target import NATIVE, Target
 
 __all__ = [
     "I1", "I8", "I16", "I32", "I64", "POINTER", "Applied", "Code", "Cursor", "Frame", "Place",
@@ -89,8 +90,9 @@ class Unit(Module):
         slots: Slots | None = None,
         *,
         traced: bool = False,
+        target: Target = NATIVE,
     ) -> None:
-        super().__init__("midflight", slots)
+        super().__init__("midflight", slots, target)
         self.names: list[str] | None = [] if traced else None
         self.program = program
         self.call = call

@@ -8,13 +8,14 @@ pointers into the host (BPF) can resolve slots in its own way.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from midflight.runtime.engine.layout import align
 
-__all__ = ["Context", "Slots"]
+__all__ = ["Context", "Heap", "Slots"]
 
 
 class Slots:
@@ -43,18 +44,37 @@ class Slots:
         return self._offsets
 
 
+class Heap(Protocol):
+    """Where the arrays are that a context points to, if native code cannot use those of this process."""
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """Return a new array of zeros."""
+
+    def place(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array itself if native code can use it, or else a copy."""
+
+    def give(self, address: int) -> None:
+        """Free the array at an address once native code no longer uses it. Other addresses are ignored."""
+
+
 class Context:
     """A block of memory with a value for each slot, at `address` and initially zero.
 
-    It keeps the arrays alive that its slots point to.
+    It keeps the arrays alive that its slots point to. With a `heap`, these arrays are there, and native code that runs
+    at any time may write to arrays from `zeros`.
     """
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, heap: Heap | None = None) -> None:
+        self.heap = heap
         self._offsets = dict(slots.offsets)
         self.memory: NDArray[np.uint8] = np.zeros(max(slots.size, 8), np.uint8)
         self._words: NDArray[np.uint64] = self.memory.view(np.uint64)
         self._alive: dict[str, NDArray[np.generic]] = {}
         self.address = self.memory.ctypes.data
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """Return a new array of zeros for `point`, through which both sides see what the other one writes."""
+        return np.zeros(shape, kind) if self.heap is None else self.heap.zeros(shape, kind)
 
     def has(self, name: str) -> bool:
         """Return whether native code uses the slot of this name."""
@@ -76,6 +96,16 @@ class Context:
 
     def point(self, name: str, array: NDArray[np.generic]) -> None:
         """Set a slot to the address of an array's first element, and keep the array alive."""
+        if self.heap is not None:
+            array = self._in_heap(name, array)
         self._alive[name] = array
         # Ten times as fast as array.ctypes.data, which matters for batches of one packet.
         self.set(name, array.__array_interface__["data"][0])
+
+    def _in_heap(self, name: str, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        assert self.heap is not None
+        placed = self.heap.place(array)
+        before = self._alive.get(name)
+        if before is not None and before is not placed:
+            self.heap.give(before.__array_interface__["data"][0])
+        return placed

@@ -30,8 +30,8 @@ class _Counts:
     def __init__(self, name: str, size: int, context: Context) -> None:
         self.name = name
         self._context = context
-        self._packets: NDArray[np.uint64] = np.zeros(max(size, 1), np.uint64)
-        self._bytes: NDArray[np.uint64] = np.zeros(max(size, 1), np.uint64)
+        self._packets: NDArray[np.uint64] = context.zeros(max(size, 1), np.uint64)
+        self._bytes: NDArray[np.uint64] = context.zeros(max(size, 1), np.uint64)
         self._point()
 
     def _point(self) -> None:
@@ -94,8 +94,8 @@ class DirectCounter(_Counts):
     The caller holds the engine's lock; numbers are not checked.
     """
 
-    def __init__(self, instance: ir.Instance, context: Context) -> None:
-        super().__init__(instance.name, 8, context)
+    def __init__(self, instance: ir.Instance, context: Context, most: int) -> None:
+        super().__init__(instance.name, 8 if context.heap is None else most, context)
 
     def read(self, number: int) -> CounterValue:
         """Return the counts of the entry with this number, which is `Table.number(keys, priority)`."""
@@ -114,7 +114,7 @@ class DirectCounter(_Counts):
     def grow(self, size: int) -> None:
         """Make room for entries with the numbers 0 to `size` - 1; existing counts remain. Never shrinks."""
         if size > self._packets.size:
-            room = np.zeros(size - self._packets.size, np.uint64)
-            self._packets = np.concatenate([self._packets, room])
-            self._bytes = np.concatenate([self._bytes, room])
+            packets, octets = (self._context.zeros(size, np.uint64) for _ in range(2))
+            packets[: self._packets.size], octets[: self._bytes.size] = self._packets, self._bytes
+            self._packets, self._bytes = packets, octets
             self._point()

@@ -24,7 +24,7 @@ def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
     code.store(code.i32(0), position)
     run(lower_all(code, control.locals))
     run(_lower(code, control.body, out, position))
-    return code.load(position, 32)
+    return code.unit.target.forget(code, code.load(position, 32))
 
 
 def most_bytes(control: ir.Control) -> int:
@@ -82,6 +82,6 @@ def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:
         return
     fixed_bytes(whole.type)
     with code.when(is_valid(code, whole)):
-        so_far = code.load(position, 32)
+        so_far = code.unit.target.forget(code, code.load(position, 32))
         written = write_items(code, code.at(out, so_far), flatten(code, whole))
         code.store(code.b.add(so_far, written), position)

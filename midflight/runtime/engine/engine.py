@@ -12,21 +12,15 @@ from midflight.p4 import ir
 from midflight.runtime.engine.batch import Output
 from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.context import Context
-from midflight.runtime.engine.counters import Counter
-from midflight.runtime.engine.externs.traffic import SESSION_MASK
 from midflight.runtime.engine.gate import Gate
-from midflight.runtime.engine.groups import Groups
 from midflight.runtime.engine.memory import DEFAULT, Budget, demand
-from midflight.runtime.engine.meters import Meter
 from midflight.runtime.engine.packets import Packets
-from midflight.runtime.engine.pipeline import DROPS
-from midflight.runtime.engine.profiles import Profile
+from midflight.runtime.engine.passes import DROPS
 from midflight.runtime.engine.queue import QUEUE_LENGTH
 from midflight.runtime.engine.queuememory import QueueMemory
 from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
-from midflight.runtime.engine.registers import Register
-from midflight.runtime.engine.tables import Table
+from midflight.runtime.engine.state import State
 from midflight.runtime.engine.traces import Trace, Traces
 from midflight.runtime.engine.trafficmanager import NEVER
 
@@ -99,48 +93,11 @@ class Engine:
         context.set("in.latency", LATENCY)
         context.set("in.spacing", SPACING)
         self._traces: Traces | None = None
-        instances = program.instances.values()
-        self._dirty: dict[str, Table | Groups | Profile] = {}
-        self.profiles: Mapping[str, Profile] = {
-            each.name: Profile(
-                each,
-                [table for table in program.tables.values() if table.implementation is each],
-                compiled.members[each.name],
-                context,
-                self._lock,
-                self._note,
-                self.memory,
-            )
-            for each in instances
-            if each.name in compiled.members
-        }
-        self.tables: Mapping[str, Table] = {
-            name: Table(
-                table,
-                compiled.layouts[name],
-                context,
-                self._lock,
-                self._note,
-                self.memory,
-                self.profiles[table.implementation.name] if table.implementation else None,
-            )
-            for name, table in program.tables.items()
-        }
-        self.value_sets: Mapping[str, Table] = {
-            name: Table(each, compiled.layouts[name], context, self._lock, self._note, self.memory)
-            for name, each in program.value_sets.items()
-        }
-        self.registers: Mapping[str, Register] = {
-            each.name: Register(each, context, self._lock) for each in instances if each.kind == "register"
-        }
-        self.counters: Mapping[str, Counter] = {
-            each.name: Counter(each, context, self._lock) for each in instances if each.kind == "counter"
-        }
-        self.meters: Mapping[str, Meter] = {
-            each.name: Meter(each, context, self._lock) for each in instances if each.kind == "meter"
-        }
-        self.multicast = Groups("groups", 1 << 16, context, self._lock, self._note)
-        self.clones = Groups("clones", SESSION_MASK + 1, context, self._lock, self._note)
+        state = self._state = State(program, compiled.layouts, compiled.members, context, self._lock, self.memory)
+        self.tables, self.profiles, self.registers = state.tables, state.profiles, state.registers
+        self.value_sets = state.value_sets
+        self.counters, self.meters = state.counters, state.meters
+        self.multicast, self.clones = state.multicast, state.clones
         self._records = Records(compiled.records, context)
         self._output = Output(context)
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
@@ -250,9 +207,7 @@ class Engine:
         `process` does it itself; native packet loops need it.
         """
         with self._lock:
-            for each in self._dirty.values():
-                each.flush()
-            self._dirty.clear()
+            self._state.flush()
 
     @property
     def native(self) -> tuple[int, Context]:
@@ -261,8 +216,7 @@ class Engine:
 
     def set_port(self, port: int, *, up: bool) -> None:
         """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
-        for each in self.profiles.values():
-            each.set_port(port, up=up)
+        self._state.set_port(port, up=up)
 
     def trace(self, on: bool) -> None:
         """Start or stop recording a trace of every packet, for `traces`.
@@ -325,6 +279,3 @@ class Engine:
         self._process = self._running.native.function(self.compiled.entry)
         if self._traces is not None and self._tracing:
             self._traces.names = self._running.names
-
-    def _note(self, changed: Table | Groups | Profile) -> None:
-        self._dirty[changed.name] = changed

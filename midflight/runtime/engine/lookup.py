@@ -29,6 +29,7 @@ def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
     `key` is a packed key as wide as the layout says. The function returns the winning entry's address, or null.
     """
     function = unit.function(f"lookup.{name}", [POINTER, integer(layout.width)], POINTER)
+    function.args[0].name = "context"
     code = Code(unit, function)
     key = function.args[1]
     if layout.search == "exact":
@@ -78,8 +79,9 @@ def _probe(
     same = b.icmp_unsigned("==", code.load(code.at(entry, KEY), layout.stored), key)
     b.cbranch(same, done, onward)
     b.position_at_end(onward)
-    at.add_incoming(b.and_(b.add(at, code.i32(1)), mask), onward)
-    b.branch(head)
+    following = b.and_(b.add(at, code.i32(1)), mask)
+    bounded = code.repeat(head, done)
+    at.add_incoming(following, onward)
     b.position_at_end(done)
     hit = b.phi(integer(1))
     hit.add_incoming(code.constant(1, 0), head)
@@ -87,6 +89,9 @@ def _probe(
     found = b.phi(POINTER)
     found.add_incoming(_null(), head)
     found.add_incoming(entry, taken)
+    if bounded:
+        hit.add_incoming(code.constant(1, 0), onward)
+        found.add_incoming(_null(), onward)
     return hit, found
 
 
@@ -115,9 +120,10 @@ def _intervals(code: Code, name: str, layout: EntryLayout, key: Value) -> None:
     bound = code.load(code.at(bounds, b.mul(middle, code.i64(size))), layout.stored)
     chosen = b.select(b.icmp_unsigned("<=", bound, stored), middle, base)
     chosen.set_metadata("unpredictable", code.unit.module.add_metadata([]))
+    rest = b.sub(left, half)
+    code.repeat(head, done)
     base.add_incoming(chosen, body)
-    left.add_incoming(b.sub(left, half), body)
-    b.branch(head)
+    left.add_incoming(rest, body)
     b.position_at_end(done)
     winners, entries = code.slot_pointer(f"{name}.winners"), code.slot_pointer(f"{name}.entries")
     number = code.load(code.at(winners, b.shl(base, code.i64(2))), 32)
@@ -183,6 +189,7 @@ def _chain(code: Code, layout: EntryLayout, key: Value, first: Value, entries: V
     following = code.load(code.at(entry, NEXT), 32)
     b.cbranch(b.icmp_unsigned("==", following, code.i32(0)), done, follow)
     b.position_at_end(follow)
-    entry.add_incoming(_entry(code, entries, following, layout), follow)
-    b.branch(head)
+    after = _entry(code, entries, following, layout)
+    code.repeat(head, done)
+    entry.add_incoming(after, follow)
     b.position_at_end(done)

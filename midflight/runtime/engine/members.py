@@ -48,7 +48,7 @@ def number_in(code: Code, table: ir.Table, members: MemberLayout, action: Value)
         return action
     known = code.b.icmp_unsigned("<", action, code.i32(len(numbers)))
     place = code.b.select(known, action, code.i32(0))
-    constants = code.unit.constants(f"{table.name}.numbers", 32, list(numbers))
+    constants = code.unit.target.words(code, f"{table.name}.numbers", 32, list(numbers))
     found = code.load(code.at(constants, code.b.shl(code.resize(place, 64), code.i64(2))), 32)
     return code.b.select(known, found, code.i32(NOTHING))
 

@@ -36,7 +36,7 @@ class _Cells:
     def __init__(self, name: str, size: int, context: Context) -> None:
         self.name = name
         self._context = context
-        self._memory: NDArray[np.uint64] = np.zeros((max(size, 1), WORDS), np.uint64)
+        self._memory: NDArray[np.uint64] = context.zeros((max(size, 1), WORDS), np.uint64)
         context.point(name, self._memory)
 
     def _set(self, index: int, config: MeterConfig | None) -> None:
@@ -93,8 +93,8 @@ class DirectMeter(_Cells):
     The caller holds the engine's lock; numbers are not checked.
     """
 
-    def __init__(self, instance: ir.Instance, context: Context) -> None:
-        super().__init__(instance.name, 8, context)
+    def __init__(self, instance: ir.Instance, context: Context, most: int) -> None:
+        super().__init__(instance.name, 8 if context.heap is None else most, context)
 
     def read(self, number: int) -> MeterConfig | None:
         """Return the configuration of an entry, or None if it has none. `number` is `Table.number(keys, priority)`."""
@@ -116,6 +116,7 @@ class DirectMeter(_Cells):
     def grow(self, size: int) -> None:
         """Make room for entries with the numbers 0 to `size` - 1; existing configurations remain. Never shrinks."""
         if size > len(self._memory):
-            room = np.zeros((size - len(self._memory), WORDS), np.uint64)
-            self._memory = np.concatenate([self._memory, room])
+            memory = self._context.zeros((size, WORDS), np.uint64)
+            memory[: len(self._memory)] = self._memory
+            self._memory = memory
             self._context.point(self.name, self._memory)

@@ -44,7 +44,8 @@ def lower_parser(code: Code, parser: ir.Parser, packet: Value, length: Value) ->
         code.store(code.i32(0), steps)
     run(_lower_states(code, parser, done, steps))
     code.b.position_at_end(done)
-    return code.load(position, 32), code.load(error, 32)
+    forget = code.unit.target.forget
+    return forget(code, code.load(position, 32)), forget(code, code.load(error, 32))
 
 
 def matches(code: Code, subject: Value, key: ir.EntryKey, signed: bool = False) -> Value | None:
@@ -76,8 +77,11 @@ def _lower_states(code: Code, parser: ir.Parser, accept: ll.Block, steps: Value 
             continue
         note(code, Event.STATE, name)
         if steps is not None:
-            taken = code.b.add(code.load(steps, 32), code.i32(1))
+            target = code.unit.target
+            taken = target.forget(code, code.b.add(code.load(steps, 32), code.i32(1)))
             code.store(taken, steps)
+            if (again := target.again(code)) is not None:
+                cursor.fail(code, code.b.not_(again), "ParserTimeout")
             cursor.fail(code, code.b.icmp_unsigned(">", taken, code.i32(MAX_STEPS)), "ParserTimeout")
         for statement in state.body:
             yield _lower_statement(code, statement, steps)

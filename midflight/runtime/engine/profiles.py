@@ -101,7 +101,6 @@ class Profile:
         self._memory: NDArray[np.uint8] = np.zeros(layout.stride * 8, np.uint8)
         empty = np.zeros(layout.stride, np.uint8)
         empty[ACTION : ACTION + 4] = np.frombuffer(NOTHING.to_bytes(4, "little"), np.uint8)
-        context.point(f"{self.name}.members", self._memory)
         context.point(f"{self.name}.empty", empty)
         self.flush()
 
@@ -257,7 +256,7 @@ class Profile:
                 self._changed(self)
 
     def flush(self) -> None:
-        """Write the lists of all groups to native memory. The caller holds the lock, and no batch is running."""
+        """Write members and groups to native memory. The caller holds the lock, and no batch is running."""
         pairs: NDArray[np.uint32] = np.zeros((max(self._group_slots.most, 1), 2), np.uint32)
         lists: list[int] = []
         for held in [*self._groups.values(), *(group for group, _ in self._sets.values())]:
@@ -266,6 +265,7 @@ class Profile:
             lists += copies
         self._context.point(f"{self.name}.groups", pairs)
         self._context.point(f"{self.name}.lists", np.array(lists or [0], np.uint32))
+        self._context.point(f"{self.name}.members", self._memory)
 
     def _copies(self, held: _HeldGroup) -> list[int]:
         """Return the slots of a group's active members, each as often as its weight, in BMv2's order.
@@ -345,7 +345,6 @@ class Profile:
         slot, stride = self._slots.take(), self.layout.stride
         if (slot + 1) * stride > self._memory.size:
             self._memory = np.concatenate([self._memory, np.zeros_like(self._memory)])
-            self._context.point(f"{self.name}.members", self._memory)
         self._write(slot, member)
         return slot
 
@@ -353,6 +352,7 @@ class Profile:
         start = slot * self.layout.stride
         record = self.record(self._actions[member.action], member.arguments)
         self._memory[start : start + self.layout.stride] = np.frombuffer(record, np.uint8)
+        self._changed(self)
 
     def record(self, action: ir.Action, arguments: tuple[int, ...]) -> bytearray:
         """Return the bytes in native memory of a member with this action and its data.

@@ -23,12 +23,16 @@ ROUNDS = 256
 
 
 class Queue:
-    """Emits the code that adds packets to the queue, and the loop that processes them."""
+    """Emits the code that adds packets to the queue, and the loop that processes them.
+
+    `length` is the maximum number of packets in it, a power of two.
+    """
 
     INGRESS = -1
     """Replaces the egress port for a packet that starts at ingress."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, length: int = QUEUE_LENGTH) -> None:
+        self.length = length
         self.state_size = unit.state.size
         self.record = unit.state.size + 32
 
@@ -41,7 +45,7 @@ class Queue:
         """
         b = code.b
         head, tail = code.slot_value("queue.head"), code.slot_value("queue.tail")
-        full = b.icmp_unsigned(">=", b.sub(tail, head), code.i64(QUEUE_LENGTH))
+        full = b.icmp_unsigned(">=", b.sub(tail, head), code.i64(self.length))
         exhausted = b.icmp_unsigned(">=", round_, code.i32(ROUNDS))
         with code.when(exhausted):
             code.count("dropped.rounds")
@@ -88,9 +92,9 @@ class Queue:
         if egress_pass is not None:
             with code.when(b.not_(at_ingress)):
                 b.call(egress_pass, [code.context, state, packet, length, consumed, port, round_])
-        code.go(head_block)
+        code.repeat(head_block, done)
         b.position_at_end(done)
 
     def _at(self, code: Code, position: Value) -> Value:
-        slot = code.b.and_(position, code.i64(QUEUE_LENGTH - 1))
+        slot = code.b.and_(position, code.i64(self.length - 1))
         return code.at(code.slot_pointer("queue"), code.b.mul(slot, code.i64(self.record)))

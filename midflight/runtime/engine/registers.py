@@ -31,7 +31,7 @@ class Register:
         stored = stored_width(self.width)
         self._words = max(1, stored // 64)
         kind = np.dtype(f"{'i' if self.signed else 'u'}{min(stored, 64) // 8}")
-        self._memory: NDArray[np.generic] = np.zeros((max(self.size, 1), self._words), kind)
+        self._memory: NDArray[np.generic] = context.zeros((max(self.size, 1), self._words), kind)
         context.point(instance.name, self._memory)
 
     def __len__(self) -> int:

@@ -69,7 +69,9 @@ def standard(code: Code, state: Value, name: str) -> Place | None:
 
 def _start(unit: Unit, name: str, parameters: tuple[ir.Parameter, ...], result: ll.Type) -> Code:
     """Start the function of a stage. Its parameters are the first of headers, metadata and standard metadata."""
-    code = Code(unit, unit.function(name, STAGE_ARGUMENTS, result))
+    function = unit.function(name, STAGE_ARGUMENTS, result)
+    function.args[0].name = "context"
+    code = Code(unit, function)
     state = code.function.args[1]
     offsets = (unit.state.headers, unit.state.metadata, unit.state.standard)
     for parameter, offset in zip(parameters, offsets, strict=False):

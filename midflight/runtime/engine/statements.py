@@ -242,7 +242,7 @@ def _loop(code: Code, node: ir.Loop) -> Walk[None]:
     head, body, onward, after = (code.block(each) for each in ("round", "looped", "onward", "endloop"))
     code.go(head)
     code.b.position_at_end(head)
-    left = code.load(code.rounds, 32)
+    left = code.unit.target.forget(code, code.load(code.rounds, 32))
     code.store(code.b.sub(left, code.i32(1)), code.rounds)
     with code.when(code.b.icmp_unsigned("==", left, code.i32(0)), rarely=True):
         _give_up(code)
@@ -255,7 +255,7 @@ def _loop(code: Code, node: ir.Loop) -> Walk[None]:
     code.go(onward)
     code.b.position_at_end(onward)
     yield lower_all(code, node.step)
-    code.go(head)
+    code.repeat(head, after)
     code.b.position_at_end(after)
 
 

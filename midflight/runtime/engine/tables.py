@@ -100,17 +100,14 @@ class Table:
         self._index = index_for(table.name, layout)
         for instance in table.direct:
             if instance.kind == "direct_counter":
-                self.direct_counters[instance.name] = DirectCounter(instance, context)
+                self.direct_counters[instance.name] = DirectCounter(instance, context, table.size)
             elif instance.kind == "direct_meter":
-                self.direct_meters[instance.name] = DirectMeter(instance, context)
-        context.point(f"{self.name}.default", self._default_memory)
-        self._context.point(f"{self.name}.entries", self._memory)
+                self.direct_meters[instance.name] = DirectMeter(instance, context, table.size)
         self.reset_default()
         for each in table.entries:
             entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
             self._insert(self._prepare(entry), const=each.const or table.entries_const)
-        if self._index is not None:
-            changed(self)  # native code needs an index, even an empty one
+        changed(self)  # native code needs an index, even an empty one, and the default action
 
     def __len__(self) -> int:
         return len(self._held)
@@ -205,12 +202,15 @@ class Table:
 
     def flush(self) -> None:
         """Write changes of entries to native memory. The caller holds the lock, and no batch is running."""
-        assert self._index is not None
+        self._context.point(f"{self.name}.default", self._default_memory)
+        if self._index is None:
+            return
         links = self._index.flush(self._context)
         for number in {**self._links, **links}:
             at = number * self._layout.stride + NEXT
             self._memory[at : at + 4] = np.frombuffer(links.get(number, 0).to_bytes(4, "little"), np.uint8)
         self._links = links
+        self._context.point(f"{self.name}.entries", self._memory)
 
     # Checks
 
@@ -297,7 +297,6 @@ class Table:
         number, stride = len(self._held), self._layout.stride
         if (number + 1) * stride > self._memory.size:
             self._memory = np.concatenate([self._memory, np.zeros_like(self._memory)])
-            self._context.point(f"{self.name}.entries", self._memory)
         for counter in self.direct_counters.values():
             counter.grow(self._memory.size // stride)
         for meter in self.direct_meters.values():
@@ -368,6 +367,7 @@ class Table:
         self._default = Default(action.name, checked)
         record = self._profile.record(action, checked) if self._profile else self._record(action, checked)
         self._default_memory[:] = np.frombuffer(record, np.uint8)
+        self._touch()
 
     def _record(self, action: ir.Action, arguments: tuple[int, ...]) -> bytearray:
         record = bytearray(self._layout.stride)

@@ -110,7 +110,7 @@ def _crc(width: int, polynomial: int, initial: int, final: int) -> Callable[[Cod
     def build(code: Code) -> None:
         b = code.b
         pointer, length = code.function.args
-        words = code.unit.constants(f"crc{width}.table", 32, table)
+        words = code.unit.target.words(code, f"crc{width}.table", 32, table)
         state = code.allocate(4, 4)
         code.store(code.i32(initial), state)
         with code.loop(length) as index:

@@ -72,11 +72,12 @@ def _meter(code: Code) -> None:
     elapsed = b.select(later, b.sub(now, last), code.i64(0))
     code.store(b.select(later, now, last), word(LAST))
     levels = []
+    multiply = code.unit.target.multiply
     for tokens, rate, burst in ((CTOKENS, CIR, CBURST), (PTOKENS, PIR, PBURST)):
         # With 128 bits, as elapsed time times rate may exceed 64 bits after a long pause.
         wide = [code.resize(each, 128) for each in (elapsed, code.load(word(rate), 64), code.load(word(burst), 64))]
-        most = b.mul(wide[2], code.constant(128, MILLION))
-        filled = b.add(code.resize(code.load(word(tokens), 64), 128), b.mul(wide[0], wide[1]))
+        most = multiply(code, wide[2], code.constant(128, MILLION))
+        filled = b.add(code.resize(code.load(word(tokens), 64), 128), multiply(code, wide[0], wide[1]))
         levels.append(code.resize(b.select(b.icmp_unsigned(">", filled, most), most, filled), 64))
     committed, peak = levels
     cost = b.mul(units, code.i64(MILLION))

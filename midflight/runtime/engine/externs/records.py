@@ -16,15 +16,8 @@ HEAD = 16
 
 def append(code: Code, kind: RecordKind, values: Sequence[Value]) -> None:
     """Emit code that appends a record with these values. One that does not fit the buffer is lost and counted."""
-    b = code.b
     size = HEAD + sum(_bytes(width) for width in kind.widths)
-    used = code.slot_value("digests.used")
-    end = b.add(used, code.i64(size))
-    fits = b.icmp_unsigned("<=", end, code.slot_value("digests.capacity"))
-    with code.when(b.not_(fits)):
-        code.count("log.lost" if kind.log else "digests.lost")
-    with code.when(fits):
-        pointer = code.at(code.slot_pointer("digests"), used)
+    with code.unit.target.record(code, size, "log.lost" if kind.log else "digests.lost") as pointer:
         code.store(code.i64(number_of(code, kind)), pointer)
         code.store(code.i64(size), code.at(pointer, 8))
         offset = HEAD
@@ -32,7 +25,6 @@ def append(code: Code, kind: RecordKind, values: Sequence[Value]) -> None:
             width = _bytes(each.type.width) * 8
             code.store(code.resize(each, width), code.at(pointer, offset))
             offset += width // 8
-        code.set_slot("digests.used", end)
 
 
 def number_of(code: Code, kind: RecordKind) -> int:

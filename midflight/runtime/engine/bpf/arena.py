@@ -1,0 +1,115 @@
+"""Memory that this process shares with BPF programs: a BPF map of type arena, and the arrays in it.
+
+An address in the arena is the same number for both sides. Arrays that no running program may still use become free
+after the kernel has waited for all programs that were running (`membarrier`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine.bpf.syscall import ARENA, MMAPABLE, create_map
+
+__all__ = ["PAGE", "Arena"]
+
+PAGE = mmap.PAGESIZE
+
+# Free blocks that wait for programs to end are collected until they have this many bytes.
+_RETIRED = 1 << 24
+_GLOBAL = 1
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283}
+
+
+class Arena:
+    """An arena of up to `size` bytes, a multiple of `PAGE`. Its memory is taken from the system as it is used.
+
+    `root` is its first page; arrays come after it. `map` is the map's file descriptor. Raises DeviceError
+    if the kernel refuses.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.map = create_map(ARENA, "arena", entries=size // PAGE, flags=MMAPABLE)
+        try:
+            self._pages = mmap.mmap(self.map, size)
+        except OSError as error:
+            os.close(self.map)
+            raise DeviceError(f"cannot map {size} bytes of shared memory: {error.strerror}") from None
+        self._bytes: NDArray[np.uint8] = np.frombuffer(self._pages, np.uint8)
+        self.address = int(self._bytes.ctypes.data)
+        self._bytes[:PAGE] = 0
+        self.root: NDArray[np.uint64] = self._bytes[:PAGE].view(np.uint64)
+        self._end = PAGE
+        self._blocks: dict[int, int] = {}
+        self._free: dict[int, list[int]] = {}
+        self._retired: list[int] = []
+        self._waiting = 0
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """Return a new array of zeros in the arena. DeviceError if the arena is full."""
+        dtype = np.dtype(kind)
+        count = int(np.prod(shape))
+        size = count * dtype.itemsize
+        start = self._take(size)
+        view = self._bytes[start : start + size]
+        view[:] = 0  # which also lets the kernel allocate the pages: programs cannot
+        array: NDArray[Any] = view.view(dtype).reshape(shape)
+        return array
+
+    def place(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the array itself if it is in the arena, or else a copy that is."""
+        if self.address <= array.__array_interface__["data"][0] < self.address + self.size:
+            return array
+        copy = self.zeros(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def give(self, address: int) -> None:
+        """Free the array at an address, as soon as all programs that run now have ended."""
+        start = address - self.address
+        if start in self._blocks:
+            self._retired.append(start)
+            self._waiting += self._blocks[start]
+            if self._waiting > _RETIRED:
+                self._reclaim()
+
+    def close(self) -> None:
+        """Release the file descriptor. The memory stays until the last array and program are gone. Idempotent."""
+        if self.map >= 0:
+            os.close(self.map)
+            self.map = -1
+
+    def _take(self, size: int) -> int:
+        block = max(64, 1 << (size - 1).bit_length()) if size else 64
+        free = self._free.get(block)
+        if not free and self._retired and self._end + block > self.size:
+            self._reclaim()
+            free = self._free.get(block)
+        if free:
+            start = free.pop()
+        elif self._end + block > self.size:
+            raise DeviceError(f"no space for {size} bytes: the shared memory of {self.size} bytes is in use")
+        else:
+            start, self._end = self._end, self._end + block
+        self._blocks[start] = block
+        return start
+
+    def _reclaim(self) -> None:
+        _wait_for_programs()
+        for start in self._retired:
+            self._free.setdefault(self._blocks.pop(start), []).append(start)
+        self._retired.clear()
+        self._waiting = 0
+
+
+def _wait_for_programs() -> None:
+    """Wait until all BPF programs that run now have ended. Takes some milliseconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(_MEMBARRIER[os.uname().machine], _GLOBAL, 0, 0)

@@ -1,0 +1,114 @@
+"""Compiles an LLVM module to a BPF object file, in a separate process.
+
+    python -m midflight.runtime.engine.bpf.codegen < module.ll
+
+LLVM ends its process when code is not possible in BPF. The process writes to its standard output the bytes of scratch
+memory that the code needs, as eight bytes, and then the object file.
+
+BPF's stack has 512 bytes. Variables that remain in memory after optimisation are therefore moved from the stack to
+scratch memory, which the argument `%context` of their function points to, behind `LOCALS` bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from llvmlite import binding
+
+from midflight.errors import DeviceError
+from midflight.runtime.engine.jit import PASSES
+from midflight.runtime.engine.layout import align
+
+__all__ = ["VOLATILE", "CodegenError", "emit", "emit_apart"]
+
+VOLATILE = "volatile"
+"""The name of values whose loads LLVM must not replace. llvmlite's builder has no volatile loads."""
+
+_ALLOCA = re.compile(r"^  (%\S+) = alloca (\S.*?)(?:, align (\d+))?$")
+_ARRAY = re.compile(r"^\[(\d+) x i8\]$")
+_INTEGER = re.compile(r"^i(\d+)$")
+_LOAD = re.compile(rf'(%"{VOLATILE}[.0-9]*" = load)')
+_TIMEOUT = 300.0
+
+
+class CodegenError(DeviceError):
+    """LLVM cannot translate a program to BPF. The message has the last line of what LLVM says."""
+
+
+def emit_apart(text: str, start: int) -> tuple[bytes, int]:
+    """Compile a module in a separate process; return the object file and the bytes of scratch memory.
+
+    `start` is the offset of scratch memory from `%context`. CodegenError if LLVM cannot translate it.
+    """
+    command = [sys.executable, "-m", __name__, str(start)]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        reason = next((each for each in lines if "error" in each.lower()), lines[-1])
+        raise CodegenError(f"LLVM cannot translate the program to BPF: {reason}")
+    return done.stdout[8:], int.from_bytes(done.stdout[:8], "little")
+
+
+def emit(text: str, start: int) -> tuple[bytes, int]:
+    """Compile a module in this process; return the object file and the bytes of scratch memory.
+
+    `start` is the offset of scratch memory from `%context`. LLVM may end the process.
+    """
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    machine = binding.Target.from_triple("bpf").create_target_machine(
+        cpu="v4", features="+allows-misaligned-mem-access", opt=2
+    )
+    module = binding.parse_assembly(_LOAD.sub(r"\1 volatile", text))
+    module.verify()
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    _optimise(module, machine)
+    moved, scratch = _without_stack(str(module), start)
+    module = binding.parse_assembly(moved)
+    module.verify()
+    return machine.emit_object(module), scratch
+
+
+def _optimise(module: binding.ModuleRef, machine: binding.TargetMachine) -> None:
+    builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
+    manager = binding.create_new_module_pass_manager()
+    for each in ("always_inliner", *PASSES):
+        getattr(manager, f"add_{each}_pass")()
+    manager.run(module, builder)
+
+
+def _without_stack(text: str, start: int) -> tuple[str, int]:
+    """Replace the variables of functions with a context by places in scratch memory. Functions do not share places."""
+    lines, end, context = [], start, False
+    for line in text.splitlines():
+        if line.startswith("define "):
+            context = "%context" in line
+            line = line.replace(' section "', ' "no-jump-tables"="true" section "')  # the kernel has none
+        elif context and (variable := _ALLOCA.match(line)) is not None:
+            name, kind, alignment = variable.groups()
+            end = align(end, max(8, int(alignment or 8)))
+            lines.append(f"  {name} = getelementptr i8, ptr %context, i64 {end}")
+            end += _size(kind)
+            continue
+        lines.append(line)
+    return "\n".join(lines), end - start
+
+
+def _size(kind: str) -> int:
+    if (array := _ARRAY.match(kind)) is not None:
+        return int(array[1])
+    if (number := _INTEGER.match(kind)) is not None:
+        return align(-(-int(number[1]) // 8), 8)
+    return 8
+
+
+def main() -> None:
+    """Compile the module on standard input, with the offset of scratch memory as the argument."""
+    file, scratch = emit(sys.stdin.read(), int(sys.argv[1]))
+    sys.stdout.buffer.write(scratch.to_bytes(8, "little") + file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A checked program as an object file for BPF, with the memory layout that it expects."""
+
+from __future__ import annotations
+
+from midflight.p4 import ir
+from midflight.runtime.engine.bpf.codegen import emit_apart
+from midflight.runtime.engine.bpf.elf import read_object
+from midflight.runtime.engine.bpf.pipeline import lower_program
+from midflight.runtime.engine.queue import Queue
+
+__all__ = ["BpfCompiled"]
+
+_STATEFUL = ("register", "counter", "meter", "direct_counter", "direct_meter")
+
+
+class BpfCompiled:
+    """A checked program, compiled for BPF. Raises P4Error for a construct that the engine does not support.
+
+    `file` is the object file. `slots` is the layout of the settings and `locals` that of a processor's block of
+    `block` bytes. `layouts`, `members` and `records` are as in the native `Compiled`; `constants` are the constant
+    arrays by name, as their width in bits and their numbers. `queued` is the bytes of a packet that waits for another
+    round, or 0 if there is none.
+
+    A program with state is `exclusive`: one processor at a time runs it, so that packets see each other's changes in
+    whole.
+    """
+
+    def __init__(self, program: ir.Program) -> None:
+        self.program = program
+        self.exclusive = any(each.kind in _STATEFUL for each in program.instances.values())
+        lowered = lower_program(program, exclusive=self.exclusive)
+        unit, target = lowered.unit, lowered.target
+        for name in target.constants:
+            unit.slots.offset(f"constant.{name}")
+        self.slots, self.locals, self.constants = unit.slots, target.locals, target.constants
+        self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
+        self.members = {
+            each.name: lowered.tables.member_layout(unit, each)
+            for each in program.instances.values()
+            if each.kind in ("action_profile", "action_selector")
+        }
+        self.records = unit.records
+        self.queued = Queue(unit).record if "queue" in target.used else 0
+        data, scratch = emit_apart(str(unit.module), target.locals.size)
+        self.block = target.locals.size + scratch
+        self.file = read_object(data, "xdp")

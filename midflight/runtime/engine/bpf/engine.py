@@ -1,0 +1,235 @@
+"""The XDP engine: a checked program loaded in the kernel, with all state that a control plane reads and writes."""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from midflight.p4 import ir
+from midflight.runtime.engine.bpf.arena import Arena
+from midflight.runtime.engine.bpf.compiled import BpfCompiled
+from midflight.runtime.engine.bpf.linking import Memory, link
+from midflight.runtime.engine.bpf.pipeline import INTERFACES, LARGEST, MAIN, PORTS, TEST_INTERFACE, WAITING
+from midflight.runtime.engine.bpf.ringbuffer import RingBuffer
+from midflight.runtime.engine.bpf.syscall import DEVMAP, create_map, load, possible_processors, run, update
+from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, MOST_PROCESSORS, RECORD, ROOT
+from midflight.runtime.engine.context import Context, Slots
+from midflight.runtime.engine.engine import Stats
+from midflight.runtime.engine.gate import Gate
+from midflight.runtime.engine.memory import DEFAULT, Budget, demand
+from midflight.runtime.engine.packets import Packets
+from midflight.runtime.engine.passes import DROPS
+from midflight.runtime.engine.queues import Queueing
+from midflight.runtime.engine.records import Digest, Records
+from midflight.runtime.engine.state import State
+from midflight.runtime.engine.traces import Trace
+
+__all__ = ["SHORTEST", "XdpEngine"]
+
+SHORTEST = 14
+"""The shortest packet in bytes that the kernel passes to XDP."""
+
+_MEMORY = 1 << 30
+_EVENTS = 1 << 24
+_MOST_PORTS = 512
+
+
+class XdpEngine:
+    """A v1model program in the kernel, as an XDP program, with its own state.
+
+    `program` is its file descriptor, for interfaces, and `processes` packets by test runs. Tables and so on are by
+    fully qualified name. Changes take effect with `commit`, all at once: a packet is processed with all of them, or
+    with none.
+
+    cpu_port: the controller's port
+    seed: of the program's random numbers
+    gate: the lock that is held during changes; by default, a new one
+    compiled: the code of the same program if it is compiled already; engines can share code, but not state
+    memory: the limit in bytes for registers, counters, meters, table entries and similar state
+
+    Raises P4Error for a construct that the engine does not support, CodegenError or VerifierError for a program that
+    BPF cannot express, BudgetError if it needs more than `memory`, and DeviceError if the kernel refuses.
+    """
+
+    def __init__(
+        self,
+        program: ir.Program,
+        *,
+        cpu_port: int = 510,
+        seed: int = 0,
+        gate: Gate | None = None,
+        compiled: BpfCompiled | None = None,
+        memory: int = DEFAULT,
+        queueing: Queueing | None = None,
+    ) -> None:
+        self.memory = Budget(memory, demand(program, memory))
+        self.compiled = compiled or BpfCompiled(program)
+        self.cpu_port = cpu_port
+        self.queueing = queueing or Queueing()
+        self._lock = gate or Gate()
+        self._arena = Arena(_MEMORY)
+        self._root: NDArray[np.uint64] = self._arena.root
+        context = self._context = Context(self.compiled.slots, self._arena)
+        state = self._state = State(
+            program, self.compiled.layouts, self.compiled.members, context, self._lock, self.memory
+        )
+        self.tables, self.profiles, self.registers = state.tables, state.profiles, state.registers
+        self.counters, self.meters = state.counters, state.meters
+        self.multicast, self.clones = state.multicast, state.clones
+        self._records = Records(self.compiled.records, Context(Slots()))
+        self._taken = bytearray()
+        self._settings: NDArray[np.uint8] | None = None
+        self._interfaces = self._arena.zeros(INTERFACES, np.uint16)
+        self._set_up(seed)
+        self.commit()
+        self._events = RingBuffer(_EVENTS)
+        self._ports = create_map(DEVMAP, PORTS, key=4, value=4, entries=_MOST_PORTS)
+        files = [self._ports]
+        self.close = weakref.finalize(self, _close, files, self._events, self._arena)
+        """Unload the program, if no interface uses it, and release its memory. Idempotent."""
+        maps: dict[str, int | Memory] = {MEMORY: Memory(self._arena.map), EVENTS: self._events.map, PORTS: self._ports}
+        code, _ = link(self.compiled.file, MAIN, maps)
+        self.program = load(code, MAIN)
+        files.append(self.program)
+
+    def _set_up(self, seed: int) -> None:
+        context, arena, locals_ = self._context, self._arena, self.compiled.locals.offsets
+        for name, (width, values) in self.compiled.constants.items():
+            context.point(f"constant.{name}", np.array(values, f"u{width // 8}"))
+        context.point("interfaces", self._interfaces)
+        root = self._root
+        root[ROOT["random"] // 8] = (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1
+        root[ROOT["cpu"] // 8] = self.cpu_port
+        self._blocks: list[NDArray[np.uint64]] = []
+        for processor in range(min(possible_processors(), MOST_PROCESSORS)):
+            block = arena.zeros(self.compiled.block // 8 + 8, np.uint64)
+            self._blocks.append(block)
+            address = root[ROOT["processors"] // 8 + processor] = block.__array_interface__["data"][0]
+            if "out.data" in locals_:
+                block[locals_["out.data"] // 8] = address + locals_["out"]
+            if self.compiled.queued:
+                queue = arena.zeros(self.compiled.queued * WAITING, np.uint8)
+                block[locals_["queue"] // 8] = queue.__array_interface__["data"][0]
+
+    def commit(self) -> None:
+        """Make all changes of tables and groups take effect, at once."""
+        with self._lock:
+            if self._settings is not None and not self._state.dirty:
+                return
+            self._state.flush()
+            before, self._settings = self._settings, self._arena.place(self._context.memory.copy())
+            self._root[ROOT["settings"] // 8] = self._settings.__array_interface__["data"][0]
+            if before is not None:
+                self._arena.give(before.__array_interface__["data"][0])
+
+    def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
+        """Process a batch at time `now` in microseconds by test runs; return the packets that leave, with their ports.
+
+        times: when each packet arrives, in nanoseconds
+
+        Packets of less than 14 or more than 3,840 bytes are dropped: the kernel has none.
+        """
+        with self._lock:
+            self.commit()
+            sources: list[int] = []
+            leaving: list[tuple[int, bytes]] = []
+            for number, (port, packet) in enumerate(packets):
+                self._root[ROOT["now"] // 8] = now if times is None else int(times[number]) // 1000
+                for each in self._run(port, packet):
+                    leaving.append(each)
+                    sources.append(number)
+            output = Packets.from_list(leaving)
+            output.sources[:] = sources
+            return output
+
+    def _run(self, port: int, packet: bytes) -> list[tuple[int, bytes]]:
+        if not SHORTEST <= len(packet) <= LARGEST:
+            self._count("dropped.memory")
+            return []
+        self._interfaces[TEST_INTERFACE] = port
+        ran = run(self.program, packet, room=2 * LARGEST)
+        leaving = list(self.taken())
+        if out := int(self._root[ROOT["port"] // 8]):
+            leaving.insert(int(self._root[ROOT["before"] // 8]), (out - 1, ran.packet))
+        return leaving
+
+    def taken(self) -> list[tuple[int, bytes]]:
+        """Remove and return the packets that left through the ring buffer; keep digests and log messages for later."""
+        packets = []
+        for message in self._events.read():
+            port, length = struct.unpack_from("=II", message)
+            if port:
+                packets.append((port - 1, message[RECORD : RECORD + length]))
+            else:
+                self._taken += message[RECORD : RECORD + length]
+        return packets
+
+    @property
+    def events(self) -> int:
+        """The file descriptor of the ring buffer, which polls as readable while there is something for `taken`."""
+        return self._events.map
+
+    def connect(self, port: int, interface: int) -> None:
+        """Make an interface, by its index, a port of the program. DeviceError if the kernel refuses."""
+        update(self._ports, struct.pack("=I", port), struct.pack("=I", interface))
+        self._interfaces[interface % INTERFACES] = port
+
+    def digests(self) -> list[Digest]:
+        """Return and remove the digests that the program has sent since the last call, oldest first."""
+        return self._records.digests(self._take_records())
+
+    def messages(self) -> list[str]:
+        """Return and remove the program's log messages since the last call, oldest first."""
+        return self._records.messages(self._take_records())
+
+    def _take_records(self) -> bytes:
+        with self._lock:
+            taken, self._taken = bytes(self._taken), bytearray()
+        return taken
+
+    @property
+    def assertions(self) -> int:
+        """The number of `assert` and `assume` calls that failed since the engine was created."""
+        return self._sum("assertions")
+
+    @property
+    def stats(self) -> Stats:
+        """The engine's packet counts so far, over all processors."""
+        dropped: Mapping[str, int] = {reason: self._sum(f"dropped.{reason}") for reason in (*DROPS, "busy")}
+        return Stats(
+            received=self._sum("received"),
+            sent=self._sum("sent"),
+            dropped=dropped,
+            digests_lost=self._sum("digests.lost"),
+            messages_lost=self._sum("log.lost"),
+            assertions=self.assertions,
+        )
+
+    def _sum(self, name: str) -> int:
+        offset = self.compiled.locals.offsets.get(name)
+        return 0 if offset is None else sum(int(block[offset // 8]) for block in self._blocks)
+
+    def _count(self, name: str) -> None:
+        offset = self.compiled.locals.offsets.get(name)
+        if offset is not None:
+            self._blocks[0][offset // 8] += np.uint64(1)
+
+    def set_port(self, port: int, *, up: bool) -> None:
+        """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
+        self._state.set_port(port, up=up)
+
+    def traces(self) -> list[Trace]:
+        """Return no traces: the engine records none."""
+        return []
+
+
+def _close(files: list[int], events: RingBuffer, arena: Arena) -> None:
+    for each in files:
+        os.close(each)
+    events.close()
+    arena.close()

@@ -1,0 +1,196 @@
+"""The system call bpf(2): maps, programs, test runs and XDP links (see include/uapi/linux/bpf.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from dataclasses import dataclass
+
+from midflight.errors import DeviceError
+
+__all__ = [
+    "ARENA", "DEVMAP", "MMAPABLE", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
+    "possible_processors", "replace", "run", "unavailable", "update",
+]  # fmt: skip
+
+DEVMAP, RINGBUF, ARENA = 14, 27, 33
+"""Types of maps: redirection to interfaces, messages to user space, and memory shared with user space."""
+
+MMAPABLE = 1 << 10
+
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN, _LINK_CREATE, _LINK_UPDATE = 0, 2, 5, 10, 28, 29
+_PROG_TYPE_XDP, _ATTACH_XDP = 6, 37
+_FLAGS = {"": 0, "generic": 2, "native": 4}
+_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+_SIZE = 160
+_LOG = 1 << 24
+
+
+class VerifierError(DeviceError):
+    """The kernel's verifier rejected a program. `log` is its complete log, in lines."""
+
+    def __init__(self, reason: str, log: str) -> None:
+        self.log = log.splitlines()
+        said = [each for each in self.log if each and not each.startswith(("processed ", "verification time"))]
+        super().__init__(f"the kernel rejects the program ({reason}): {said[-1] if said else 'no reason given'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The result of a test run: the program's return value, the packet afterwards, and nanoseconds per repetition."""
+
+    value: int
+    packet: bytes
+    nanoseconds: int
+
+
+def create_map(kind: int, name: str, *, key: int = 0, value: int = 0, entries: int, flags: int = 0) -> int:
+    """Create a map and return its file descriptor. Sizes of key and value are in bytes.
+
+    DeviceError if the kernel refuses.
+    """
+    shown = name.encode()[:15]
+    return _call(
+        _MAP_CREATE,
+        struct.pack("=IIIIIII16s", kind, key, value, entries, flags, 0, 0, shown),
+        f"create the map {name}",
+    )
+
+
+def update(map_: int, key: bytes, value: bytes) -> None:
+    """Set the value of a key in a map. DeviceError if the kernel refuses."""
+    keys, values = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    _call(
+        _MAP_UPDATE,
+        struct.pack("=I4xQQQ", map_, ctypes.addressof(keys), ctypes.addressof(values), 0),
+        "change a map",
+    )
+
+
+def load(code: bytes, name: str) -> int:
+    """Load an XDP program, its instructions as bytes, and return its file descriptor.
+
+    VerifierError if the verifier rejects it, DeviceError if the kernel refuses for another reason.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    licence = ctypes.create_string_buffer(b"GPL")
+
+    def attributes(level: int, size: int, log: int) -> bytes:
+        return struct.pack(
+            "=IIQQIIQII16sII",
+            _PROG_TYPE_XDP,
+            len(code) // 8,
+            ctypes.addressof(instructions),
+            ctypes.addressof(licence),
+            level,
+            size,
+            log,
+            0,
+            0,
+            name.encode()[:15],
+            0,
+            _ATTACH_XDP,
+        )
+
+    try:
+        return _call(_PROG_LOAD, attributes(0, 0, 0), "load a program")
+    except DeviceError as error:
+        if _errno(error) == errno.EPERM:
+            raise
+    # Once more, with the log, which makes loading slow.
+    log = ctypes.create_string_buffer(_LOG)
+    try:
+        return _call(_PROG_LOAD, attributes(1, _LOG, ctypes.addressof(log)), "load a program")
+    except DeviceError as error:
+        raise VerifierError(os.strerror(_errno(error)), log.value.decode(errors="replace")) from None
+
+
+def run(program: int, packet: bytes, *, repeat: int = 1, room: int = 4096) -> Ran:
+    """Run a program on a packet of at least 14 bytes that seems to come from interface 1, and return the result.
+
+    `room` is the size in bytes that the packet may have afterwards. DeviceError if the kernel refuses the packet.
+    """
+    given = ctypes.create_string_buffer(packet, len(packet))
+    taken = ctypes.create_string_buffer(room)
+    attributes = ctypes.create_string_buffer(
+        struct.pack(
+            "=IIIIQQII",
+            program,
+            0,
+            len(packet),
+            room,
+            ctypes.addressof(given),
+            ctypes.addressof(taken),
+            repeat,
+            0,
+        ),
+        _SIZE,
+    )
+    _call(_TEST_RUN, attributes, "run a program")
+    value, size = struct.unpack_from("=4xI4xI", attributes.raw)
+    (nanoseconds,) = struct.unpack_from("=36xI", attributes.raw)
+    return Ran(value, taken.raw[:size], nanoseconds)
+
+
+def attach(program: int, interface: int, mode: str = "") -> int:
+    """Attach an XDP program to an interface, by its index, and return the link's file descriptor.
+
+    Closing the link, or the end of this process, detaches the program. `mode` is `native`, `generic`, or empty for the
+    kernel's choice. DeviceError if the interface already has a program or does not support the mode.
+    """
+    return _call(
+        _LINK_CREATE,
+        struct.pack("=IIII", program, interface, _ATTACH_XDP, _FLAGS[mode]),
+        f"attach a program to interface {interface}",
+    )
+
+
+def replace(link: int, program: int) -> None:
+    """Replace the program of a link atomically. DeviceError if the kernel refuses."""
+    _call(_LINK_UPDATE, struct.pack("=IIII", link, program, 0, 0), "replace a program")
+
+
+def possible_processors() -> int:
+    """Return one more than the largest number that a processor of this machine may have."""
+    with open("/sys/devices/system/cpu/possible") as file:  # noqa: PTH123 - not a user's file
+        return int(file.read().strip().replace(",", "-").split("-")[-1]) + 1
+
+
+def unavailable() -> str:
+    """Return why XDP programs cannot be loaded here, or an empty string if they can."""
+    if platform.machine() not in _NUMBERS or os.uname().sysname != "Linux":
+        return "XDP needs Linux on x86-64, arm64 or riscv64"
+    try:
+        os.close(create_map(ARENA, "probe", entries=1, flags=MMAPABLE))
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
+class _CallError(DeviceError):
+    def __init__(self, number: int, what: str) -> None:
+        hints = {
+            errno.EPERM: "run it with sudo, or give it the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
+            errno.EINVAL: "XDP devices need Linux 6.10 or later",
+        }
+        super().__init__(f"cannot {what}: {os.strerror(number)}", hint=hints.get(number, ""))
+        self.number = number
+
+
+def _errno(error: DeviceError) -> int:
+    return error.number if isinstance(error, _CallError) else 0
+
+
+def _call(command: int, attributes: bytes | ctypes.Array[ctypes.c_char], what: str) -> int:
+    number = _NUMBERS.get(platform.machine())
+    if number is None:
+        raise DeviceError(f"cannot {what}: no bpf() for {platform.machine()} is known")
+    buffer = ctypes.create_string_buffer(attributes, _SIZE) if isinstance(attributes, bytes) else attributes
+    libc = ctypes.CDLL(None, use_errno=True)
+    result: int = libc.syscall(number, command, ctypes.byref(buffer), _SIZE)
+    if result < 0:
+        raise _CallError(ctypes.get_errno(), what)
+    return result

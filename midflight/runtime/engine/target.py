@@ -1,0 +1,114 @@
+"""Operations whose code depends on the target: this process, or the kernel's BPF programs (see `bpf/target.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, TypeAlias
+
+from llvmlite import ir as ll
+
+__all__ = ["NATIVE", "Target"]
+
+Value: TypeAlias = "ll.Value"
+Builder: TypeAlias = Any  # a `builder.Builder`, which is above this module
+
+
+class Target(Protocol):
+    """The operations whose code depends on the target."""
+
+    def slot(self, code: Builder, name: str, size: int) -> Value:
+        """Return the address of the context's slot with a name. A new name gets a slot of `size` bytes."""
+
+    def pointer(self, code: Builder, address: Value, *, invariant: bool) -> Value:
+        """Load the pointer at an address in memory. `invariant` promises that it never changes."""
+
+    def words(self, code: Builder, name: str, width: int, values: list[int]) -> Value:
+        """Return the address of the constant array of `width`-bit numbers with this name."""
+
+    def again(self, code: Builder) -> Value | None:
+        """Emit what precedes another round of a loop, and return an i1 that is false if the loop has to end.
+
+        None if loops may take as long as they like.
+        """
+
+    def multiply(self, code: Builder, left: Value, right: Value) -> Value:
+        """Emit the product of two integers of the same width, modulo 2**width."""
+
+    def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
+        """Emit `shl`, `lshr` or `ashr` of an integer by an amount below its width, and as wide."""
+
+    def forget(self, code: Builder, value: Value) -> Value:
+        """Return an integer of at most 64 bits whose value must not be known to whoever checks the code.
+
+        A target that checks each path of the code checks fewer if paths do not differ in what is known.
+        """
+
+    def clear(self, code: Builder, pointer: Value, size: int) -> None:
+        """Emit the filling of `size` bytes with zeros."""
+
+    def copy(self, code: Builder, target: Value, source: Value, size: int | Value) -> None:
+        """Emit the copying of `size` bytes between two places, which must be equal or not overlap."""
+
+    def move(self, code: Builder, target: Value, source: Value, size: int) -> None:
+        """Emit the copying of `size` bytes between two places, which may overlap."""
+
+    def record(self, code: Builder, size: int, lost: str) -> AbstractContextManager[Value]:
+        """Emit what the body of the `with` emits if there is space for a record of `size` bytes, at the given address.
+
+        Otherwise, add one to the slot `lost`.
+        """
+
+
+class _Native:
+    """Code that runs in this process, with the context as its first argument."""
+
+    def slot(self, code: Builder, name: str, size: int) -> Value:
+        return code.at(code.context, code.unit.slots.offset(name, size))
+
+    def pointer(self, code: Builder, address: Value, *, invariant: bool) -> Value:
+        value = code.b.load(address, typ=ll.PointerType(), align=8)
+        if invariant:
+            value.set_metadata("invariant.load", code.unit.module.add_metadata([]))
+        return value
+
+    def words(self, code: Builder, name: str, width: int, values: list[int]) -> Value:
+        return code.unit.constants(name, width, values)
+
+    def again(self, code: Builder) -> Value | None:  # noqa: ARG002
+        return None
+
+    def multiply(self, code: Builder, left: Value, right: Value) -> Value:
+        return code.b.mul(left, right)
+
+    def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
+        shifted: Value = getattr(code.b, operation)(left, by)
+        return shifted
+
+    def forget(self, code: Builder, value: Value) -> Value:  # noqa: ARG002
+        return value
+
+    def clear(self, code: Builder, pointer: Value, size: int) -> None:
+        code.fill(pointer, size)
+
+    def copy(self, code: Builder, target: Value, source: Value, size: int | Value) -> None:
+        code.copy_plainly(target, source, size)
+
+    def move(self, code: Builder, target: Value, source: Value, size: int) -> None:
+        code.move_plainly(target, source, size)
+
+    @contextmanager
+    def record(self, code: Builder, size: int, lost: str) -> Iterator[Value]:
+        b = code.b
+        used = code.slot_value("digests.used")
+        end = b.add(used, code.i64(size))
+        fits = b.icmp_unsigned("<=", end, code.slot_value("digests.capacity"))
+        with code.when(b.not_(fits)):
+            code.count(lost)
+        with code.when(fits):
+            yield code.at(code.slot_pointer("digests"), used)
+            code.set_slot("digests.used", end)
+
+
+NATIVE: Target = _Native()
+"""The target of the embedded switch."""
