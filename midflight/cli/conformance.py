@@ -34,7 +34,7 @@ Examples:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="host or bmv2, which are started, or grpc:ADDRESS for a running switch. May be repeated.",
+    help="host, bmv2 or xdp, which are started, or grpc:ADDRESS for a running switch. May be repeated.",
 )
 @click.option(
     "-i",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from midflight.p4 import ir
-from midflight.runtime.engine import Engine
+from midflight.runtime.engine import Backend
 from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.ports.oneshot import DigestOut, Message, Played
 from midflight.runtime.p4runtime.ports.state import EntryCount, state_of
@@ -137,7 +137,7 @@ class Report:
         if self._folder is not None and self._writers:
             yield "written: " + ", ".join(str(self._folder / f"port{each}.pcap") for each in sorted(self._writers))
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> Backend:
         assert self._switch.pipeline is not None
         return self._switch.pipeline.engine
 

@@ -101,6 +101,12 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Share compiled programs with other switches through this folder, which must belong to you alone.",
 )
+@click.option(
+    "--xdp",
+    "mode",
+    type=click.Choice(["native", "generic"]),
+    help="Run the program in the kernel, as an XDP program of the interfaces' drivers (native) or of any interface.",
+)
 @entries_option
 @queue_options
 @click.option(
@@ -130,6 +136,7 @@ def switch(
     threads: int,
     memory: int,
     code: Path | None,
+    mode: str | None,
     entries: tuple[Path, ...],
     queues: int | None,
     depth: int | None,
@@ -143,7 +150,8 @@ def switch(
 ) -> None:
     """Run a P4 program on the embedded switch, and serve P4Runtime.
 
-    Without PROG.p4, the switch drops all packets until a controller loads a program.
+    Without PROG.p4, the switch drops all packets until a controller loads a program. With --xdp, the program runs in
+    the kernel, which needs root.
 
     The switch prints the address that controllers can connect to. It runs until SIGINT or SIGTERM, finishes the packets
     that have arrived by then, and exits with status 0. With captures as ports, it also exits once these have been read
@@ -159,6 +167,10 @@ def switch(
     import threading
     from collections import deque
 
+    if mode is not None:
+        from midflight.runtime.devices.xdp import in_kernel
+        from midflight.runtime.p4runtime.ports.kernel import KernelPorts
+
     from midflight.cli.following import Follower
     from midflight.cli.output import read_text
     from midflight.runtime.checked import Programs
@@ -169,7 +181,8 @@ def switch(
     from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.entryfiles.reading import read_entries
     from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
-    from midflight.runtime.p4runtime.ports.opening import open_ports
+    from midflight.runtime.p4runtime.ports.opening import Ports, open_ports
+    from midflight.runtime.p4runtime.server.pipeline import embedded
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
     from midflight.runtime.p4runtime.tls import is_local
@@ -185,6 +198,10 @@ def switch(
             raise click.UsageError("captures as ports need a program, or --wait until a controller has loaded one")
         names = parse_ports(list(interfaces))
         programs = Programs(None if code is None else Store(code))
+        if mode is not None and (
+            captures or trace or queues or rate or port_rate or any("pcap:" in each for each in names.values())
+        ):
+            raise click.UsageError("--xdp has interfaces only, and neither captures, traces nor queues")
         device = Switch(
             device_id=device_id,
             cpu_port=cpu_port,
@@ -192,6 +209,7 @@ def switch(
             programs=programs,
             apart=CompileBudget(),
             queueing=QueueOptions(queues or 1, depth, rate, port_rate).queueing(),
+            make=embedded if mode is None else in_kernel,
         )
         if file is not None:
             device.load(read_text(file), str(file))
@@ -199,16 +217,20 @@ def switch(
             if file is None:
                 raise click.UsageError("--entries needs a program, whose tables get them")
             apply(read_entries(path, SwitchTarget(device).schema), SwitchTarget(device))
-        ports = open_ports(
-            device,
-            names,
-            captures=captures,
-            threads=threads,
-            wait=wait,
-            finished=stop,
-            news=_warn,
-            unix_time=clock == "unix",
-        )
+        ports: Ports
+        if mode is not None:
+            ports = KernelPorts(device, names, mode=mode)
+        else:
+            ports = open_ports(
+                device,
+                names,
+                captures=captures,
+                threads=threads,
+                wait=wait,
+                finished=stop,
+                news=_warn,
+                unix_time=clock == "unix",
+            )
         traces: deque[str] = deque(maxlen=TRACES)
         failed = threading.Event()
 

@@ -18,6 +18,7 @@ from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
 from midflight.p4.preprocess import preprocess
+from midflight.runtime.engine.bpf.compiled import BpfCompiled
 from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.store import Store
 from midflight.runtime.footprint import Footprint, footprint
@@ -80,6 +81,11 @@ class CheckedProgram:
     def compiled(self) -> Compiled:
         """The native code for the embedded switch. Raises P4Error if the engine does not support a construct."""
         return self._part("compiled", self._compiled)
+
+    @property
+    def bpf(self) -> BpfCompiled:
+        """The XDP program. Raises P4Error if the engine does not support a construct, CodegenError if BPF does not."""
+        return self._part("bpf", lambda: BpfCompiled(self.program))
 
     @property
     def is_compiled(self) -> bool:

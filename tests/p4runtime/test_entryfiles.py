@@ -76,6 +76,7 @@ class Loaded:
         apply(read_entries(path, target.schema), target)
         pipeline = self._switch.pipeline
         assert pipeline is not None
+        assert isinstance(pipeline.engine, Engine)
         return pipeline.engine
 
     def mistake(self, text: str) -> tuple[str, int, str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.devices.host import CAPABILITIES
 from midflight.runtime.devices.switchprocess import SwitchProcess
+from midflight.runtime.devices.xdp import CAPABILITIES as XDP
 from midflight.runtime.engine.queues import QueueOptions
 from midflight.runtime.p4runtime.client.queues import RemoteQueues
 
@@ -67,13 +69,14 @@ class HostProcessDevice(SwitchProcess):
     code: a folder in which switches share compiled programs; only their user may have access (see `Store`)
     queues: the queues between ingress and egress
     forks: a fork server, which saves half a second of processor time for imports
+    xdp: `native` or `generic` to run the program in the kernel, as an XDP program; empty for the embedded switch
     patience: the timeout for the start, in seconds
 
     P4Runtime is served on a unix socket, which can be reached from every network namespace. Raises P4Error for an
     invalid program, and DeviceError, with the end of the log, if the switch does not start or does not answer.
     """
 
-    capabilities = CAPABILITIES
+    capabilities: Capabilities = CAPABILITIES
 
     def __init__(
         self,
@@ -88,10 +91,13 @@ class HostProcessDevice(SwitchProcess):
         code: Path | None = None,
         forks: ForkServer | None = None,
         queues: QueueOptions | None = None,
+        xdp: str = "",
         patience: float = 60.0,
     ) -> None:
         if source is not None:
             _ = CheckedProgram(source, file).program  # raises errors of the program here, instead of in a log
+        if xdp:
+            self.capabilities = XDP
         super().__init__("midflight switch", device_id, kind="switch", place=folder)
         try:
             program = self.folder / "program.p4"
@@ -102,6 +108,8 @@ class HostProcessDevice(SwitchProcess):
                 command += ["--code", str(code)]
             if queues is not None:
                 command += queues.command_line
+            if xdp:
+                command += ["--xdp", xdp]
             for port, interface in (interfaces or {}).items():
                 command += ["-i", f"{port}@{interface}"]
             inside = netns if not netns or "/" in netns else f"/run/netns/{netns}"

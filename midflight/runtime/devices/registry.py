@@ -14,6 +14,7 @@ __all__ = ["KINDS", "capabilities", "open_device"]
 KINDS = {
     "bmv2": ("midflight.runtime.devices.bmv2", "Bmv2Device"),
     "host": ("midflight.runtime.devices.host", "HostDevice"),
+    "xdp": ("midflight.runtime.devices.xdp", "XdpDevice"),
 }
 """By name, the module and class of each kind of device that `open_device` can start."""
 
@@ -21,7 +22,7 @@ REMOTE = "grpc"
 
 
 def open_device(name: str, source: str | None = None, **options: Any) -> Device:
-    """Start a device of the kind `name`, "host" or "bmv2", and return it.
+    """Start a device of the kind `name`, "host", "bmv2" or "xdp", and return it.
 
     The name "grpc:ADDRESS" connects to a switch that runs already, at that P4Runtime address. `source` is the P4_16
     program to run; None waits for a controller to load one. `options` are further arguments of the kind's class.
@@ -37,7 +38,7 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
 
 
 def capabilities(name: str) -> Capabilities:
-    """Return the capability sheet of a kind of device, "host" or "bmv2", without starting one.
+    """Return the capability sheet of a kind of device, "host", "bmv2" or "xdp", without starting one.
 
     DeviceError for an unknown kind.
     """

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,34 +18,14 @@ from midflight.runtime.engine.queuememory import QueueMemory
 from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
 from midflight.runtime.engine.state import State
+from midflight.runtime.engine.stats import Stats
 from midflight.runtime.engine.traces import Trace, Traces
 from midflight.runtime.engine.trafficmanager import NEVER
 
-__all__ = ["LATENCY", "SPACING", "Engine", "Stats"]
+__all__ = ["LATENCY", "SPACING", "Engine"]
 
 LATENCY, SPACING = 1000, 1000
 """In virtual time, with queues: nanoseconds from arrival to the queue, and between two packets in ingress."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The packet counts of an engine since it was created.
-
-    `received` and `sent` count packets. `dropped` counts dropped packets by reason: `ingress` and `egress` (by the
-    program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
-    `queue` (the queue for another round was full) and `rounds` (too many rounds). Between ingress and egress, it counts
-    `tail` (a full queue), `priority` (no queue has the packet's priority), `buffer` (no memory for packets in queues)
-    and `waiting` (in a queue when the program was replaced or the switch closed). `assertions` counts `assert` and
-    `assume` calls that failed. `digests_lost` and `messages_lost` count digests and log messages that were lost because
-    their buffer was full.
-    """
-
-    received: int
-    sent: int
-    dropped: Mapping[str, int]
-    digests_lost: int
-    messages_lost: int
-    assertions: int
 
 
 class Engine:
@@ -208,6 +185,9 @@ class Engine:
         """
         with self._lock:
             self._state.flush()
+
+    def commit(self) -> None:
+        """Do nothing: changes of tables and groups take effect before the next batch."""
 
     @property
     def native(self) -> tuple[int, Context]:

@@ -21,7 +21,7 @@ __all__ = ["State"]
 
 
 class State:
-    """Tables, value sets, profiles, registers, counters and meters by fully qualified name, multicast groups and clone sessions.
+    """Tables, value sets, profiles, registers, counters and meters by full name, multicast groups and clone sessions.
 
     It is in the memory that `context` refers to. `layouts` are those of tables and `members` those of action profiles,
     by name. Methods of the parts take `lock`. Changes reach native code with `flush`.

@@ -67,7 +67,9 @@ class Load:
         with HostDevice(program.p4()) as device, device.session() as session:
             self._seconds = clock() - start
             assert device.switch.pipeline is not None
-            self._engine: Engine = device.switch.pipeline.engine
+            engine = device.switch.pipeline.engine
+            assert isinstance(engine, Engine)
+            self._engine = engine
             self._maps, _ = configure(session, program)
             self._batch = Packets.from_list(self._requests(packets))
         self.outcomes = self._check()

@@ -100,12 +100,14 @@ def _with_interfaces(
     folder: Path,
 ) -> Device:
     """Start a device as a process whose ports are interfaces in a namespace."""
-    if kind == "host":
+    if kind in ("host", "xdp"):
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
         code = folder / "code"
         code.mkdir(mode=0o700, exist_ok=True)
+        # The hosts' interfaces have no NAPI, so that packets cannot be redirected to them by their drivers.
+        xdp = "generic" if kind == "xdp" else ""
         return HostProcessDevice(
-            netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks, queues=queues
+            netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks, queues=queues, xdp=xdp
         )
     return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.runtime.engine.bpf.codegen import emit_apart
 from midflight.runtime.engine.bpf.elf import read_object
 from midflight.runtime.engine.bpf.pipeline import lower_program
+from midflight.runtime.engine.pipeline import QUEUE_FIELDS
 from midflight.runtime.engine.queue import Queue
 
 __all__ = ["BpfCompiled"]
@@ -30,10 +32,16 @@ class BpfCompiled:
         self.exclusive = any(each.kind in _STATEFUL for each in program.instances.values())
         lowered = lower_program(program, exclusive=self.exclusive)
         unit, target = lowered.unit, lowered.target
+        if queued := unit.touched & QUEUE_FIELDS:
+            raise P4Error(
+                f"an XDP program has no queues between ingress and egress, which determine {', '.join(sorted(queued))}",
+                hint="Run the program on the embedded switch.",
+            )
         for name in target.constants:
             unit.slots.offset(f"constant.{name}")
         self.slots, self.locals, self.constants = unit.slots, target.locals, target.constants
-        self.layouts = {name: lowered.tables.layout(unit, table) for name, table in program.tables.items()}
+        tables = {**program.tables, **program.value_sets}
+        self.layouts = {name: lowered.tables.layout(unit, table) for name, table in tables.items()}
         self.members = {
             each.name: lowered.tables.member_layout(unit, each)
             for each in program.instances.values()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.bpf.arena import Arena
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
@@ -19,14 +20,14 @@ from midflight.runtime.engine.bpf.ringbuffer import RingBuffer
 from midflight.runtime.engine.bpf.syscall import DEVMAP, create_map, load, possible_processors, run, update
 from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, MOST_PROCESSORS, RECORD, ROOT
 from midflight.runtime.engine.context import Context, Slots
-from midflight.runtime.engine.engine import Stats
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.memory import DEFAULT, Budget, demand
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.passes import DROPS
-from midflight.runtime.engine.queues import Queueing
+from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
 from midflight.runtime.engine.state import State
+from midflight.runtime.engine.stats import Stats
 from midflight.runtime.engine.traces import Trace
 
 __all__ = ["SHORTEST", "XdpEngine"]
@@ -79,10 +80,12 @@ class XdpEngine:
             program, self.compiled.layouts, self.compiled.members, context, self._lock, self.memory
         )
         self.tables, self.profiles, self.registers = state.tables, state.profiles, state.registers
+        self.value_sets = state.value_sets
         self.counters, self.meters = state.counters, state.meters
         self.multicast, self.clones = state.multicast, state.clones
         self._records = Records(self.compiled.records, Context(Slots()))
         self._taken = bytearray()
+        self._leaving: list[tuple[int, bytes]] = []
         self._settings: NDArray[np.uint8] | None = None
         self._interfaces = self._arena.zeros(INTERFACES, np.uint16)
         self._set_up(seed)
@@ -153,21 +156,25 @@ class XdpEngine:
             return []
         self._interfaces[TEST_INTERFACE] = port
         ran = run(self.program, packet, room=2 * LARGEST)
-        leaving = list(self.taken())
+        leaving = self.taken()
         if out := int(self._root[ROOT["port"] // 8]):
             leaving.insert(int(self._root[ROOT["before"] // 8]), (out - 1, ran.packet))
         return leaving
 
     def taken(self) -> list[tuple[int, bytes]]:
-        """Remove and return the packets that left through the ring buffer; keep digests and log messages for later."""
-        packets = []
+        """Remove and return the packets that left through the ring buffer."""
+        with self._lock:
+            self._read()
+            packets, self._leaving = self._leaving, []
+        return packets
+
+    def _read(self) -> None:
         for message in self._events.read():
             port, length = struct.unpack_from("=II", message)
             if port:
-                packets.append((port - 1, message[RECORD : RECORD + length]))
+                self._leaving.append((port - 1, message[RECORD : RECORD + length]))
             else:
                 self._taken += message[RECORD : RECORD + length]
-        return packets
 
     @property
     def events(self) -> int:
@@ -189,6 +196,7 @@ class XdpEngine:
 
     def _take_records(self) -> bytes:
         with self._lock:
+            self._read()
             taken, self._taken = bytes(self._taken), bytearray()
         return taken
 
@@ -223,9 +231,47 @@ class XdpEngine:
         """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
         self._state.set_port(port, up=up)
 
+    def trace(self, on: bool) -> None:
+        """Raise DeviceError if traces are to be recorded: XDP programs record none."""
+        if on:
+            raise DeviceError("an XDP program records no traces", hint="run it on the embedded switch")
+
     def traces(self) -> list[Trace]:
         """Return no traces: the engine records none."""
         return []
+
+    # Queues between ingress and egress, of which there are none
+
+    def advance(self, time: int) -> Packets:  # noqa: ARG002
+        """Return no packets: none waits."""
+        return Packets.from_list([])
+
+    @property
+    def due(self) -> int | None:
+        """None: no packet waits."""
+        return None
+
+    @property
+    def queued(self) -> bool:
+        """False: there are no queues."""
+        return False
+
+    def apply_queueing(self, now: int | None = None) -> bool:  # noqa: ARG002
+        """Raise DeviceError if queues are configured: the interfaces have their own."""
+        if self.queueing.configured:
+            raise DeviceError("an XDP program has no queues", hint="configure the interfaces instead: tc qdisc")
+        return False
+
+    def queue(self, port: int, queue: int = 0) -> QueueState:
+        """Raise DeviceError: there are no queues."""
+        raise DeviceError(f"port {port} has no queue {queue}: an XDP program has no queues")
+
+    def used_queues(self) -> set[tuple[int, int]]:
+        """Return no queues."""
+        return set()
+
+    def discard(self) -> None:
+        """Do nothing: no packet waits."""
 
 
 def _close(files: list[int], events: RingBuffer, arena: Arena) -> None:

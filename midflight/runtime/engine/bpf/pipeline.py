@@ -68,7 +68,7 @@ def lower_program(program: ir.Program, *, exclusive: bool) -> Lowered:
     support.
     """
     target, tables = Bpf(), Tables()
-    unit = Unit(program, lower_call, tables.apply, target=target)
+    unit = Unit(program, lower_call, tables.apply, tables.contains, target=target)
     stages = build_stages(unit)
     passes = Passes(unit, stages, _build_emit(unit, target, stages), _build_send(unit, target), rounds=WAITING)
     passes.egress.attributes.add("alwaysinline")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import DeviceError
+from midflight.runtime.engine.backend import Backend
 from midflight.runtime.engine.context import Context, Slots
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.gate import Gate
@@ -182,11 +183,12 @@ class PacketLoop:
         for each in (*self._senders, self._thread):
             each.start()
 
-    def use(self, engine: Engine | None) -> None:
+    def use(self, engine: Backend | None) -> None:
         """Carry packets through this engine from now on; None drops all packets. It takes effect between two batches.
 
         The engine must share the loop's gate.
         """
+        assert engine is None or isinstance(engine, Engine)
         context = self._context
         with self._gate:
             if engine is not self._engine:

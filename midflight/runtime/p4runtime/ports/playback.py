@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 
 from midflight.errors import DeviceError, MidflightError
-from midflight.runtime.engine import Engine, Packets
+from midflight.runtime.engine import Backend, Packets
 from midflight.runtime.engine.ports.pcap import PcapReader, PcapWriter
 from midflight.runtime.engine.ports.spec import FilePort
 from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
@@ -63,7 +63,7 @@ class FilePorts:
         self._sent: Counter[int] = Counter()
         self._truncated: Counter[int] = Counter()
         self._other: Counter[str] = Counter()
-        self._engine: Engine | None = None
+        self._engine: Backend | None = None
         self._sources: dict[int, PcapReader | Path] = {}
         self._targets: dict[int, list[PcapWriter]] = {}
         self._kept: dict[int, PcapWriter] = {}
@@ -96,7 +96,7 @@ class FilePorts:
         """The time of the captures at which the program's clock is 0, in nanoseconds."""
         return self._first or 0
 
-    def use(self, engine: Engine | None) -> None:
+    def use(self, engine: Backend | None) -> None:
         """Set the engine whose dropped packets are counted in `stats`; None for none.
 
         Unlike other carriers, it does not process packets with this engine, but through `Switch.process`.

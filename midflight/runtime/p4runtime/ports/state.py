@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from midflight.runtime.engine import Engine, Entry
+from midflight.runtime.engine import Backend, Entry
 from midflight.runtime.engine.counters import CounterValue
 
 __all__ = ["EntryCount", "ProgramState", "state_of"]
@@ -31,7 +31,7 @@ class ProgramState:
     registers: dict[str, dict[int, int]]
 
 
-def state_of(engine: Engine) -> ProgramState:
+def state_of(engine: Backend) -> ProgramState:
     """Return the state of the program that an engine runs, as it is now."""
     counters = {}
     for name, counter in engine.counters.items():

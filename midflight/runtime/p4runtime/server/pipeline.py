@@ -6,16 +6,18 @@ The device config is P4_16 source text in UTF-8 (P4Runtime specification 1.5, se
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from finsy.proto import p4r
 
-from midflight.errors import P4Error
+from midflight.errors import DeviceError, P4Error
 from midflight.p4 import ir
 from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.p4info import metadata_widths
 from midflight.runtime.checked import CheckedProgram, Programs
-from midflight.runtime.engine import Engine, Entry, Gate, TableError
+from midflight.runtime.engine import Backend, Engine, Entry, Gate, TableError
 from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.engine.queues import Queueing
@@ -25,13 +27,16 @@ from midflight.runtime.p4runtime.server.digests import DigestBook
 from midflight.runtime.p4runtime.server.translation import Strings
 from midflight.runtime.p4runtime.status import Code, Refusal
 
-__all__ = ["Note", "Pipeline", "assemble", "build", "describe"]
+__all__ = ["Maker", "Note", "Pipeline", "assemble", "build", "describe", "embedded"]
 
 _FILE = "p4_device_config"
 
 # The beginning of p4.tmp.P4DeviceConfig, in which older controllers wrap BMv2's JSON: `reassign`, and `device_data`
 # with its length.
 _WRAPPER = re.compile(rb"\A(?:\x08[\x00\x01])?\x1a[\x80-\xff]{0,4}[\x00-\x7f](?=\s*\{)")
+
+Maker = Callable[..., Backend]
+"""A function that returns what runs a checked program, given the options of `Engine` by name."""
 
 EntryId = tuple[str, ir.Keyset | None, int]
 """A table's name, an entry's keys (None for the default action) and its priority."""
@@ -55,7 +60,7 @@ class Pipeline:
 
     config: p4r.ForwardingPipelineConfig
     checked: CheckedProgram
-    engine: Engine
+    engine: Backend
     schema: Schema
     tables: dict[int, BoundTable]
     digests: DigestBook
@@ -89,6 +94,11 @@ class Pipeline:
             raise Refusal(Code.NOT_FOUND, error.message) from None
 
 
+def embedded(checked: CheckedProgram, **options: Any) -> Backend:
+    """Return the embedded switch's engine for a program. `options` are those of `Engine`, which says what it raises."""
+    return Engine(checked.program, compiled=checked.compiled, **options)
+
+
 def assemble(
     config: p4r.ForwardingPipelineConfig,
     checked: CheckedProgram,
@@ -98,8 +108,9 @@ def assemble(
     gate: Gate | None = None,
     memory: int = DEFAULT,
     queueing: Queueing | None = None,
+    make: Maker = embedded,
 ) -> Pipeline:
-    """Return a new pipeline of a checked program. `gate`, `memory` and `queueing` are as in `Engine`.
+    """Return a new pipeline of a checked program, which `make` runs. The other options are those of `Engine`.
 
     Raises Refusal if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the program's state
     exceeds `memory`. Raises P4Error for a construct that the engine does not support.
@@ -111,18 +122,9 @@ def assemble(
     value_sets = bind_value_sets(schema, checked.program, strings, loose=loose)
     try:
         demand(checked.program, memory)  # before code is generated
-        compiled = checked.compiled
-        engine = Engine(
-            checked.program,
-            cpu_port=cpu_port,
-            seed=seed,
-            gate=gate,
-            compiled=compiled,
-            memory=memory,
-            queueing=queueing,
-        )
-    except (BudgetError, TableError) as error:
-        raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
+        engine = make(checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory, queueing=queueing)
+    except DeviceError as error:
+        raise Refusal(Code.RESOURCE_EXHAUSTED, str(error)) from None
     return Pipeline(config, checked, engine, schema, tables, DigestBook(schema), strings, value_sets)
 
 
@@ -136,6 +138,7 @@ def build(
     memory: int = DEFAULT,
     apart: CompileBudget | None = None,
     queueing: Queueing | None = None,
+    make: Maker = embedded,
 ) -> Pipeline:
     """Return a new pipeline for a controller's config: checked, bound to its P4Info, and compiled.
 
@@ -152,9 +155,11 @@ def build(
     try:
         text = _WRAPPER.sub(b"", config.p4_device_config).decode()
         checked = (programs or Programs()).get(text, _FILE, confined=True)
-        if apart is not None and not checked.is_compiled:
+        if apart is not None and make is embedded and not checked.is_compiled:
             checked.adopt(compile_apart(text, _FILE, apart, memory))
-        return assemble(config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory, queueing=queueing)
+        return assemble(
+            config, checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory, queueing=queueing, make=make
+        )
     except UnicodeDecodeError as error:
         raise Refusal(Code.INVALID_ARGUMENT, f"p4_device_config is not P4_16 source text: {error}") from None
     except P4Error as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from midflight.runtime.engine import Engine
+from midflight.runtime.engine import Backend
 from midflight.runtime.engine.queues import Queueing, QueueState, Rate, as_rate
 from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
 
@@ -20,7 +20,7 @@ class Queues:
     range. Thread-safe.
     """
 
-    def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Engine | None]) -> None:
+    def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Backend | None]) -> None:
         self.queueing = queueing
         self.observers: list[Callable[[], None]] = []
         self._apply = apply

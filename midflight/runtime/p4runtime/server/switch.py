@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
-from midflight.runtime.engine import Engine, Gate, Packets, Trace
+from midflight.runtime.engine import Backend, Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.queues import Queueing
@@ -24,7 +24,7 @@ from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.change import apply
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.messages import Listener, Messages
-from midflight.runtime.p4runtime.server.pipeline import Pipeline, assemble, build, describe
+from midflight.runtime.p4runtime.server.pipeline import Maker, Pipeline, assemble, build, describe, embedded
 from midflight.runtime.p4runtime.server.queues import Queues
 from midflight.runtime.p4runtime.server.read import Reading
 from midflight.runtime.p4runtime.server.reconcile import carry_over
@@ -46,6 +46,7 @@ class _Options(TypedDict):
     gate: Gate
     memory: int
     queueing: Queueing
+    make: Maker
 
 
 class Carrier(Protocol):
@@ -55,7 +56,7 @@ class Carrier(Protocol):
     def now(self) -> int:
         """The time of the program's clock, in microseconds."""
 
-    def use(self, engine: Engine | None) -> None:
+    def use(self, engine: Backend | None) -> None:
         """Process packets with this engine from now on; with None, drop them."""
 
     def packets_in(self) -> list[bytes]:
@@ -79,6 +80,7 @@ class Switch:
     memory: the limit for the state of a pipeline, in bytes; two pipelines exist while one replaces the other
     apart: compile what controllers push in a separate process, with these limits
     queueing: the settings of the queues between ingress and egress, which `queues` changes
+    make: creates what runs a program; by default, the embedded switch's engine
 
     `gate` is the lock of the engines, which a carrier shares. It may be acquired while holding the switch's lock, but
     not the other way round. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the
@@ -97,6 +99,7 @@ class Switch:
         memory: int = DEFAULT,
         apart: CompileBudget | None = None,
         queueing: Queueing | None = None,
+        make: Maker = embedded,
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
@@ -114,6 +117,7 @@ class Switch:
         self._seed = seed
         self._memory = memory
         self._apart = apart
+        self._make = make
         self._lock = threading.RLock()
         self._arbitration = Arbitration(device_id)
         self._messages = Messages(self._arbitration, self.faults)
@@ -154,6 +158,7 @@ class Switch:
             "gate": self.gate,
             "memory": self._memory,
             "queueing": self.queues.queueing,
+            "make": self._make,
         }
 
     # Packets
@@ -395,7 +400,9 @@ class Switch:
             changes = write.prepare(pipeline, request, role)
             with self._lock, self.gate:
                 if all(now is then for now, then in zip(self._writing(request), prepared_for, strict=True)):
-                    return write.commit(changes, atomic=request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR)
+                    answer = write.commit(changes, atomic=request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR)
+                    pipeline.engine.commit()
+                    return answer
 
     def preset(self, update: p4r.Update) -> None:
         """Apply one P4Runtime update (a table entry or the like) without a controller, for the process that runs this
@@ -411,6 +418,7 @@ class Switch:
                     if isinstance(each, Refusal):
                         raise each
                     apply(each)
+                pipeline.engine.commit()
 
     def _writing(self, request: p4r.WriteRequest) -> tuple[Pipeline, Role, object]:
         """Return the pipeline that a request writes to, its role, and what limits that."""

@@ -1,0 +1,172 @@
+"""The kernel's own data path as a device: a P4 program as an XDP program, behind a P4Runtime server on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from midflight.closing import Closer
+from midflight.errors import DeviceError, P4Error
+from midflight.p4 import ir
+from midflight.p4.types import Bits
+from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.devices.base import PipelineConfig
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.engine import Backend, Packets
+from midflight.runtime.engine.bpf.engine import XdpEngine
+from midflight.runtime.engine.bpf.pipeline import LARGEST
+from midflight.runtime.engine.bpf.syscall import unavailable
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.p4runtime.ports.kernel import KernelPorts
+from midflight.runtime.p4runtime.server.server import Server
+from midflight.runtime.p4runtime.server.switch import Switch
+
+__all__ = ["CAPABILITIES", "XdpDevice", "in_kernel", "refuse"]
+
+KEY = 256
+"""The largest key of a table in bits: a lookup passes it in registers."""
+
+CAPABILITIES = Capabilities(
+    kind="xdp",
+    match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
+    header_bits=8 * LARGEST,
+    key_bits=KEY,
+    packets_per_second=1e6,
+)
+
+
+def in_kernel(checked: CheckedProgram, **options: Any) -> Backend:
+    """Load a program into the kernel, and return its engine. `options` are those of `XdpEngine`.
+
+    P4Error, with the place, for what the sheet cannot hold or the engine does not support; nothing is loaded then.
+    DeviceError if the kernel or LLVM refuses.
+    """
+    refuse(checked.program)
+    return XdpEngine(checked.program, compiled=checked.bpf, **options)
+
+
+class XdpDevice:
+    """A switch whose program runs in the kernel, ready for controllers when the constructor returns. Needs root.
+
+    source: the P4_16 program to start with; without one, packets pass to the system until a controller loads a program
+    file: the name of the program in messages
+    interfaces: the Linux interfaces of the ports, by port number
+    netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
+    mode: how the program is attached to interfaces: `native`, `generic` or empty for the kernel's choice
+    programs: switches that share these compile each text once
+
+    Without interfaces, packets are passed to `process`, which runs the program on them in the kernel. Raises P4Error
+    for an invalid program, and DeviceError without root, on a kernel without support, or if a port cannot be opened.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        source: str | None = None,
+        *,
+        file: str = "<string>",
+        device_id: int = 1,
+        address: str = "127.0.0.1:0",
+        cpu_port: int = 510,
+        seed: int = 0,
+        interfaces: Mapping[int, str] | None = None,
+        netns: str = "",
+        mode: str = "",
+        programs: Programs | None = None,
+    ) -> None:
+        if missing := unavailable():
+            raise DeviceError(f"there is no XDP here: {missing}")
+        self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed, programs=programs, make=in_kernel)
+        if source is not None:
+            self.switch.load(source, file)
+        self.ports = KernelPorts(self.switch, interfaces, netns=netns, mode=mode) if interfaces else None
+        try:
+            self._server = Server(self.switch, address).start()
+        except BaseException:
+            if self.ports is not None:
+                self.ports.close()
+            raise
+        self._close = Closer(self, partial(_close, self.ports, self._server))
+        if self.ports is not None:
+            self.ports.start()
+
+    @property
+    def address(self) -> str:
+        """The address of its P4Runtime server, "host:port"."""
+        return self._server.address
+
+    @property
+    def device_id(self) -> int:
+        """The P4Runtime device id, which requests to the server carry."""
+        return self.switch.device_id
+
+    def compile(self, program: CheckedProgram) -> PipelineConfig:
+        """Check a program, also against the sheet, and return it for a session to load; the config is its text.
+
+        P4Error for an invalid program, or one that the sheet cannot hold.
+        """
+        refuse(program.program)
+        return PipelineConfig(program.p4info, program.standalone.encode())
+
+    def load(self, source: str, file: str = "<string>") -> None:
+        """Replace the program by the P4_16 text `source`, named `file` in messages.
+
+        P4Error if it does not compile, DeviceError if the kernel refuses it; the device then keeps its program.
+        """
+        self.switch.load(source, file)
+
+    def session(self, *, role: str = "", election_id: int | None = None) -> Session:
+        """Open a controller's P4Runtime session, which the caller closes.
+
+        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
+        among those of its role, None to let the session choose it. DeviceError if the device is closed.
+        """
+        return Session(self.address, self.device_id, role=role, election_id=election_id)
+
+    def process(self, packets: Packets, now: int = 0) -> Packets:
+        """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
+
+        Packet-ins and digests are queued for the controllers before this returns. DeviceError with interfaces.
+        """
+        if self.ports is not None:
+            raise DeviceError("this switch gets its packets from its ports, not from `process`")
+        return self.switch.process(packets, now)
+
+    def transmitted(self) -> Packets:
+        """Remove and return the packets that left through ports because of controllers' packet-outs."""
+        return self.switch.transmitted()
+
+    def close(self) -> None:
+        """Detach the program from its interfaces, end the sessions and stop the server. Idempotent."""
+        self._close()
+
+    def __enter__(self) -> XdpDevice:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def refuse(program: ir.Program) -> None:
+    """Raise P4Error, with the place, for the first thing in a program that the sheet cannot hold."""
+    for table in program.tables.values():
+        bits = sum(key.expression.type.width for key in table.keys if isinstance(key.expression.type, Bits))
+        if bits > KEY:
+            raise P4Error(
+                f"the key of table {table.name} has {bits} bits; an XDP device supports {KEY}",
+                place=table.place,
+                hint="Use fewer or narrower fields, or run the program on another device.",
+            )
+
+
+def _close(ports: KernelPorts | None, server: Server) -> None:
+    try:
+        if ports is not None:
+            ports.close()
+    finally:
+        server.stop()

@@ -1,0 +1,53 @@
+"""The XDP device: conformance by test runs, what its sheet refuses, and networks of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from midflight.errors import P4Error
+from midflight.primitives import Aggregate, Program
+from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.devices import capabilities
+from midflight.runtime.devices.xdp import XdpDevice
+from midflight.testbed import Star
+from midflight.testbed.conformance.run import check
+from midflight.testbed.conformance.traces import generate
+from tests.bpf.build import needs_bpf
+from tests.engine.build import source
+
+pytestmark = needs_bpf
+
+
+@pytest.mark.parametrize("name", ["Cache", "Lock", "Threshold"])
+def test_primitives_conform(name: str) -> None:
+    report = check("xdp", [generate(name, 3, number) for number in range(2)])
+    assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
+
+
+@pytest.mark.parametrize("fabric", ["sim", "netns"])
+def test_a_star_sums(fabric: str) -> None:
+    program = Program(Aggregate("gradients", workers=2, lanes=4, slots=16))
+    arrays = [np.arange(100, dtype=np.float32) * factor for factor in (1, 2)]
+    with Star(hosts=2, program=program, device="xdp", fabric=fabric) as net:
+        for each in net.group("gradients", net.hosts).allreduce(arrays):
+            assert np.allclose(each, arrays[0] + arrays[1], rtol=1e-3)
+
+
+def test_what_the_sheet_cannot_hold_is_refused_with_its_place() -> None:
+    table = "table t { key = { hdr.h.a: exact; hdr.h.b: exact; } actions = { NoAction; } }"
+    wide = source(header="bit<200> a; bit<200> b;", declarations=table, ingress="t.apply();")
+    with XdpDevice() as device:
+        with pytest.raises(P4Error, match=r"the key of table ingress\.t has 400 bits") as error:
+            device.compile(CheckedProgram(wide))
+        assert error.value.place is not None
+        with pytest.raises(P4Error, match="has 400 bits"):
+            device.load(wide)
+        assert device.switch.pipeline is None
+        queued = source(header="bit<112> a;", egress="hdr.h.a = (bit<112>)std.deq_qdepth;")
+        with pytest.raises(P4Error, match="no queues between ingress and egress, which determine deq_qdepth"):
+            device.load(queued)
+
+
+def test_the_sheet_needs_no_device() -> None:
+    assert capabilities("xdp").kind == "xdp"
