@@ -24,6 +24,7 @@ COMMANDS = (
     "conformance",
     "adversary",
     "net",
+    "steer",
     "deploy",
     "status",
     "admit",

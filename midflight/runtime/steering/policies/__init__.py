@@ -5,7 +5,7 @@ The slow loop (`plan`) optimises weights over compute and network together, in a
 a socket, so a controller, an ingress and a simulation use the same ones.
 """
 
-from midflight.runtime.steering.policies.fastloop import better, cumulative, expected_wait, pick, wait_of
+from midflight.runtime.steering.policies.fastloop import better, cumulative, expected_wait, pick, wait_of, worth_moving
 from midflight.runtime.steering.policies.optimum import Optimum, Problem, cost, optimise
 from midflight.runtime.steering.policies.queueing import mean_wait, waiting
 from midflight.runtime.steering.policies.slowloop import Damping, Plan, plan, static_shares
@@ -30,4 +30,5 @@ __all__ = [
     "static_shares",
     "wait_of",
     "waiting",
+    "worth_moving",
 ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-__all__ = ["better", "cumulative", "expected_wait", "pick", "wait_of"]
+__all__ = ["better", "cumulative", "expected_wait", "pick", "wait_of", "worth_moving"]
 
 
 def wait_of(load: float, servers: int, service: float) -> float:
@@ -57,3 +57,12 @@ def pick(sums: Sequence[float], draw: float) -> int:
 def better(first: int, second: int, first_cost: float, second_cost: float) -> int:
     """Return the cheaper of two candidates, the first if they cost the same."""
     return second if second_cost < first_cost else first
+
+
+def worth_moving(stay: float, move: float, objective: float) -> bool:
+    """Return whether a session moves to another instance together with its state.
+
+    Affinity is the rule (R16 of RFC 10054). A session only moves if staying is about to miss the service level
+    `objective`, and the other instance is clearly better. All are times to the reply, in one unit.
+    """
+    return stay >= 0.8 * objective and move <= 0.7 * stay

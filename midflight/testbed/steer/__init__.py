@@ -1,0 +1,19 @@
+"""Scenarios of compute-aware forwarding, simulated under our policies, known ones and an oracle."""
+
+from midflight.testbed.steer.file import SCENARIOS, load_scenario, parse_scenario, shipped
+from midflight.testbed.steer.scenario import Scenario
+from midflight.testbed.steer.sweep import OURS, POLICIES, evaluate, local_cluster, report, sweep
+
+__all__ = [
+    "OURS",
+    "POLICIES",
+    "SCENARIOS",
+    "Scenario",
+    "evaluate",
+    "load_scenario",
+    "local_cluster",
+    "parse_scenario",
+    "report",
+    "shipped",
+    "sweep",
+]

@@ -1,0 +1,175 @@
+"""A scenario of compute-aware forwarding: clients' demand, ingresses, sites, instances, and what happens to them.
+
+Times are in microseconds, places in kilometres, sizes in bytes. `file.py` reads scenarios from YAML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from midflight.errors import MidflightError
+
+__all__ = ["Failure", "Ingress", "Instance", "Metrics", "Scenario", "ServiceClass", "Sessions", "Site", "Surge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Requests that belong together, and that one instance serves (instance affinity, RFC 10054).
+
+    A session has `requests` requests, one every `interval`. Its client moves on to the next ingress after each `dwell`;
+    0 is never. To move it to another instance, `state` bytes are transferred.
+    """
+
+    requests: int
+    interval: float
+    dwell: float = 0.0
+    state: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceClass:
+    """Requests for one service (CS-ID), with a service level objective `slo` for the time to the reply.
+
+    `cv2` is the squared coefficient of variation of the service time: 0 constant, 1 exponential (gamma distributions).
+    `share` is the part of the servers that is meant for this class where several classes use them.
+    """
+
+    name: str
+    slo: float
+    request: int = 200
+    reply: int = 200
+    cv2: float = 1.0
+    share: float = 1.0
+    sessions: Sessions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """An ingress CATS-Forwarder. Its part of the demand is proportional to `weight`."""
+
+    name: str
+    x: float = 0.0
+    y: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A service site behind an egress CATS-Forwarder, over a link of `rate` bits a second.
+
+    A packet needs `access`, plus the propagation over the distance, and passes `hops` forwarders. `carbon` is the
+    carbon intensity of the electricity there, in grams of CO2 a kilowatt-hour.
+    """
+
+    name: str
+    x: float = 0.0
+    y: float = 0.0
+    access: float = 50.0
+    rate: float = 10e9
+    hops: int = 1
+    carbon: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A service contact instance (CSCI-ID): `servers` requests at a time, each in the mean time `serves` of its class.
+
+    Without `queue`, as in the slots of a switch, a request that finds no free server is forwarded to another instance.
+    A busy server needs `watts` more than an idle one.
+    """
+
+    name: str
+    site: str
+    serves: dict[str, float]
+    servers: int = 1
+    watts: float = 10.0
+    queue: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """The demand for a service is multiplied by `factor` from `start` to `end`, at one ingress, or at all if empty."""
+
+    service: str
+    start: float
+    end: float
+    factor: float
+    ingress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An instance, or all instances of a site, dies at `start` and comes back at `end`. What it was serving is lost."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The metrics' way to the C-PS: agents report every `interval`, and reports travel for `delay`.
+
+    The C-PS plans every `round`. A part `stale` of the instances reports values that are `stale_by` older, in replies
+    too. A dead instance is known after `detect`.
+    """
+
+    interval: float = 50_000.0
+    delay: float = 2_000.0
+    round: float = 200_000.0
+    stale: float = 0.0
+    stale_by: float = 1_000_000.0
+    detect: float = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A whole scenario. `load` is the offered work as a part of what all servers of a service can do.
+
+    It lasts `seconds` of virtual time; the first `warmup` of them are not counted. `joules_per_megabyte` is the energy
+    of a megabyte over one hop, with the network's carbon intensity `network_carbon`. `carbon_price` is the delay in
+    microseconds that our policies accept to save a milligram of CO2.
+
+    MidflightError if names do not match, or a service has no instance.
+    """
+
+    name: str
+    classes: tuple[ServiceClass, ...]
+    ingresses: tuple[Ingress, ...]
+    sites: tuple[Site, ...]
+    instances: tuple[Instance, ...]
+    load: float = 0.7
+    seconds: float = 5.0
+    warmup: float = 1.0
+    surges: tuple[Surge, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    metrics: Metrics = field(default_factory=Metrics)
+    kilometre: float = 5.0
+    joules_per_megabyte: float = 1.0
+    network_carbon: float = 300.0
+    carbon_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        sites, names = {each.name for each in self.sites}, {each.name for each in self.classes}
+        if not self.ingresses or not self.classes:
+            raise MidflightError("a scenario needs classes and ingresses")
+        if not any(each.weight > 0 for each in self.ingresses):
+            raise MidflightError("no ingress has a positive weight")
+        if self.warmup >= self.seconds:
+            raise MidflightError(f"a warmup of {self.warmup} s leaves nothing of {self.seconds} s")
+        for each in self.instances:
+            if each.site not in sites:
+                raise MidflightError(f"instance {each.name}: there is no site {each.site}")
+            if missing := sorted(each.serves.keys() - names):
+                raise MidflightError(f"instance {each.name}: there is no class {missing[0]}")
+        for name in sorted(names):
+            if not any(name in each.serves and each.queue for each in self.instances):
+                raise MidflightError(f"class {name}: no instance with a queue serves it")
+        known = sites | {each.name for each in self.instances}
+        for failure in self.failures:
+            if failure.name not in known:
+                raise MidflightError(f"there is no site or instance {failure.name} that could fail")
+        ingresses = {each.name for each in self.ingresses} | {""}
+        for surge in self.surges:
+            if surge.service not in names or surge.ingress not in ingresses:
+                raise MidflightError(f"there is no class {surge.service} at ingress {surge.ingress or 'any'}")

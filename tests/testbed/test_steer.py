@@ -1,0 +1,199 @@
+"""`midflight steer`: scenarios of compute-aware forwarding, their files, policies, failures and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from midflight.cli.root import midflight
+from midflight.errors import MidflightError
+from midflight.testbed.steer import (
+    OURS,
+    SCENARIOS,
+    Scenario,
+    evaluate,
+    load_scenario,
+    local_cluster,
+    parse_scenario,
+    report,
+    shipped,
+    sweep,
+)
+from midflight.testbed.steer.scenario import Failure
+
+SMALL = """\
+name: small
+load: 0.6
+duration: 300ms
+warmup: 50ms
+classes:
+  task: {slo: 20ms, request: 1kB, reply: 1kB, cv2: 1}
+ingresses:
+  gate: {count: 2, at: [0, 0], step: [1, 0], weight: [2, 1]}
+sites:
+  edge: {count: 2, at: [0, 0], step: [1, 0], access: 100us}
+  cloud: {at: [200, 0], access: 1ms, carbon: 50}
+instances:
+  - {name: box, site: edge, count: 2, serves: {task: 2ms}, servers: 2}
+  - {name: vm, site: cloud, serves: {task: 1ms}, servers: 4}
+metrics: {interval: 10ms, delay: 1ms, round: 20ms, detect: 5ms}
+"""
+
+
+def small(**changes: Any) -> Scenario:
+    return replace(parse_scenario(SMALL, "small.yaml"), **changes)
+
+
+def brief(name: str, seconds: float, warmup: float, load: float = 0.7, stale: float = 0.0) -> Scenario:
+    found = parse_scenario(shipped(name), f"{name}.yaml")
+    return replace(found, seconds=seconds, warmup=warmup, load=load, metrics=replace(found.metrics, stale=stale))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_shipped_scenario_is_valid_and_can_be_copied(name: str, tmp_path: Path) -> None:
+    copied = tmp_path / "copy.yaml"
+    copied.write_text(CliRunner().invoke(midflight, ["steer", name, "--print-yaml"]).output)
+    assert load_scenario(copied) == parse_scenario(shipped(name))
+    assert load_scenario(copied).name == name
+
+
+def test_a_line_of_a_file_stands_for_many_nodes() -> None:
+    found = small()
+    assert [each.name for each in found.ingresses] == ["gate1", "gate2"]
+    assert [each.name for each in found.sites] == ["edge1", "edge2", "cloud"]
+    assert [each.name for each in found.instances] == [
+        "box.edge1.1", "box.edge1.2", "box.edge2.1", "box.edge2.2", "vm.cloud.1",
+    ]  # fmt: skip
+    assert found.classes[0].slo == 20_000.0
+    assert found.sites[1].x == 1.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("slo: 20ms", "slo: 20", "small.yaml:6:15: '20' is not a time"),
+        ("slo: 20ms, ", "", "class task needs a service level objective"),
+        ("site: cloud", "site: moon", "small.yaml:14:22: there is no site moon"),
+        ("servers: 4", "speed: 4", "an instance has no 'speed'"),
+        ("weight: [2, 1]", "weight: [2]", "1 weights are given for 2 ingresses"),
+        ("serves: {task: 1ms}", "serves: {job: 1ms}", "there is no class job"),
+        ("warmup: 50ms", "warmup: 1s", "leaves nothing"),
+        ("name: small\n", "", "a scenario needs name"),
+    ],
+)
+def test_mistakes_in_a_file_are_reported_with_their_place(old: str, new: str, message: str) -> None:
+    with pytest.raises(MidflightError) as error:
+        parse_scenario(SMALL.replace(old, new), "small.yaml")
+    assert message in str(error.value)
+    assert str(error.value).startswith("small.yaml:")
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_one_others() -> None:
+    first, again, other = (evaluate(small(), seed, "hybrid") for seed in (1, 1, 2))
+    assert asdict(first) == asdict(again)
+    assert first.p99_us != other.p99_us
+
+
+def test_every_policy_answers_every_request() -> None:
+    found = report(small(), [0], sweep(small(), [0]))
+    policies: dict[str, Any] = found["policies"]  # type: ignore[assignment]
+    assert {each["lost"] for each in policies.values()} == {0}
+    assert len({each["requests"] for each in policies.values()}) == 1, "all see the same requests"
+    assert policies["oracle"]["p99_us"] == min(each["p99_us"] for each in policies.values())
+
+
+@pytest.mark.parametrize(("name", "seconds", "warmup"), [("factory", 0.6, 0.3), ("cloudvr", 1.2, 0.5)])
+def test_at_70_percent_load_the_tail_is_within_10_percent_of_the_oracle(
+    name: str, seconds: float, warmup: float
+) -> None:
+    scenario = brief(name, seconds, warmup)
+    names = ("nearest", "power_of_two", "jbsq2", "optimum", "oracle", "hybrid")
+    p99 = {each: figures[0].p99_us for each, figures in sweep(scenario, [0], names).items()}
+    assert p99["hybrid"] < 1.1 * p99["oracle"]
+    assert p99["hybrid"] < min(p99[each] for each in ("nearest", "power_of_two", "jbsq2", "optimum"))
+
+
+def test_at_90_percent_load_with_half_of_the_metrics_a_second_stale_it_beats_the_baselines() -> None:
+    scenario = brief("cloudvr", 1.8, 0.8, load=0.9, stale=0.5)
+    names = ("nearest", "power_of_two", "jbsq2", "optimum", "hybrid")
+    p99 = {each: figures[0].p99_us for each, figures in sweep(scenario, [0], names).items()}
+    assert p99["hybrid"] < min(p99[each] for each in names[:-1])
+
+
+def test_no_policy_of_ours_is_worse_than_nearest_at_low_load_either() -> None:
+    found = sweep(small(load=0.05, seconds=1.5), [0], ("nearest", *OURS))
+    for each in OURS:
+        assert found[each][0].p99_us <= 1.02 * found["nearest"][0].p99_us, each
+
+
+def test_green_weights_save_carbon_at_the_same_service_level() -> None:
+    scenario = brief("green", 1.0, 0.4, load=0.5)
+    frugal = evaluate(scenario, 0, "hybrid")
+    careless = evaluate(replace(scenario, carbon_price=0.0), 0, "hybrid")
+    assert frugal.grams < 0.8 * careless.grams
+    assert frugal.slo_misses <= frugal.requests // 1000
+
+
+def test_a_full_switch_forwards_to_a_server_and_loses_nothing() -> None:
+    found = evaluate(brief("contention", 0.04, 0.01), 0, "hybrid")
+    assert found.refused > 100
+    assert found.lost == 0
+
+
+def test_sessions_stay_unless_their_deadline_is_about_to_be_missed() -> None:
+    scenario = brief("v2x", 1.2, 0.4, load=0.6)
+    near = evaluate(scenario, 0, "nearest")
+    found = evaluate(scenario, 0, "hybrid")
+    assert near.moved == 0
+    assert found.moved < 0.02 * found.requests
+    assert found.slo_misses < near.slo_misses
+
+
+@pytest.mark.parametrize("policy", ["nearest", "jbsq2", "oracle", "hybrid", "distributed"])
+@pytest.mark.parametrize("victim", ["box.edge1.1", "edge1"])
+def test_when_an_instance_or_a_site_dies_nothing_is_lost(policy: str, victim: str) -> None:
+    found = evaluate(small(failures=(Failure(victim, 100_000.0, 200_000.0),), load=0.4), 0, policy)
+    assert found.lost == 0
+    assert found.retried > 0
+    assert (found.steered_away or 0.0) <= 5_000.0, "after the detection time nobody sends there"
+
+
+def test_results_do_not_depend_on_workers_even_if_one_is_killed() -> None:
+    scenario, names = small(), ("nearest", "hybrid", "oracle")
+    alone = sweep(scenario, [0, 1], names)
+    with local_cluster(2) as client:
+        pids = sorted(client.run(os.getpid).values())
+        killed: list[int] = []
+
+        def progress(done: int, total: int, what: str) -> None:
+            if not killed:
+                killed.append(pids[0])
+                os.kill(pids[0], signal.SIGKILL)
+
+        assert sweep(scenario, [0, 1], names, client=client, progress=progress) == alone
+    assert killed
+
+
+def test_the_command_writes_json_with_every_policy(tmp_path: Path) -> None:
+    file, out = tmp_path / "small.yaml", tmp_path / "out.json"
+    file.write_text(SMALL)
+    done = CliRunner().invoke(midflight, ["steer", "factory", str(file), "--seeds", "2", "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "hybrid *" in done.output
+    found = json.loads(out.read_text())
+    assert found["scenario"] == "small"
+    assert "oracle" in found["policies"]
+    for each in found["policies"].values():
+        assert {"p50_us", "p99_us", "slo_misses", "moved", "bytes", "joules", "grams", "p99_us_ci"} <= each.keys()
+
+
+def test_an_unknown_policy_is_an_error() -> None:
+    with pytest.raises(MidflightError, match="no policy best"):
+        sweep(small(), [0], ["best"])
