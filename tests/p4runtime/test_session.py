@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
@@ -238,3 +239,16 @@ def test_a_timeout_is_reported() -> None:
         finally:
             link.close()
     assert not isinstance(failed.value, RequestError)
+
+
+def test_a_closed_session_leaves_nothing_in_memory() -> None:
+    def visit(times: int) -> int:
+        for _ in range(times):
+            with device.session(role="guest") as guest:
+                guest.read_table("route")
+        gc.collect()
+        return len(gc.get_objects())
+
+    with HostDevice(EVERYTHING) as device, device.session():
+        before = visit(3)
+        assert visit(30) - before < 60

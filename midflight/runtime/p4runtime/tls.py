@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from finsy import GRPCCredentialsTLS
 
 from midflight.errors import DeviceError
 
-__all__ = ["ClientTls", "ServerTls", "is_local"]
+__all__ = ["ClientTls", "ServerTls", "is_local", "open_channel"]
+
+# Clients should accept more metadata than gRPC's 8 KB, for error details (P4Runtime 1.5, section 21.3.1).
+_OPTIONS = (("grpc.max_metadata_size", 64 * 1024), ("grpc.max_reconnect_backoff_ms", 15_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,22 @@ class ClientTls:
     key: Path | None = None
     server_name: str = ""
 
-    def credentials(self) -> GRPCCredentialsTLS:
-        """Return the credentials for finsy. Raises DeviceError if a file cannot be read."""
-        return GRPCCredentialsTLS(
-            cacert=_read(self.ca),
-            cert=None if self.certificate is None else _read(self.certificate),
-            private_key=None if self.key is None else _read(self.key),
-            target_name_override=self.server_name,
-        )
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return the credentials for gRPC. Raises DeviceError if a file cannot be read."""
+        certificate = None if self.certificate is None else _read(self.certificate)
+        key = None if self.key is None else _read(self.key)
+        return grpc.ssl_channel_credentials(_read(self.ca), key, certificate)
+
+
+def open_channel(address: str, tls: ClientTls | None) -> grpc.Channel:
+    """Return a channel to the server at an address, "host:port" or "unix:/path"; without TLS if that is None.
+
+    It connects on first use. Raises DeviceError if a file cannot be read.
+    """
+    if tls is None:
+        return grpc.insecure_channel(address, _OPTIONS)
+    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    return grpc.secure_channel(address, tls.credentials(), [*_OPTIONS, *name])
 
 
 def is_local(address: str) -> bool:

@@ -1,18 +1,17 @@
-"""The transport of a session: finsy's asynchronous gRPC client on an event loop of its own, behind blocking methods."""
+"""The transport of a session: a gRPC channel with P4Runtime's calls and its stream, behind blocking methods."""
 
 from __future__ import annotations
 
-import asyncio
+import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
-from finsy import P4Client, P4ClientError
+from finsy.p4client import P4RpcStatus
 from finsy.proto import p4r, p4r_grpc
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
@@ -20,7 +19,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.runtime.p4runtime.descriptors import demand_descriptors
 from midflight.runtime.p4runtime.status import Code
-from midflight.runtime.p4runtime.tls import ClientTls
+from midflight.runtime.p4runtime.tls import ClientTls, open_channel
 
 __all__ = ["Link", "Observer", "RequestError"]
 
@@ -33,6 +32,8 @@ Observer = Callable[[str, float, bool], None]
 GOODBYE = 2.0
 # The maximum number of traces that wait to be read; older ones are dropped.
 MOST_TRACES = 1 << 14
+# The maximum number of messages that wait to be sent; more block their sender.
+MOST_UNSENT = 1 << 10
 
 
 class RequestError(DeviceError):
@@ -83,14 +84,13 @@ class Link:
         self._echoes: deque[str] = deque()
         self._synced = 0
         self.failure: DeviceError | None = None
-        self._client = P4Client(address, None if tls is None else tls.credentials())
+        self._channel = open_channel(address, tls)
+        self._stub: Any = p4r_grpc.P4RuntimeStub(self._channel)
+        self._outbox: queue.Queue[p4r.StreamMessageRequest | None] = queue.Queue(MOST_UNSENT)
         self._stream: Any = None
-        self._reader: asyncio.Task[None] | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
-        self._thread.start()
-        self._run(self._client.open())
-        self._stub: Any = p4r_grpc.P4RuntimeStub(self._client.channel)  # its type depends on the channel's
+        self._reader: threading.Thread | None = None
+        self._opening = threading.Lock()
+        self._closed = False
 
     def request(self, rpc: str, message: Any, timeout: float | None = None) -> Any:
         """Make a unary request and return its response. `rpc` is the name of the RPC, such as "Write", `message` its
@@ -100,9 +100,12 @@ class Link:
         """
         begun, succeeded = time.perf_counter(), False
         try:
-            answer = self._run(self._request(rpc, message, timeout or self.timeout))
+            self._check_open()
+            answer = getattr(self._stub, rpc)(message, timeout=timeout or self.timeout)
             succeeded = True
             return answer
+        except grpc.RpcError as error:
+            raise self._failed(error, rpc) from None
         finally:
             if self._observer is not None:
                 self._observer(rpc, time.perf_counter() - begun, succeeded)
@@ -113,7 +116,11 @@ class Link:
 
         DeviceError if it does not answer within the link's timeout.
         """
-        return self._run(self._read(message))
+        self._check_open()
+        try:
+            return [each for response in self._stub.Read(message, timeout=self.timeout) for each in response.entities]
+        except grpc.RpcError as error:
+            raise self._failed(error, "Read") from None
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send a message on the stream, without waiting for an answer. The first one opens the stream."""
@@ -123,9 +130,20 @@ class Link:
         """Send messages on the stream, in order, without waiting for answers. The first message on the stream
         opens it.
         """
-        if self.failure is not None:
-            raise self._explained(self.failure)
-        self._run(self._send(messages))
+        self._check_open()
+        with self._opening:
+            if self._stream is None:
+                self._stream = self._stub.StreamChannel(iter(self._outbox.get, None))
+                name = f"p4runtime {self.address}"
+                self._reader = threading.Thread(target=self._receive, name=name, daemon=True)
+                self._reader.start()
+        for each in messages:
+            if self.failure is not None:
+                raise self._explained(self.failure)
+            try:
+                self._outbox.put(each, timeout=self.timeout)
+            except queue.Full:
+                raise DeviceError(f"{self.address} did not take messages for {self.timeout:g} s") from None
 
     def sync(self) -> None:
         """Block until the device has processed all messages sent before on the stream, and its answers have arrived.
@@ -185,113 +203,82 @@ class Link:
             return taken
 
     def close(self) -> None:
-        """Close the stream and the channel, and end the event loop's thread. Idempotent."""
-        if self._loop.is_closed():
+        """Close the stream and the channel. Idempotent."""
+        if self._closed:
             return
-        self._run(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._closed = True
+        if self._reader is not None:
+            # The device ends the stream after it has released this controller's election id for others.
+            with suppress(queue.Full):
+                self._outbox.put(None, timeout=GOODBYE)
+            self._reader.join(GOODBYE)
+            self._stream.cancel()
+            self._reader.join()
+        self._channel.close()
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            work.close()
+    def _check_open(self) -> None:
+        if self._closed:
             raise DeviceError(f"the session with {self.address} is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            # The RPC has its own deadline. This one is for an event loop that is stuck.
-            return future.result(self.timeout + 5)
-        except RequestError:
-            raise
-        except DeviceError as error:
-            raise self._explained(error) from None
-        except FutureTimeoutError:
-            future.cancel()
-            raise DeviceError(f"{self.address} did not answer within {self.timeout:g} s") from None
 
     def _explained(self, failure: DeviceError) -> DeviceError:
         """Return the error to raise for a failure: the death of the device's process explains any."""
         return self._death() or failure
 
-    async def _request(self, rpc: str, message: Any, timeout: float) -> Any:
+    def _receive(self) -> None:
+        """Put the device's messages into their queues until the stream ends."""
         try:
-            return await getattr(self._stub, rpc)(message, timeout=timeout)
-        except grpc.RpcError as error:
-            raise self._failed(P4ClientError(error, rpc, msg=message), rpc) from None
-
-    async def _read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
-        entities: list[p4r.Entity] = []
-        try:
-            async for response in self._stub.Read(message, timeout=self.timeout):
-                entities.extend(response.entities)
-        except grpc.RpcError as error:
-            raise self._failed(P4ClientError(error, "Read"), "Read") from None
-        return entities
-
-    async def _send(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
-        if self._stream is None:
-            self._stream = self._stub.StreamChannel()
-            self._reader = asyncio.create_task(self._receive())
-        try:
-            for each in messages:
-                await self._stream.write(each)
-        except grpc.RpcError as error:
-            raise self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel") from None
-        except asyncio.InvalidStateError:
-            if self._reader is not None:
-                await asyncio.wait([self._reader], timeout=1.0)  # it learns why the stream ended
-            raise self.failure or DeviceError(f"{self.address} ended the stream") from None
-
-    async def _receive(self) -> None:
-        try:
-            while (response := await self._stream.read()) is not grpc.aio.EOF:
+            for each in self._stream:
                 with self.arrived:
-                    match response.WhichOneof("update"):
-                        case "arbitration":
-                            self.arbitration.append(response.arbitration)
-                        case "packet":
-                            self.packets.append(response.packet)
-                        case "digest":
-                            self.digests.append(response.digest)
-                        case "error":
-                            self.errors.append(response.error)
-                        case "other":
-                            echo, trace = StringValue(), BytesValue()
-                            if response.other.Unpack(echo):
-                                self._echoes.append(echo.value)
-                            elif response.other.Unpack(trace):
-                                self.traces.append(trace.value.decode())
+                    self._put(each)
                     self.arrived.notify_all()
             self._fail(DeviceError(f"{self.address} ended the stream"))
         except grpc.RpcError as error:
-            self._fail(self._failed(P4ClientError(error, "StreamChannel"), "StreamChannel"))
+            self._fail(self._error(error, "StreamChannel"))
+
+    def _put(self, message: p4r.StreamMessageResponse) -> None:
+        match message.WhichOneof("update"):
+            case "arbitration":
+                self.arbitration.append(message.arbitration)
+            case "packet":
+                self.packets.append(message.packet)
+            case "digest":
+                self.digests.append(message.digest)
+            case "error":
+                self.errors.append(message.error)
+            case "other":
+                echo, trace = StringValue(), BytesValue()
+                if message.other.Unpack(echo):
+                    self._echoes.append(echo.value)
+                elif message.other.Unpack(trace):
+                    self.traces.append(trace.value.decode())
 
     def _fail(self, failure: DeviceError) -> None:
         with self.arrived:
             self.failure = failure
             self.arrived.notify_all()
+        with suppress(queue.Empty):  # nobody takes these any more, and senders may wait for room
+            while True:
+                self._outbox.get_nowait()
 
-    async def _close(self) -> None:
-        if self._stream is not None and self._reader is not None:
-            # The device ends the stream after it has released this controller's election id for others.
-            with suppress(grpc.RpcError, asyncio.InvalidStateError):
-                await self._stream.done_writing()
-            await asyncio.wait([self._reader], timeout=GOODBYE)
-            self._stream.cancel()
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-        await self._client.close()
-        # gRPC ends its own tasks in a later iteration of the loop, which must not close before.
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        if rest:
-            await asyncio.wait(rest, timeout=self.timeout)
+    def _failed(self, error: grpc.RpcError, rpc: str) -> DeviceError:
+        """Return the error to raise for gRPC's error of a call."""
+        failure = self._error(error, rpc)
+        return failure if isinstance(failure, RequestError) else self._explained(failure)
 
-    def _failed(self, error: P4ClientError, rpc: str) -> DeviceError:
-        """Return the error to raise for an error of finsy."""
-        if error.code == Code.UNAVAILABLE:
-            return DeviceError(f"no P4Runtime server answers at {self.address}", hint=error.message)
-        if error.code == Code.DEADLINE_EXCEEDED:
+    def _error(self, error: Any, rpc: str) -> DeviceError:
+        status = _status(error)
+        if status.code == Code.UNAVAILABLE:
+            return DeviceError(f"no P4Runtime server answers at {self.address}", hint=status.message)
+        if status.code == Code.DEADLINE_EXCEEDED:
             return DeviceError(f"{self.address} did not answer within {self.timeout:g} s")
-        refused = {at: (Code(each.canonical_code), each.message) for at, each in sorted(error.details.items())}
-        code = next((code for code, _ in refused.values() if code != Code.ABORTED), Code(error.code))
-        return RequestError(error.message or f"{rpc} failed", code, refused=refused)
+        refused = {at: (Code(each.canonical_code), each.message) for at, each in sorted(status.details.items())}
+        code = next((code for code, _ in refused.values() if code != Code.ABORTED), Code(status.code))
+        return RequestError(status.message or f"{rpc} failed", code, refused=refused)
+
+
+def _status(error: Any) -> P4RpcStatus:
+    """Return the status of a failed call, with P4Runtime's error details if there are any."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            return P4RpcStatus.from_bytes(value)
+    return P4RpcStatus(Code.from_status_code(error.code()), error.details() or "", {})

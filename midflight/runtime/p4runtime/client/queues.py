@@ -10,7 +10,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.engine.queues import QueueState, Rate
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.runtime.p4runtime.queuemessages import METHOD, SERVICE, QueueReport, QueueRequest
-from midflight.runtime.p4runtime.tls import ClientTls
+from midflight.runtime.p4runtime.tls import ClientTls, open_channel
 
 __all__ = ["RemoteQueues"]
 
@@ -74,20 +74,13 @@ class RemoteQueues:
     def answer(self, request: QueueRequest) -> QueueReport:
         """Send a request, with this device id, and return the answer."""
         sent = replace(request, device_id=self.device_id)
-        with self._channel() as channel:
+        with open_channel(self.address, self._tls) as channel:
             call = channel.unary_unary(f"/{SERVICE}/{METHOD}", QueueRequest.encode, QueueReport.decode)
             try:
                 report: QueueReport = call(sent, timeout=self._timeout)
             except grpc.RpcError as error:
                 raise self._error(error) from None
         return report
-
-    def _channel(self) -> grpc.Channel:
-        if self._tls is None:
-            return grpc.insecure_channel(self.address)
-        name = self._tls.server_name
-        options = [("grpc.ssl_target_name_override", name)] if name else []
-        return grpc.secure_channel(self.address, self._tls.credentials().to_client_credentials(), options)
 
     def _error(self, error: grpc.RpcError) -> DeviceError:
         assert isinstance(error, grpc.Call)
