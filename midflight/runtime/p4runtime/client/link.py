@@ -127,8 +127,10 @@ class Link:
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
-        """Send messages on the stream, in order, without waiting for answers. The first message on the stream
-        opens it.
+        """Send messages on the stream, in order, without waiting for answers. The first message on the stream opens it.
+
+        Blocks while MOST_UNSENT messages wait to be sent; DeviceError if the device takes none for as long as the
+        link's timeout.
         """
         self._check_open()
         with self._opening:
