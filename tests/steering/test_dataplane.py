@@ -61,7 +61,9 @@ class Switches:
     def __init__(self, device: PacketDevice) -> None:
         self.device = device
         self.session = device.session()
-        Maps(self.session, PROGRAM).install()
+        maps = Maps(self.session, PROGRAM)
+        maps.install()
+        maps["pool", "up"][2] = 1
         self.offload = Offload(self.session)
         self.offload.admit(PROGRAM.applications["pool"].id, [])
 
@@ -118,6 +120,8 @@ CASES: Mapping[str, tuple[str, int, Callable[[], bytes]]] = {
     "not a service": ("s1", 1, lambda: ether(ipv4(dst="10.0.0.2") / datagram())),
     "chosen by a kernel": ("s1", 1, lambda: ether(ipv4() / request(0))),
     "chosen by a kernel, IPv6": ("s1", 5, lambda: ether(ipv6() / request(0))),
+    "echoed": ("s1", 1, lambda: ether(ipv4() / request(2))),
+    "echoed, IPv6": ("s1", 5, lambda: ether(ipv6() / request(2))),
     "a host's tunnel": ("s1", 1, lambda: tunnel(ipv4(src="10.0.0.9") / datagram())),
     "transit": ("s1", 9, lambda: tunnel(ipv4() / datagram(), dst="10.0.0.4", ttl=1)),
     "egress": ("s2", 9, lambda: tunnel(ipv4() / datagram())),
@@ -141,9 +145,9 @@ class Trip:
 
 
 @cache
-def trips(kind: str) -> Mapping[str, Trip]:
-    """Return what becomes of every case on a kind of device."""
-    with open_device(kind, PROGRAM.p4()) as device:
+def trips(kind: str, p4: str = PROGRAM.p4()) -> Mapping[str, Trip]:
+    """Return what becomes of every case on a kind of device that runs a P4 text."""
+    with open_device(kind, p4) as device:
         assert isinstance(device, PacketDevice)
         switches = Switches(device)
         found: dict[str, Trip] = {}
@@ -213,14 +217,16 @@ def test_ipv6_requests_and_ipv6_contacts(kind: str) -> None:
 
 @KIND
 def test_an_instance_that_a_kernel_has_chosen(kind: str) -> None:
-    """The kernel writes it into the request, whose UDP checksum is that of the inner packet over IPv6."""
-    behind, packet = arrived(trips(kind)["chosen by a kernel"])
-    assert behind == 4
-    behind, packet = arrived(trips(kind)["chosen by a kernel, IPv6"])
-    assert behind == 4
-    written = packet[UDP].chksum
-    del packet[UDP].chksum
-    assert Ether(bytes(packet))[UDP].chksum == written != 0
+    """The UDP checksum of an IPv6 request is that of its own addresses, not of those between forwarders."""
+    assert arrived(trips(kind)["chosen by a kernel"])[0] == 4
+    assert arrived(trips(kind)["echoed"])[0] == 3
+    assert arrived(trips(kind)["echoed"])[1][UDP].chksum == 0
+    for name in ("chosen by a kernel, IPv6", "echoed, IPv6"):
+        behind, packet = arrived(trips(kind)[name])
+        assert behind == (3 if name.startswith("echoed") else 4)
+        written = packet[UDP].chksum
+        del packet[UDP].chksum
+        assert Ether(bytes(packet))[UDP].chksum == written != 0
 
 
 @KIND
@@ -255,3 +261,49 @@ def test_the_egress_forwarder_restores_the_request(kind: str) -> None:
 @pytest.mark.parametrize("kind", [pytest.param("bmv2", marks=BMV2)])
 def test_decisions_are_the_same_on_every_kind_of_switch(kind: str) -> None:
     assert trips(kind) == trips("host")
+
+
+BROKEN: Mapping[str, tuple[str, str]] = {
+    "the source is no part of a flow": (
+        "scramble(source[127:96] ^ source[95:64]",
+        "scramble(source[127:96] ^ source[63:32]",
+    ),
+    "a flow is in another bucket": ("flow & 15", "flow & 7"),
+    "the classifier is not applied": ("if (classified == 1)", "if (classified == 2)"),
+    "a kernel's choice is ignored": ("if (meta.instance == 0)", "if (true)"),
+    "a port is 0": ("destination_port = hdr.udp.destination;", "destination_port = 0;"),
+    "the inner hop count stays": ("hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;", ""),
+    "the outer length is wrong": ("length = length + 28", "length = length + 20"),
+    "the tunnel's length is wrong": ("length = length + 8, checksum = 0", "length = length, checksum = 0"),
+    "routers cannot tell flows apart": ("0xC000 | (bit<16>)(flow >> 18)", "(bit<16>)(flow >> 18)"),
+    "hosts may send as forwarders": ("if (!trunks.apply().hit)", "if (!trunks.apply().hit && false)"),
+    "a congestion mark is lost": ("congestion = 3;", "congestion = 0;"),
+    "a packet without hops is restored": ("hdr.inner_ipv4.ttl > 1", "hdr.inner_ipv4.ttl > 0"),
+    "options are taken for a UDP header": ("hdr.inner_ipv4.ihl == 5 && hdr.inner_ipv4.ttl", "hdr.inner_ipv4.ttl"),
+    "a damaged inner header is accepted": (
+        "verify_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,",
+        "verify_checksum(false,",
+    ),
+    "the inner checksum is stale": (
+        "update_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,",
+        "update_checksum(false,",
+    ),
+    "a checksum is computed with the outer addresses": (
+        "hdr.ipv6.isValid() && !hdr.tunnel.isValid()",
+        "hdr.ipv6.isValid()",
+    ),
+    "the inner UDP checksum is that of the outer addresses": (
+        "update_checksum_with_payload(hdr.inner_ipv6.isValid()",
+        "update_checksum_with_payload(false && hdr.inner_ipv6.isValid()",
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_programs_are_detected(name: str) -> None:
+    old, new = BROKEN[name]
+    text = PROGRAM.p4()
+    assert old in text
+    broken = text.replace(old, new)
+    assert trips("host", broken) != trips("host")

@@ -1,0 +1,66 @@
+"""Steering between Linux hosts: ordinary sockets send to a service's address and get answers from it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from midflight.primitives import Program, Steering, Threshold
+from midflight.testbed.net import Net
+from midflight.testbed.topology import Topology
+from tests.bmv2 import BMV2, ROOT
+
+pytestmark = ROOT
+
+CS_ID, PORT, FLOWS = "10.9.0.1", 7000, 12
+SERVER = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+    server.bind(("10.9.0.1", 7000))
+    while True:
+        request, client = server.recvfrom(2000)
+        if request == b"end":
+            break
+        server.sendto(sys.argv[1].encode(), client)
+"""
+CLIENT = """
+import socket
+for flow in range(12):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("", 20_000 + flow))
+        client.settimeout(1)
+        for _ in range(10):  # until the servers have started
+            client.sendto(b"request", ("10.9.0.1", 7000))
+            try:
+                answer, source = client.recvfrom(2000)
+            except TimeoutError:
+                continue
+            print(answer.decode(), *source)
+            break
+"""
+END = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as local:
+    local.sendto(b"end", ("10.9.0.1", 7000))
+"""
+
+
+@pytest.mark.parametrize("device", ["host", pytest.param("bmv2", marks=BMV2)])
+def test_linux_hosts_need_nothing_special(device: str) -> None:
+    program = Program(Threshold("pressure", above=9, clear=5), Steering(buckets=16))
+    topology = Topology.of([("h1", "s1"), ("h2", "s2"), ("h3", "s2"), ("h4", "s1"), ("s1", "s2")])
+    with Net(topology, program=program, device=device, fabric="netns") as net, ThreadPoolExecutor(3) as pool:
+        services = net.steer("vision", CS_ID, {"h2": 1, "h3": 1, "h4": 1})
+        running = [pool.submit(net.host(name).run, ["python3", "-c", SERVER, name]) for name in ("h2", "h3", "h4")]
+        try:
+            answers = net.host("h1").run(["python3", "-c", CLIENT]).splitlines()
+        finally:
+            for name in ("h2", "h3", "h4"):
+                net.host(name).run(["python3", "-c", END])
+        client = net.host("h1").address
+        expected = [services.instance("vision", client, 20_000 + flow, PORT) for flow in range(FLOWS)]
+        assert answers == [f"{name} {CS_ID} {PORT}" for name in expected]
+        assert {*expected} == {"h2", "h3", "h4"}
+        for each in running:
+            each.result(timeout=10)
