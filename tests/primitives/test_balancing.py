@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from midflight.errors import KernelError
-from midflight.primitives import REQUEST, Balance, Limit, Message, Primitive, Program
+from midflight.primitives import REQUEST, Balance, Limit, Message, Primitive, Program, Steering, Threshold
 from midflight.runtime.engine.packets import Packets
 from tests.primitives.rig import SENDER, Sent, SwitchRig
 
@@ -62,3 +62,19 @@ def test_loads_age_with_the_switchs_clock() -> None:
         chosen.append(outcome["instance"])
         assert rig.schema.decode(packet[1][42:]).fields["instance"] == outcome["instance"]
     assert chosen == [1, 2, 2, 2, 1]
+
+
+def test_derived_programs_keep_steering() -> None:
+    threshold, steering = Threshold("heat", above=3, clear=1), Steering(buckets=16)
+    program = Program(threshold).extended(steering)
+    other = Threshold("heat", above=4, clear=1)
+    for each in (program.extended(Limit("app", rate=1)), program.replaced(other), program.without("heat")):
+        assert each.steering is steering
+        assert "table services" in each.p4()
+    assert Program(threshold).steering is None
+    assert program.applications["heat"].id == program.replaced(other).applications["heat"].id == 1
+
+
+def test_an_application_cannot_have_a_name_of_steering() -> None:
+    with pytest.raises(KernelError, match="an application cannot have the name 'steering'"):
+        Program(Limit("steering", rate=1))

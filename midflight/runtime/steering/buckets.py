@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
+from midflight.primitives.kernel.map import Key
 
-__all__ = ["moved", "rebalance", "second_choices", "shares", "spread"]
+__all__ = ["balance_maps", "moved", "rebalance", "second_choices", "shares", "spread"]
 
 
 def shares(weights: Mapping[int, float], size: int) -> dict[int, int]:
@@ -83,6 +84,21 @@ def second_choices(table: Sequence[int], weights: Mapping[int, float]) -> tuple[
     scores[np.array(table)[:, None] == able] = -np.inf
     best = scores.argmax(axis=1)
     return tuple(np.where(np.isneginf(scores.max(axis=1)), 0, able[best]).tolist())
+
+
+def balance_maps(table: Sequence[int], weights: Mapping[int, float]) -> dict[str, dict[Key, int]]:
+    """Return the entries of the maps of a `Balance` by the map's name, for a table as `spread` returns it.
+
+    The primitive's `buckets` must be the table's length. All instances that have a weight are up, also with weight 0:
+    flows that echo them stay.
+    """
+    firsts: dict[Key, int] = {bucket: instance for bucket, instance in enumerate(table) if instance}
+    seconds = second_choices(table, weights)
+    return {
+        "first": firsts,
+        "second": {bucket: instance for bucket, instance in enumerate(seconds) if instance},
+        "up": dict.fromkeys(weights, 1),
+    }
 
 
 def moved(before: Sequence[int], after: Sequence[int]) -> int:
