@@ -273,6 +273,10 @@ action open_ipv6() {
 """
 
 _APPLY = """
+if (!(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
+        && !(hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
+    return;  // there is no way for it, steered or not
+}
 destination = IPV4_IN_IPV6 ++ hdr.ipv4.destination;
 traffic_class = hdr.ipv4.tos;
 if (hdr.ipv6.isValid()) {

@@ -23,10 +23,6 @@ _MEANING = {
     Verdict.FALLBACK: "to the host that it is addressed to, which computes it itself",
     Verdict.RECIRCULATE: "once more through the kernel",
 }
-_ROUTABLE = {
-    "ipv4": "hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1",
-    "ipv6": "hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1",
-}
 _ALWAYS = (Verdict.FORWARD, Verdict.DROP, Verdict.REPLY, Verdict.MULTICAST)
 
 _ACTIONS = """
@@ -136,8 +132,7 @@ class Verdicts:
                 out.line("hdr.midflight.kind = FOR_HOST;")
         if steer:
             stays = " || meta.verdict == FALLBACK" if self._fallback else ""
-            onwards = f"(meta.verdict == FORWARD{stays})" if stays else "meta.verdict == FORWARD"
-            with out.block(f"if ({onwards} && ({_ROUTABLE['ipv4']} || {_ROUTABLE['ipv6']}))"):
+            with out.block(f"if (meta.verdict == FORWARD{stays})"):
                 out.line("steering.apply(hdr, meta, standard_metadata);")
         steps = [("meta.verdict == DROP", "drop()"), ("meta.verdict == REPLY", "reply()")]
         steps.append(("meta.verdict == MULTICAST", "multicast()"))
@@ -146,8 +141,8 @@ class Verdicts:
             steps.append(("meta.verdict == RECIRCULATE", "again()"))
         if steer:
             steps.append(("meta.attached", "to_port(meta.port, meta.mac)"))
-        steps.append((_ROUTABLE["ipv4"], "route.apply()"))
-        steps.append((_ROUTABLE["ipv6"], "route_ipv6.apply()"))
+        steps.append(("hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1", "route.apply()"))
+        steps.append(("hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1", "route_ipv6.apply()"))
         opening = "if"
         for condition, step in steps:
             out.line(f"{opening} ({condition}) {{")

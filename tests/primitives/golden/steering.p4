@@ -661,6 +661,10 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     }
 
     apply {
+        if (!(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
+                && !(hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
+            return;  // there is no way for it, steered or not
+        }
         destination = IPV4_IN_IPV6 ++ hdr.ipv4.destination;
         traffic_class = hdr.ipv4.tos;
         if (hdr.ipv6.isValid()) {
@@ -945,12 +949,7 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         if (hdr.state.isValid()) {
             return;  // on its way back to the controller
         }
-        if (meta.verdict == FORWARD
-            && (hdr.ipv4.isValid()
-                && hdr.ipv4.ihl == 5
-                && hdr.ipv4.ttl > 1
-                || hdr.ipv6.isValid()
-                && hdr.ipv6.hop_limit > 1)) {
+        if (meta.verdict == FORWARD) {
             steering.apply(hdr, meta, standard_metadata);
         }
         if (meta.verdict == DROP) {
