@@ -1,7 +1,7 @@
 """The C-NMA: the network metric agent of an ingress, which scores the path to an instance or egress (RFC 10053).
 
-Delay and loss are those of round trips (`stamp.py`); the rate is that of a port's counter, and the queue follows from
-both.
+Delay and loss are those of round trips (`stamp.py`), the rate is that of a port's counter, and the queue follows from
+both. Where packets of `Telemetry` take the path, its queues are measured in-band instead (`inband.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from midflight.errors import MidflightError
+from midflight.runtime.steering.agents.inband import PathStamps
 from midflight.runtime.steering.agents.publisher import Publisher
 from midflight.runtime.steering.agents.stamp import Prober
 from midflight.runtime.steering.metrics import C_NMA, Agent, Category, Gauge, MinMax, RawMetric, Update, raw
@@ -18,18 +19,21 @@ __all__ = ["PathAgent", "PortRate", "gauges"]
 _SECOND = 1_000_000_000
 
 
-def gauges(*, delay: float = 0.05, loss: float = 0.02, utilization: float = 1.0) -> tuple[Gauge, ...]:
-    """Return the gauges that a C-NMA scores with by default: a delay in seconds, a loss or a utilisation of this size
-    scores 0.
+def gauges(
+    *, delay: float = 0.05, loss: float = 0.02, utilization: float = 1.0, queue: float = 0.01
+) -> tuple[Gauge, ...]:
+    """Return the gauges that a C-NMA scores with by default: a delay in seconds, a loss, a utilisation or a time in
+    queues in seconds of this size scores 0.
 
     MidflightError if one of them is not positive.
     """
-    if min(delay, loss, utilization) <= 0:
-        raise MidflightError(f"bounds of gauges: delay {delay}, loss {loss} and utilisation {utilization} are positive")
+    if min(delay, loss, utilization, queue) <= 0:
+        raise MidflightError(f"bounds of gauges {(delay, loss, utilization, queue)} must be positive")
     return (
         Gauge("network_delay", Category.COMMUNICATION, MinMax(worst=delay, best=0), weight=2),
         Gauge("network_loss", Category.COMMUNICATION, MinMax(worst=loss, best=0), vital=True),
         Gauge("network_utilization", Category.COMMUNICATION, MinMax(worst=utilization, best=0)),
+        Gauge("network_queue_delay", Category.COMMUNICATION, MinMax(worst=queue, best=0)),
     )
 
 
@@ -58,6 +62,7 @@ class PathAgent:
     * publisher: decides what is worth sending; its CSCI-ID is the end of the path.
     * prober: has the answers to the probes.
     * rate: the rate of the port that leads to the path, or None; `capacity` is the port's in bits a second.
+    * stamps: has the in-band stamps of the path's packets; None if there are none.
     * scored: the gauges; those whose reading is missing are left out.
 
     MidflightError if the capacity is not positive.
@@ -70,11 +75,12 @@ class PathAgent:
         scored: Iterable[Gauge],
         rate: PortRate | None = None,
         capacity: float | None = None,
+        stamps: PathStamps | None = None,
     ) -> None:
         if capacity is not None and capacity <= 0:
             raise MidflightError(f"the capacity of a port is {capacity} bits a second")
         self._publisher, self._prober, self._gauges = publisher, prober, tuple(scored)
-        self._rate, self._capacity = rate, capacity
+        self._rate, self._capacity, self._stamps = rate, capacity, stamps
 
     def poll(self, now: int) -> Update | None:
         """Return an update of the path's metrics at `now`, in nanoseconds since 1970, if one is due.
@@ -83,6 +89,8 @@ class PathAgent:
         """
         rate = self._rate(now) if self._rate else None
         found: tuple[RawMetric, ...] = self._prober.metrics(now, rate)
+        if self._stamps is not None:
+            found = (*found, *self._stamps.metrics(now))
         if rate is not None and self._capacity is not None:
             found = (*found, raw("network_utilization", min(1.0, rate / self._capacity)))
         readings: Mapping[str, float] = {each.kind: each.value for each in found}

@@ -49,6 +49,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "network_delay": Kind("second", _NETWORK, Source.ESTIMATION),
         "network_loss": Kind("none", _NETWORK),
         "network_queue": Kind("byte", _NETWORK, Source.ESTIMATION),
+        "network_queue_depth": Kind("packet", _NETWORK),
+        "network_queue_delay": Kind("second", _NETWORK),
+        "network_switch_delay": Kind("second", _NETWORK),
         "network_rate": Kind("bps", _NETWORK),
         "network_utilization": Kind("none", _NETWORK),
     }
