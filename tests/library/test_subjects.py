@@ -21,7 +21,8 @@ from tests.conftest import SEARCH
 from tests.library.mutation import Mutant, mutants
 from tests.library.traces import Switch, Trace, drawn, played, traces
 
-TRACES = 1000
+TRACES = 250
+MORE_TRACES = 1000  # with `pytest -m long`
 MUTANTS = 20
 TRACES_FOR_MUTANTS = 300
 FEW = 6
@@ -34,8 +35,8 @@ def tested(request: pytest.FixtureRequest) -> Subject:
     return subject(request.param)
 
 
-def asked() -> settings:
-    """Return the settings: a thousand deterministic traces, unless pytest is run with a profile.
+def asked(count: int = TRACES) -> settings:
+    """Return the settings: `count` deterministic traces, unless pytest is run with a profile.
 
     The number is a little larger, as hypothesis draws some twice.
     """
@@ -43,7 +44,7 @@ def asked() -> settings:
         return settings.get_profile(SEARCH)
     few_too_slow = [HealthCheck.too_slow]
     return settings(
-        max_examples=TRACES + TRACES // 10, derandomize=True, deadline=None, suppress_health_check=few_too_slow
+        max_examples=count + count // 10, derandomize=True, deadline=None, suppress_health_check=few_too_slow
     )
 
 
@@ -51,12 +52,13 @@ def test_every_primitive_is_a_subject() -> None:
     assert set(names()) == set(LIBRARY)
 
 
-def test_oracle_kernel_and_switch_agree(tested: Subject) -> None:
+@pytest.mark.parametrize("count", [TRACES, pytest.param(MORE_TRACES, marks=pytest.mark.long)])
+def test_oracle_kernel_and_switch_agree(tested: Subject, count: int) -> None:
     switches = [Switch(tested.make(number)) for number in range(len(tested.parameters))]
     primitives = [tested.make(number) for number in range(len(tested.parameters))]
     different = set()
 
-    @asked()
+    @asked(count)
     @given(drawn(tested))
     def agree(trace: Trace) -> None:
         which = trace.number % len(switches)
@@ -64,7 +66,7 @@ def test_oracle_kernel_and_switch_agree(tested: Subject) -> None:
         different.add(hash(repr(trace.requests)))
 
     agree()
-    assert len(different) >= TRACES
+    assert len(different) >= count
 
 
 @pytest.mark.parametrize("name", ["Barrier", "Lock"])

@@ -96,8 +96,6 @@ def test_a_program_that_does_not_close_its_network_ends(folder: Path, end: str, 
 @pytest.mark.parametrize(
     ("opened", "end", "status"),
     [
-        pytest.param(NAMESPACES, "", 0, marks=ROOT, id="namespaces"),
-        pytest.param(NAMESPACES, "1 / 0", 1, marks=ROOT, id="namespaces, exception"),
         pytest.param(
             NAMESPACES, "os.kill(os.getpid(), signal.SIGINT)\nthreading.Event().wait()", -2, marks=ROOT, id="Ctrl-C"
         ),
