@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from midflight.p4.ir import EntryKey
 from midflight.runtime.engine import Engine, Entry, Packets
 from midflight.runtime.engine.pipeline import lower_program
+from midflight.runtime.engine.records import LOG
 from tests.engine.build import engine, run
 
 
@@ -246,3 +247,12 @@ def test_the_code_of_a_shift_does_not_grow_with_its_stack() -> None:
         return len(str(lower_program(built.compiled.program).unit.module))
 
     assert size(1000) - size(10) < 1000
+
+
+def test_log_messages_that_nobody_reads_are_counted_when_they_are_dropped() -> None:
+    subject = engine(ingress='std.egress_spec = 2; log_msg("seen {}", { hdr.h.x });')
+    for _ in range(5):
+        subject.process(Packets.from_list([(1, bytes([7]))] * 4000))
+        assert subject.digests() == []  # takes the messages out of native memory
+    assert subject.stats.messages_lost == 5 * 4000 - LOG
+    assert subject.messages() == ["seen 7"] * LOG

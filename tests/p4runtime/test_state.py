@@ -11,6 +11,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import Count, RequestError, Session
+from tests.engine.build import source
 from tests.p4runtime.support import Controller, details_of, entity, ipv4, names, other, updates
 
 
@@ -158,3 +159,57 @@ def test_errors_for_unknown_names_list_the_known_ones(session: Session) -> None:
     with pytest.raises(RequestError, match="16 is out of range; it has 16 cells") as refused:
         session.read_register("totals", 16)
     assert refused.value.code.name == "OUT_OF_RANGE"
+
+
+METERING = source(
+    header="bit<8> key; bit<8> colour;",
+    ingress="""std.egress_spec = 2; bit<2> colour; police.execute_meter((bit<32>)hdr.h.key, colour);
+    hdr.h.colour = (bit<8>)colour; watched.apply();""",
+    declarations="""meter(4, MeterType.packets) police; direct_meter<bit<2>>(MeterType.bytes) own;
+    action note() { bit<2> seen; own.read(seen); }
+    table watched { key = { hdr.h.key: exact; } actions = { note; } meters = own; }""",
+)
+
+
+def test_meters_count_by_colour_and_keep_their_cell_if_a_config_is_invalid() -> None:
+    with HostDevice(METERING) as device, device.session() as session, Controller(device.address) as raw:
+        info = session.p4info
+        police = info.meters[0].preamble.id
+        session.insert("ingress.watched", {"hdr.h.key": 1}, "ingress.note")
+        key = p4r.FieldMatch(field_id=1, exact=p4r.FieldMatch.Exact(value=b"\1"))
+        entry = p4r.TableEntry(table_id=info.tables[0].preamble.id, match=[key])
+        config = p4r.MeterConfig(cir=1, cburst=2, pir=1, pburst=5)
+
+        def write(election: int = session.election_id, **fields: object) -> None:
+            raw.write(*updates("MODIFY", entity(**fields)), election=election)
+
+        write(meter_entry={"meter_id": police, "index": {"index": 1}, "config": config})
+        write(direct_meter_entry={"table_entry": entry, "config": p4r.MeterConfig(cir=1, cburst=130, pir=1, pburst=70)})
+        device.process(Packets.from_list([(1, b"\1" + bytes(59))] * 7))
+
+        def counts(data: p4r.MeterCounterData) -> list[tuple[int, int]]:
+            return [(each.packet_count, each.byte_count) for each in (data.green, data.yellow, data.red)]
+
+        asked = {"meter_id": police, "index": {"index": 1}, "counter_data": {}}
+        (cell,) = [each.meter_entry for each in raw.read(entity(meter_entry=asked))]
+        assert counts(cell.counter_data) == [(2, 120), (3, 180), (2, 120)]
+        (direct,) = raw.read(entity(direct_meter_entry={"table_entry": entry, "counter_data": {}}))
+        assert counts(direct.direct_meter_entry.counter_data) == [(1, 60), (0, 0), (6, 360)]
+        whole = p4r.TableEntry(table_id=entry.table_id, meter_counter_data=p4r.MeterCounterData())
+        (row,) = raw.read(entity(table_entry=whole))
+        assert counts(row.table_entry.meter_counter_data) == [(1, 60), (0, 0), (6, 360)]
+        (row,) = raw.read(entity(table_entry=p4r.TableEntry(meter_counter_data=p4r.MeterCounterData())))
+        assert row.table_entry.HasField("meter_counter_data")
+        (quiet,) = raw.read(entity(meter_entry={"meter_id": police, "index": {"index": 1}}))
+        assert not quiet.meter_entry.HasField("counter_data")
+
+        invalid = p4r.MeterConfig(cir=1, cburst=1, pir=1 << 50, pburst=1)
+        with pytest.raises(grpc.RpcError) as refused:
+            write(meter_entry={"meter_id": police, "index": {"index": 1}, "config": invalid})
+        assert names(details_of(refused.value)) == ["INVALID_ARGUMENT"]
+        (cell,) = [each.meter_entry for each in raw.read(entity(meter_entry=asked))]
+        assert (cell.config, counts(cell.counter_data)) == (config, [(2, 120), (3, 180), (2, 120)])
+        fresh = p4r.MeterCounterData(red=p4r.CounterData(packet_count=9, byte_count=8))
+        write(meter_entry={"meter_id": police, "index": {"index": 1}, "config": config, "counter_data": fresh})
+        (cell,) = [each.meter_entry for each in raw.read(entity(meter_entry=asked))]
+        assert counts(cell.counter_data) == [(0, 0), (0, 0), (9, 8)]

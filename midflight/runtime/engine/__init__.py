@@ -9,7 +9,7 @@ from midflight.runtime.engine.counters import CounterValue
 from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.entries import ActionSet, Entry, GroupOf, MemberOf, Reason, TableError, WeightedAction
 from midflight.runtime.engine.gate import Gate
-from midflight.runtime.engine.meters import MeterConfig
+from midflight.runtime.engine.meters import MeterConfig, MeterCounts
 from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.profiles import GroupMember, Member
 from midflight.runtime.engine.records import Digest
@@ -31,6 +31,7 @@ __all__ = [
     "Member",
     "MemberOf",
     "MeterConfig",
+    "MeterCounts",
     "Packets",
     "Reason",
     "Stats",

@@ -195,7 +195,10 @@ class Engine:
         return self._running.native.address(self.compiled.entry), self._context
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
+        """Leave out the members of groups that watch a port, and use backup replicas, while it is down.
+
+        All ports are up at first.
+        """
         self._state.set_port(port, up=up)
 
     def trace(self, on: bool) -> None:
@@ -249,7 +252,7 @@ class Engine:
                 sent=context.get("sent"),
                 dropped={reason: context.get(f"dropped.{reason}") for reason in DROPS},
                 digests_lost=context.get("digests.lost"),
-                messages_lost=context.get("log.lost"),
+                messages_lost=context.get("log.lost") + self._records.lost,
                 assertions=context.get("assertions"),
             )
 

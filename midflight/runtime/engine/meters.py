@@ -10,11 +10,23 @@ from numpy.typing import NDArray
 from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
-from midflight.runtime.engine.externs.meters import CBURST, CIR, CTOKENS, PBURST, PIR, PTOKENS, SET, WORDS
+from midflight.runtime.engine.counters import CounterValue
+from midflight.runtime.engine.externs.meters import (
+    CBURST,
+    CIR,
+    COLOURS,
+    COUNTS,
+    CTOKENS,
+    PBURST,
+    PIR,
+    PTOKENS,
+    SET,
+    WORDS,
+)
 from midflight.runtime.engine.externs.registers import size_of
 from midflight.runtime.engine.gate import Gate
 
-__all__ = ["DirectMeter", "Meter", "MeterConfig"]
+__all__ = ["DirectMeter", "Meter", "MeterConfig", "MeterCounts"]
 
 MILLION = 1_000_000
 LIMIT = 1 << 43
@@ -30,6 +42,15 @@ class MeterConfig:
     pburst: int
 
 
+@dataclass(frozen=True, slots=True)
+class MeterCounts:
+    """The packets and bytes that a meter marked with each colour. A cell without a configuration marks green."""
+
+    green: CounterValue
+    yellow: CounterValue
+    red: CounterValue
+
+
 class _Cells:
     """The array of a meter's cells."""
 
@@ -41,12 +62,13 @@ class _Cells:
 
     def _set(self, index: int, config: MeterConfig | None) -> None:
         cell = self._memory[index]
-        cell[:] = 0
         if config is None:
+            cell[:COUNTS] = 0
             return
         for each in (config.cir, config.cburst, config.pir, config.pburst):
             if not 0 <= each < LIMIT:
                 raise DeviceError(f"{self.name}: rates and bursts are 0 to {LIMIT - 1}")
+        cell[:COUNTS] = 0
         for at, number in ((CIR, config.cir), (CBURST, config.cburst), (PIR, config.pir), (PBURST, config.pburst)):
             cell[at] = number
         cell[CTOKENS], cell[PTOKENS], cell[SET] = config.cburst * MILLION, config.pburst * MILLION, 1
@@ -54,6 +76,14 @@ class _Cells:
     def _get(self, index: int) -> MeterConfig | None:
         cell = self._memory[index]
         return MeterConfig(*(int(cell[at]) for at in (CIR, CBURST, PIR, PBURST))) if cell[SET] else None
+
+    def _counts(self, index: int) -> MeterCounts:
+        counts = self._memory[index, COUNTS : COUNTS + 2 * COLOURS].tolist()
+        return MeterCounts(*(CounterValue(*counts[at : at + 2]) for at in range(0, 2 * COLOURS, 2)))
+
+    def _set_counts(self, index: int, counts: MeterCounts) -> None:
+        values = [number for each in (counts.green, counts.yellow, counts.red) for number in (each.packets, each.bytes)]
+        self._memory[index, COUNTS : COUNTS + 2 * COLOURS] = values
 
 
 class Meter(_Cells):
@@ -82,6 +112,18 @@ class Meter(_Cells):
         with self._lock:
             self._set(index, config)
 
+    def counts(self, index: int) -> MeterCounts:
+        """Return the packets and bytes of a cell by colour. Raises DeviceError for an index out of range."""
+        self._check(index)
+        with self._lock:
+            return self._counts(index)
+
+    def set_counts(self, index: int, counts: MeterCounts) -> None:
+        """Set the packets and bytes of a cell by colour. Raises DeviceError for an index out of range."""
+        self._check(index)
+        with self._lock:
+            self._set_counts(index, counts)
+
     def _check(self, index: int) -> None:
         if not 0 <= index < self.size:
             raise DeviceError(f"{self.name} has cells 0 to {self.size - 1}, not {index}")
@@ -107,11 +149,17 @@ class DirectMeter(_Cells):
         """
         self._set(number, config)
 
+    def counts(self, number: int) -> MeterCounts:
+        """Return the packets and bytes of an entry by colour. `number` is as for `read`."""
+        return self._counts(number)
+
+    def set_counts(self, number: int, counts: MeterCounts) -> None:
+        """Set the packets and bytes of an entry by colour. `number` is as for `read`."""
+        self._set_counts(number, counts)
+
     def reset(self, number: int) -> None:
-        """Remove the meter configuration of the entry with this number, which is new. Its meter is then not
-        configured.
-        """
-        self._set(number, None)
+        """Remove the meter configuration and the counts of the entry with this number, which is new."""
+        self._memory[number] = 0
 
     def grow(self, size: int) -> None:
         """Make room for entries with the numbers 0 to `size` - 1; existing configurations remain. Never shrinks."""

@@ -103,6 +103,16 @@ class Passes:
             where = code.at(record, b.add(b.shl(code.resize(index, 64), code.i64(3)), code.i64(8)))
             body(code.load(where, 32), code.load(code.at(where, 4), 32))
 
+    def _set_options(self, code: Code, copy: Value, session: Value) -> None:
+        """Set what a clone session gives its copies: their priority, and the length that leaves the switch."""
+        b = code.b
+        starts, lists = code.slot_pointer("clones.starts"), code.slot_pointer("clones.lists")
+        number = b.and_(session, code.i32(SESSION_MASK))
+        start = code.load(code.at(starts, b.shl(code.resize(number, 64), code.i64(2))), 32)
+        options = code.load(code.at(code.at(lists, b.shl(code.resize(start, 64), code.i64(2))), 4), 32)
+        set_standard(code, copy, "priority", b.and_(options, code.i32(7)))
+        code.store(b.lshr(options, code.i32(3)), code.at(copy, self.unit.state.intent("truncate")))
+
     # Egress
 
     def _egress_pass(self) -> ll.Function:
@@ -161,6 +171,7 @@ class Passes:
             code.store(code.load(code.at(state, offset), 32), code.at(copy, offset))
             self._preserve(code, state, copy, self._intent(code, state, "clone_list"))
             set_standard(code, copy, "instance_type", code.i32(EGRESS_CLONE))
+            self._set_options(code, copy, session)
             set_standard(code, copy, "egress_rid", instance)
 
         def queue_one(port: Value, instance: Value) -> None:
@@ -275,6 +286,7 @@ class Passes:
         code.store(length, code.at(fresh, self.unit.state.length))
         self._preserve(code, state, fresh, self._intent(code, state, "clone_list"))
         set_standard(code, fresh, "instance_type", code.i32(INGRESS_CLONE))
+        self._set_options(code, fresh, session)
         number = code.b.and_(session, code.i32(SESSION_MASK))
         self._replicate(code, "clones", number, [context, fresh, packet, length, consumed], round_)
 

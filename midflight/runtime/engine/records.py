@@ -35,7 +35,7 @@ class Records:
     """The buffer that native code writes digests and log messages to.
 
     `take` empties it; the others decode what was taken. `kinds` are the program's kinds of digest and message. Reading
-    digests keeps the messages for later, and vice versa.
+    digests keeps the messages for later, and vice versa; `lost` counts the messages beyond LOG that were dropped.
     """
 
     def __init__(self, kinds: list[RecordKind], context: Context) -> None:
@@ -44,6 +44,7 @@ class Records:
         self._memory: NDArray[np.uint8] = np.zeros(CAPACITY if kinds else 0, np.uint8)
         self._digests: list[Digest] = []
         self._messages: deque[str] = deque(maxlen=LOG)
+        self.lost = 0
         context.point("digests", self._memory)
         context.set("digests.capacity", self._memory.size)
 
@@ -74,6 +75,7 @@ class Records:
             number, size = (int.from_bytes(taken[at + each : at + each + 8], "little") for each in (0, 8))
             kind, values = self._kinds[number], self._values(self._kinds[number], taken[at + HEAD : at + size])
             if kind.log:
+                self.lost += len(self._messages) == LOG
                 self._messages.append(logged(kind, values))
             else:
                 self._digests.append(Digest(kind.name, values))

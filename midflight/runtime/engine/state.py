@@ -91,8 +91,11 @@ class State:
         self._dirty.clear()
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
-        for each in self.profiles.values():
+        """Leave out the members of groups that watch a port, and use backup replicas, while it is down.
+
+        All ports are up at first.
+        """
+        for each in (*self.profiles.values(), self.multicast, self.clones):
             each.set_port(port, up=up)
 
     def _note(self, changed: Table | Groups | Profile) -> None:

@@ -97,7 +97,7 @@ def _build_emit(unit: Unit, target: Bpf, stages: Stages) -> ll.Function:
     headers = b.call(stages.deparse, [context, state, out, length, consumed])
     code.copy(code.at(out, headers), code.at(packet, consumed), payload)
     total = target.forget(code, b.add(headers, payload))
-    if "truncate" in unit.intents:
+    if unit.intents & {"truncate", "clone"}:
         limit = code.load(code.at(state, unit.state.intent("truncate")), 32)
         cut = b.sub(limit, code.i32(1))
         asked = b.and_(b.icmp_unsigned("!=", limit, code.i32(0)), b.icmp_unsigned("<", cut, total))

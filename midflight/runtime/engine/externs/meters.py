@@ -1,8 +1,8 @@
 """The externs `meter` and `direct_meter`: the colour-blind two-rate three-colour marker of RFC 2698.
 
-The time is that of the batch. The state of a meter is eight 64-bit words: committed rate and burst, peak rate and burst
+The time is that of the batch. The state of a meter is in 64-bit words: committed rate and burst, peak rate and burst
 (in units per second, and units), the tokens of both buckets in millionths of a unit, the time of the last packet in
-microseconds, and whether the meter is configured.
+microseconds, and whether the meter is configured; then, from COUNTS, the packets and bytes of each colour.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.externs.registers import size_of
 from midflight.runtime.engine.layout import scalar_width
 
-__all__ = ["BYTES", "WORDS", "execute", "execute_direct", "read_direct"]
+__all__ = ["BYTES", "COLOURS", "COUNTS", "WORDS", "execute", "execute_direct", "read_direct"]
 
-WORDS = 8
+WORDS = 16
 """The number of 64-bit words in the state of one meter."""
 
 BYTES = 1
 """The value of MeterType.bytes."""
 
-CIR, CBURST, PIR, PBURST, CTOKENS, PTOKENS, LAST, SET = range(WORDS)
+CIR, CBURST, PIR, PBURST, CTOKENS, PTOKENS, LAST, SET, COUNTS = range(9)
+COLOURS = 3
 MILLION = 1_000_000
 
 
@@ -52,9 +53,14 @@ def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 def _colour(code: Code, instance: ir.Instance, index: Value) -> Value:
     pointer = code.at(code.slot_pointer(instance.name), code.b.mul(index, code.i64(8 * WORDS)))
     kind = instance.arguments[-1]
-    units = code.resize(code.function.args[3], 64) if kind == BYTES else code.i64(1)
+    length = code.resize(code.function.args[3], 64)
     run = code.unit.helper("meter", [POINTER, I64, I64], I32, _meter)
-    return code.b.call(run, [pointer, units, code.slot_value("now")])
+    colour = code.b.call(run, [pointer, length if kind == BYTES else code.i64(1), code.slot_value("now")])
+    counts = code.at(pointer, code.b.add(code.i64(8 * COUNTS), code.b.shl(code.resize(colour, 64), code.i64(4))))
+    for offset, amount in ((0, code.i64(1)), (8, length)):
+        place = code.at(counts, offset)
+        code.store(code.b.add(code.load(place, 64), amount), place)
+    return colour
 
 
 def _meter(code: Code) -> None:

@@ -14,7 +14,7 @@ from midflight.runtime.engine.meters import DirectMeter
 from midflight.runtime.p4runtime.server.arrays import count_of, counter_data
 from midflight.runtime.p4runtime.server.binding import BoundTable
 from midflight.runtime.p4runtime.server.change import Change, Undo
-from midflight.runtime.p4runtime.server.meters import config_message, meter_config
+from midflight.runtime.p4runtime.server.meters import config_message, counts_message, counts_of, meter_config
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.server.tables import decode_keys, decode_priority, encode_entry
 from midflight.runtime.p4runtime.status import Code, Refusal
@@ -28,7 +28,8 @@ def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> Non
         _counter(pipeline, bound)
         count_of(message.counter_data)
     if message.HasField("meter_counter_data"):
-        raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
+        _meter(pipeline, bound)
+        counts_of(message.meter_counter_data)
     if message.HasField("meter_config"):
         _meter(pipeline, bound)
         info = pipeline.schema.meter_of(bound.info)
@@ -47,6 +48,8 @@ def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry:
     if (info := pipeline.schema.meter_of(bound.info)) is not None:
         given = message.HasField("meter_config")
         _set_meter(_meter(pipeline, bound), number, meter_config(message.meter_config, info.spec) if given else None)
+    if message.HasField("meter_counter_data"):
+        _meter(pipeline, bound).set_counts(number, counts_of(message.meter_counter_data))
 
 
 def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message: p4r.TableEntry, entry: Entry) -> None:
@@ -62,20 +65,23 @@ def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message:
         config = _meter(pipeline, bound).read(number)
         if config is not None:
             message.meter_config.CopyFrom(config_message(config))
+    if wanted.HasField("meter_counter_data") and pipeline.schema.meter_of(bound.info) is not None:
+        message.meter_counter_data.CopyFrom(counts_message(_meter(pipeline, bound).counts(number)))
 
 
 def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
     """Return a function that restores the current counter and meter of an entry. The entry must exist when called."""
     table, number = pipeline.engine.tables[bound.name], _number(pipeline, bound, entry)
     counts = [(each, each.read(number)) for each in table.direct_counters.values()]
-    configs = [(each, each.read(number)) for each in table.direct_meters.values()]
+    configs = [(each, each.read(number), each.counts(number)) for each in table.direct_meters.values()]
 
     def restore() -> None:
         place = _number(pipeline, bound, entry)
         for counter, value in counts:
             counter.write(place, value)
-        for meter, config in configs:
+        for meter, config, colours in configs:
             meter.write(place, config)
+            meter.set_counts(place, colours)
 
     return restore
 
@@ -98,20 +104,21 @@ def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Change
 
 def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
     """Return the change that configures the direct meter of a table entry; without `config`, it marks every packet
-    green.
+    green. With `counter_data`, its counts by colour are set.
 
-    Refusal if the configuration is invalid, or if the message has counter data.
+    Refusal if the configuration or a count is invalid.
     """
     bound, keys, priority = _identity(pipeline, message.table_entry)
     meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)
     assert info is not None
-    if message.HasField("counter_data"):
-        raise Refusal(Code.UNIMPLEMENTED, "meters do not count by colour")
+    counts = counts_of(message.counter_data) if message.HasField("counter_data") else None
     config = meter_config(message.config, info.spec) if message.HasField("config") else None
     yield
     entry = pipeline.find(bound, keys, priority)
     undo = snapshot(pipeline, bound, entry)
     _set_meter(meter, _number(pipeline, bound, entry), config)
+    if counts is not None:
+        meter.set_counts(_number(pipeline, bound, entry), counts)
     return undo
 
 
@@ -144,6 +151,8 @@ def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p
             answer = p4r.DirectMeterEntry(table_entry=_key_of(bound, entry))
             if (config := meter.read(_number(pipeline, bound, entry))) is not None:
                 answer.config.CopyFrom(config_message(config))
+            if message.HasField("counter_data"):
+                answer.counter_data.CopyFrom(counts_message(meter.counts(_number(pipeline, bound, entry))))
             yield answer
 
 

@@ -66,6 +66,8 @@ def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.Ta
         everything.counter_data.SetInParent()
     if message.HasField("meter_config"):
         everything.meter_config.SetInParent()
+    if message.HasField("meter_counter_data"):
+        everything.meter_counter_data.SetInParent()
     for bound in pipeline.tables.values():
         yield from _read_table(pipeline, bound, everything)
 

@@ -47,14 +47,10 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
         if name in new.engine.counters and new.engine.counters[name].size == counter.size:
             for cell in range(counter.size):
                 new.engine.counters[name].write(cell, counter.read(cell))
-    copies = old.engine.multicast.groups
-    for number, group in old.groups.items():
-        new.groups[number] = group
-        new.engine.multicast.set(number, copies[number])
-    copies = old.engine.clones.groups
-    for number, session in old.sessions.items():
-        new.sessions[number] = session
-        new.engine.clones.set(number, copies[number])
+    new.groups.update(old.groups)
+    new.engine.multicast.adopt(old.engine.multicast, old.groups)
+    new.sessions.update(old.sessions)
+    new.engine.clones.adopt(old.engine.clones, old.sessions)
     names = {each.preamble.name: each.preamble.id for each in new.schema.digests}
     for number, config in old.digests.configs.items():
         name = old.schema.digests.of_id(number).preamble.name
