@@ -16,6 +16,7 @@ from midflight.runtime.engine import Engine, Gate, Packets
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.packetloop import PacketLoop
 from midflight.runtime.engine.ports.stats import TrafficStats
+from tests.engine.build import checked, source
 from tests.ports.lab import TAP, ethernet, number_of, numbered, station
 
 FRAME, FRAMES, MAC = 2048, 16, 96
@@ -210,6 +211,24 @@ def test_a_ring_wraps_many_times(bench: Bench) -> None:
             one.receiver.recv(16)
         loop.close()
     assert [number_of(each) for each in seen] == list(range(1, 71))
+
+
+@pytest.mark.parametrize(("unix_time", "shown"), [(False, 0), (True, 7_000_000)])
+def test_a_program_sees_the_arrival_times_of_the_kernel(unix_time: bool, shown: int) -> None:
+    gate = Gate()
+    stamp = "hdr.h.came = std.ingress_global_timestamp;"
+    program = checked(source(header="bit<48> came;", ingress="std.egress_spec = 2;", egress=stamp))
+    with Stub("one") as one, Stub("two") as two:
+        for _ in range(3):
+            one.put(Arrival(bytes(60)))
+        loop = PacketLoop(gate, {1: one, 2: two}, unix_time=unix_time)
+        loop.use(Engine(program, gate=gate))
+        loop.start()
+        loop.close()
+        stamps = [int.from_bytes(each[:6], "big") for each in two.sent()]
+    # The kernel says 7 s since 1970. That is before the loop was created, when its own clock starts.
+    assert len(stamps) == 3
+    assert all(abs(each - shown) < 1_000_000 for each in stamps)
 
 
 def test_a_loop_that_never_started_may_be_closed(bench: Bench) -> None:

@@ -28,7 +28,8 @@ class Compiled:
     that it works on. `layouts` are the layouts of table entries by the fully qualified names of the tables, and
     `members` those of members of action profiles. `records` are the kinds of digest and log message that it sends, and
     `record` is the size in bytes of a packet that waits for another round. `queued` is whether the program asks for
-    queues between ingress and egress; `native` then has them. Can be pickled.
+    queues between ingress and egress; `native` then has them. `timed` is whether `native` uses the arrival times of
+    packets. Can be pickled.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -50,7 +51,7 @@ class Compiled:
         }
         self.records = unit.records
         self.record = Queue(unit).record
-        self.queued = lowered.queued
+        self.queued, self.timed = lowered.queued, lowered.timed
         self._native = _generate(str(unit.module))
         self._variants: dict[tuple[bool, bool], Variant] = {}
 
@@ -74,22 +75,25 @@ class Compiled:
         """
         queued = queued or self.queued
         if not traced and queued == self.queued:
-            return Variant(self.native, queued, [])
+            return Variant(self.native, queued, self.timed, [])
         if (traced, queued) not in self._variants:
             size = self.slots.size
             lowered = lower_program(self.program, self.slots, traced=traced, queued=queued)
             assert self.slots.size == size, "all variants of a program need the same context"
             native = Native(str(lowered.unit.module))
-            self._variants[traced, queued] = Variant(native, queued, lowered.unit.names or [])
+            self._variants[traced, queued] = Variant(native, queued, lowered.timed, lowered.unit.names or [])
         return self._variants[traced, queued]
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The code of a program, whether it has queues, and the `names` of states and tables, for trace records."""
+    """The code of a program, whether it has queues, whether it uses the arrival times of packets, and the `names` of
+    states and tables, for trace records.
+    """
 
     native: Native
     queued: bool
+    timed: bool
     names: list[str]
 
 

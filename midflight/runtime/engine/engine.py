@@ -135,6 +135,11 @@ class Engine:
         """Whether there are queues between ingress and egress."""
         return self._running.queued
 
+    @property
+    def timed(self) -> bool:
+        """Whether the code that runs uses the arrival times of packets, and not only the time of their batch."""
+        return self._running.timed
+
     def live(self) -> None:
         """Use real time from now on, where `process` otherwise sets the time: packets enter ingress at the time of
         their batch.

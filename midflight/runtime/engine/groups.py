@@ -31,11 +31,13 @@ class Groups:
     """The multicast groups or the clone sessions of an engine: lists of replicas by number.
 
     `name` is `groups` or `clones`, and `size` one more than the largest number. `changed` is called after each change,
-    as it takes effect only when `flush` writes it to native memory.
+    as it takes effect only when `flush` writes it to native memory. `has_options` is whether
+    copies may have a priority and a length.
     """
 
     def __init__(self, name: str, size: int, context: Context, lock: Gate, changed: Callable[[Groups], None]) -> None:
         self.name = name
+        self.has_options = True
         self._changed = changed
         self._size = size
         self._context = context

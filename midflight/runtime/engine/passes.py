@@ -32,6 +32,7 @@ class Passes:
 
     `emit` deparses a packet and `send` makes it an output. `queue` takes the packets for another round, if the program
     has any, of which `rounds` may wait, and `manager` has the queues between ingress and egress, if there are any.
+    Without `options`, clone sessions give their copies neither a priority nor a length.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Passes:
         manager: TrafficManager | None = None,
         *,
         rounds: int = QUEUE_LENGTH,
+        options: bool = True,
     ) -> None:
         self.unit = unit
         self.stages = stages
         self.emit = emit
         self.send = send
         self.manager = manager
+        self.options = options
         again = unit.intents & {"resubmit", "recirculate", "clone"}
         self.queue = Queue(unit, rounds) if again else None
         self.egress = self._egress_pass()
@@ -105,6 +108,8 @@ class Passes:
 
     def _set_options(self, code: Code, copy: Value, session: Value) -> None:
         """Set what a clone session gives its copies: their priority, and the length that leaves the switch."""
+        if not self.options:
+            return
         b = code.b
         starts, lists = code.slot_pointer("clones.starts"), code.slot_pointer("clones.lists")
         number = b.and_(session, code.i32(SESSION_MASK))

@@ -37,6 +37,7 @@ QUEUE_FIELDS = frozenset(
 class Lowered:
     """A program in LLVM: the module under construction, the table layouts, and the name of its entry function.
 
+    `timed` is whether its code uses the arrival times of packets, and not only the time of the batch.
     `queued` is whether the program has queues between ingress and egress. It then also has the functions `settle` and
     `discard` of the traffic manager.
     """
@@ -45,6 +46,7 @@ class Lowered:
     tables: Tables
     entry: str
     queued: bool
+    timed: bool
 
 
 def lower_program(
@@ -62,8 +64,9 @@ def lower_program(
     unit = Unit(program, lower_call, tables.apply, tables.contains, slots, traced=traced)
     stages = build_stages(unit)
     queued = queued or bool(unit.touched & QUEUE_FIELDS)
-    _Batch(unit, stages, queued=queued).build()
-    return Lowered(unit, tables, "process", queued)
+    batch = _Batch(unit, stages, queued=queued)
+    batch.build()
+    return Lowered(unit, tables, "process", queued, batch.timed)
 
 
 class _Batch:

@@ -95,8 +95,10 @@ class State:
 
         All ports are up at first.
         """
-        for each in (*self.profiles.values(), self.multicast, self.clones):
-            each.set_port(port, up=up)
+        for profile in self.profiles.values():
+            profile.set_port(port, up=up)
+        for groups in (self.multicast, self.clones):
+            groups.set_port(port, up=up)
 
     def _note(self, changed: Table | Groups | Profile) -> None:
         self._dirty[changed.name] = changed

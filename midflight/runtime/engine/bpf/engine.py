@@ -83,6 +83,7 @@ class XdpEngine:
         self.value_sets = state.value_sets
         self.counters, self.meters = state.counters, state.meters
         self.multicast, self.clones = state.multicast, state.clones
+        self.clones.has_options = False
         self._records = Records(self.compiled.records, Context(Slots()))
         self._taken = bytearray()
         self._leaving: list[tuple[int, bytes]] = []

@@ -70,7 +70,8 @@ def lower_program(program: ir.Program, *, exclusive: bool) -> Lowered:
     target, tables = Bpf(), Tables()
     unit = Unit(program, lower_call, tables.apply, tables.contains, target=target)
     stages = build_stages(unit)
-    passes = Passes(unit, stages, _build_emit(unit, target, stages), _build_send(unit, target), rounds=WAITING)
+    emit, send = _build_emit(unit, target, stages), _build_send(unit, target)
+    passes = Passes(unit, stages, emit, send, rounds=WAITING, options=False)
     passes.egress.attributes.add("alwaysinline")
     run = _build_run(unit, target, passes)
     _build_main(unit, target, run, exclusive=exclusive)
@@ -97,7 +98,7 @@ def _build_emit(unit: Unit, target: Bpf, stages: Stages) -> ll.Function:
     headers = b.call(stages.deparse, [context, state, out, length, consumed])
     code.copy(code.at(out, headers), code.at(packet, consumed), payload)
     total = target.forget(code, b.add(headers, payload))
-    if unit.intents & {"truncate", "clone"}:
+    if "truncate" in unit.intents:
         limit = code.load(code.at(state, unit.state.intent("truncate")), 32)
         cut = b.sub(limit, code.i32(1))
         asked = b.and_(b.icmp_unsigned("!=", limit, code.i32(0)), b.icmp_unsigned("<", cut, total))

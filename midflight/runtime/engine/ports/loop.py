@@ -191,21 +191,22 @@ def _set_batch(code: NativeBuilder, engine: ll.Value, port: ll.Value, output: ll
 
 
 def _set_times(code: NativeBuilder) -> ll.Value:
-    """Convert the kernel's times of the packets of a batch to the program's. Returns the program's time now.
+    """Convert the kernel's times of the packets of a batch to the program's, if it uses them. Returns its time now.
 
     They are those of the real-time clock, which may be set at any moment. No packet arrives before 0 or after now.
     """
     b = code.b
     now = _now(code)
-    shift = b.sub(code.clock(linux.CLOCK_REALTIME), now)
-    times = code.load_pointer(code.slot("in.times"))
-    with code.loop(code.slot_value("in.count")) as number:
-        place = code.index(times, number, 8)
-        age = b.sub(b.add(now, shift), code.load(place, 64))
-        young = b.icmp_signed("<", age, code.i64(0))
-        old = b.icmp_signed(">", age, b.select(b.icmp_signed("<", now, code.i64(0)), age, now))
-        time = b.select(young, now, b.select(old, code.i64(0), b.sub(now, age)))
-        code.store(time, place)
+    with code.when(b.icmp_unsigned("!=", code.slot_value("timed"), code.i64(0))):
+        clock = code.clock(linux.CLOCK_REALTIME)
+        times = code.load_pointer(code.slot("in.times"))
+        with code.loop(code.slot_value("in.count")) as number:
+            place = code.index(times, number, 8)
+            age = b.sub(clock, code.load(place, 64))
+            young = b.icmp_signed("<", age, code.i64(0))
+            old = b.icmp_signed(">", age, b.select(b.icmp_signed("<", now, code.i64(0)), age, now))
+            time = b.select(young, now, b.select(old, code.i64(0), b.sub(now, age)))
+            code.store(time, place)
     return now
 
 

@@ -204,6 +204,7 @@ class PacketLoop:
                 context.set(f"at.{name}", theirs.offset(name))
             context.set("engine", theirs.address)
             context.set("process", process)
+            context.set("timed", engine.timed)
             self.wake()
 
     def wake(self) -> None:

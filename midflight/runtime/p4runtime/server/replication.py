@@ -75,6 +75,9 @@ def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.Packet
                 raise Refusal(Code.INVALID_ARGUMENT, "a class of service is 0 to 7, as a priority")
             if session.packet_length_bytes < 0:
                 raise Refusal(Code.INVALID_ARGUMENT, "the length of cloned packets is 0 (unlimited) or more")
+            asked = session.packet_length_bytes or session.class_of_service
+            if asked and not pipeline.engine.clones.has_options:
+                raise Refusal(Code.UNIMPLEMENTED, "clones have neither a class nor a length on this device")
             kept = p4r.CloneSessionEntry(
                 session_id=number,
                 replicas=replicas,
