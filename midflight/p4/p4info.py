@@ -209,6 +209,8 @@ class _Writer:
                 reference.scope = p4i.ActionRef.TABLE_ONLY
             elif listed.default_only:
                 reference.scope = p4i.ActionRef.DEFAULT_ONLY
+        if table.idle_timeout:
+            message.idle_timeout_behavior = p4i.Table.NOTIFY_CONTROL
         default = self.ids(p4i.P4Ids.ACTION, table.default.action.name)
         if table.default_const:
             message.const_default_action_id = default

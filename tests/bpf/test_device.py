@@ -47,6 +47,9 @@ def test_what_the_sheet_cannot_hold_is_refused_with_its_place() -> None:
         queued = source(header="bit<112> a;", egress="hdr.h.a = (bit<112>)std.deq_qdepth;")
         with pytest.raises(P4Error, match="no queues between ingress and egress, which determine deq_qdepth"):
             device.load(queued)
+        idle = "table t { key = { hdr.h.a: exact; } actions = { NoAction; } support_timeout = true; }"
+        with pytest.raises(P4Error, match=r"the idle timeouts of ingress\.t need"):
+            device.load(source(header="bit<112> a;", declarations=idle, ingress="t.apply();"))
 
 
 def test_the_sheet_needs_no_device() -> None:

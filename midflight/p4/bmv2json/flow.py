@@ -166,6 +166,8 @@ class _Pipeline:
             const = "const " if default.get("action_const") else ""
             lines.append(f"    {const}default_action = {self._call(default['action_id'], default['action_data'])};")
         lines.append(f"    size = {node['max_size']};")
+        if node.get("support_timeout") is True:
+            lines.append("    support_timeout = true;")
         if node["name"] in self._direct:
             lines.append(f"    counters = {self._direct[node['name']]};")
         if entries := node.get("entries"):

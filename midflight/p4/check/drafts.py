@@ -31,3 +31,4 @@ class Draft:
     implementation: ir.Instance | None = None
     largest_wins: bool = True
     priority_delta: int = 1
+    idle_timeout: bool = False

@@ -9,7 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
-from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.context import Context, annotations_of
 from midflight.p4.check.drafts import Draft
 from midflight.p4.check.entries import entries
 from midflight.p4.check.expressions import constant, expression
@@ -25,9 +25,6 @@ from midflight.stackless import Walk, in_turn
 
 __all__ = ["table"]
 
-REFUSED_PROPERTIES = {
-    "support_timeout": "idle timeouts of entries",
-}
 DIRECT = {"counters": "direct_counter", "meters": "direct_meter"}
 
 
@@ -72,6 +69,7 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
         draft.implementation,
         draft.listed,
         draft.before,
+        draft.idle_timeout,
     )
 
 
@@ -109,10 +107,19 @@ def _property(ctx: Context, node: d.Property, draft: Draft, table: d.Table, name
             draft.direct.append(instance)
         case d.TableProperty(name="implementation"):
             draft.implementation = yield _implementation(ctx, node, name)
-        case d.TableProperty(name=title) if title in REFUSED_PROPERTIES:
-            raise refuse(REFUSED_PROPERTIES[title], node.place)
+        case d.TableProperty(name="support_timeout"):
+            wanted: ir.Expression = yield constant(ctx, node.value, BOOL, "support_timeout")
+            draft.idle_timeout = isinstance(wanted, ir.Literal) and bool(wanted.value)
         case d.TableProperty(name=title):
-            known = ["default_action", "size", "implementation", "largest_priority_wins", "priority_delta", *DIRECT]
+            known = [
+                "default_action",
+                "size",
+                "implementation",
+                "largest_priority_wins",
+                "priority_delta",
+                "support_timeout",
+                *DIRECT,
+            ]
             hint = closest(title, known)
             ctx.state.warn(f"{title} is not a table property and has no effect", node.place, hint)
 

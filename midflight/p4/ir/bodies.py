@@ -426,6 +426,7 @@ class Table:
     `default_const` and `entries_const` are whether the control plane cannot change the default action or the entries.
     `direct` are its direct counters and meters. With an `implementation`, an action_profile or action_selector, entries
     refer to members or groups of that. The statements `before` compute the keys each time the table is applied.
+    `idle_timeout` is whether entries may have one, so that their last hits are stored.
     """
 
     name: str
@@ -443,6 +444,7 @@ class Table:
     implementation: Instance | None = None
     listed: tuple[Key, ...] = ()
     before: tuple[Statement, ...] = ()
+    idle_timeout: bool = False
 
     @property
     def selector(self) -> tuple[Key, ...]:

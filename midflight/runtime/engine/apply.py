@@ -61,7 +61,7 @@ class Tables:
             found = self._look_up(code, table, layout, keys)
             hit = b.icmp_unsigned("!=", b.ptrtoint(found, integer(64)), code.i64(0))
             entry = b.select(hit, found, default)
-            if table.direct:
+            if table.direct or table.idle_timeout:
                 self._direct(code, table, entry, hit)
         if table.implementation is not None:
             members = self.member_layout(code.unit, table.implementation)
@@ -101,6 +101,9 @@ class Tables:
                     count_direct(code, instance, number)
                 elif instance.kind == "direct_meter":
                     execute_direct(code, instance, number)
+            if table.idle_timeout:
+                place = code.b.shl(code.resize(number, 64), code.i64(3))
+                code.store(code.slot_value("now"), code.at(code.slot_pointer(f"{table.name}.hits"), place))
 
     def _run(
         self,

@@ -14,6 +14,7 @@ from midflight.runtime.engine.counters import DirectCounter
 from midflight.runtime.engine.entries import Choice, Entry, Reason, TableError, checked_arguments, checked_keys
 from midflight.runtime.engine.entrylayout import ACTION, KEY, NEXT, NUMBER, PRIORITY, EntryLayout, actions_of
 from midflight.runtime.engine.gate import Gate
+from midflight.runtime.engine.hits import Hits
 from midflight.runtime.engine.indexes import Match, index_for
 from midflight.runtime.engine.layout import scalar_width, stored_width
 from midflight.runtime.engine.memory import Budget, BudgetError, entry_bytes
@@ -103,6 +104,7 @@ class Table:
                 self.direct_counters[instance.name] = DirectCounter(instance, context, table.size)
             elif instance.kind == "direct_meter":
                 self.direct_meters[instance.name] = DirectMeter(instance, context, table.size)
+        self._hits = Hits(table.name, context) if table.idle_timeout else None
         self.reset_default()
         for each in table.entries:
             entry = Entry(each.keys, each.action.action.name, each.arguments, each.priority)
@@ -181,6 +183,15 @@ class Table:
         """Return the index of an entry in its table's direct counters and meters. TableError NOT_FOUND or INVALID."""
         with self._lock:
             return self._find(keys, priority).number
+
+    def last_hit(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
+        """Return the time of the last hit of an entry in microseconds; 0 if it was not hit, or the table stores none.
+
+        TableError NOT_FOUND or INVALID.
+        """
+        with self._lock:
+            number = self._find(keys, priority).number
+            return 0 if self._hits is None else self._hits.read(number)
 
     @property
     def default(self) -> Default:
@@ -287,6 +298,8 @@ class Table:
             counter.reset(held.number)
         for meter in self.direct_meters.values():
             meter.reset(held.number)
+        if self._hits is not None:
+            self._hits.reset(held.number)
         self._index.add(held.number, held.match)
         self._touch()
 
@@ -301,6 +314,8 @@ class Table:
             counter.grow(self._memory.size // stride)
         for meter in self.direct_meters.values():
             meter.grow(self._memory.size // stride)
+        if self._hits is not None:
+            self._hits.grow(self._memory.size // stride)
         return number
 
     def _match(self, keys: tuple[ir.EntryKey, ...], priority: int) -> Match:

@@ -37,6 +37,11 @@ class BpfCompiled:
                 f"an XDP program has no queues between ingress and egress, which determine {', '.join(sorted(queued))}",
                 hint="Run the program on the embedded switch.",
             )
+        if timed := [name for name, each in program.tables.items() if each.idle_timeout]:
+            raise P4Error(
+                f"an XDP program does not store when entries are hit, as the idle timeouts of {timed[0]} need",
+                hint="Run the program on the embedded switch.",
+            )
         for name in target.constants:
             unit.slots.offset(f"constant.{name}")
         self.slots, self.locals, self.constants = unit.slots, target.locals, target.constants

@@ -63,6 +63,8 @@ class Role:
             return True
         if response.HasField("digest"):
             return self.may_write(response.digest.digest_id)
+        if response.HasField("idle_timeout_notification"):
+            return self.may_write(response.idle_timeout_notification.table_entry[0].table_id)
         filters = limits.packet_in_filter
         metadata = {each.metadata_id: each.value for each in response.packet.metadata}
         passes = not limits.HasField("packet_in_filter") or metadata.get(filters.metadata_id) == filters.value

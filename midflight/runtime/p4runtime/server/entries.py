@@ -39,7 +39,9 @@ def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4
         raise Refusal(Code.RESOURCE_EXHAUSTED, f"table {bound.name}: an entry has at most {METADATA} bytes of metadata")
     if message.is_const:
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: only the switch sets is_const")
-    if message.idle_timeout_ns:
+    if message.idle_timeout_ns < 0:
+        raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name}: an idle timeout is 0 or more")
+    if message.idle_timeout_ns and (message.is_default_action or not bound.table.idle_timeout):
         raise Refusal(Code.INVALID_ARGUMENT, f"table {bound.name} has no idle timeout")
     direct.check(pipeline, bound, message)
     if message.is_default_action:
@@ -68,6 +70,8 @@ def read_entries(pipeline: Pipeline, message: p4r.TableEntry) -> Iterator[p4r.Ta
         everything.meter_config.SetInParent()
     if message.HasField("meter_counter_data"):
         everything.meter_counter_data.SetInParent()
+    if message.HasField("time_since_last_hit"):
+        everything.time_since_last_hit.SetInParent()
     for bound in pipeline.tables.values():
         yield from _read_table(pipeline, bound, everything)
 
@@ -177,11 +181,15 @@ def _decoded(
 
 
 def _note(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p4r.TableEntry) -> None:
-    _restore(pipeline, key, Note(message.metadata, message.controller_metadata))
+    _restore(pipeline, key, Note(message.metadata, message.controller_metadata, message.idle_timeout_ns))
 
 
 def _restore(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], note: Note | None) -> None:
     before = pipeline.notes.get(key)
+    if note is not None and note.idle_timeout:
+        pipeline.idle_since[key] = pipeline.now
+    else:
+        pipeline.idle_since.pop(key, None)
     if note is None or note == Note():
         pipeline.notes.pop(key, None)
     else:
@@ -213,6 +221,9 @@ def _read_table(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry) -
         if _passes(message, wanted):
             message.is_const = (entry.keys, entry.priority) in pipeline.const[bound.name]
             direct.fill(pipeline, bound, wanted, message, entry)
+            if wanted.HasField("time_since_last_hit") and bound.table.idle_timeout:
+                idle_for = pipeline.now - table.last_hit(entry.keys, entry.priority)
+                message.time_since_last_hit.elapsed_ns = max(0, idle_for) * 1000
             yield message
 
 
@@ -235,3 +246,4 @@ def _same_action(found: p4r.TableAction, wanted: p4r.TableAction) -> bool:
 def _annotate(message: p4r.TableEntry, note: Note | None) -> None:
     if note is not None:
         message.metadata, message.controller_metadata = note.metadata, note.controller_metadata
+        message.idle_timeout_ns = note.idle_timeout

@@ -14,6 +14,7 @@ from midflight.runtime.engine.records import Digest
 from midflight.runtime.p4runtime.packets import header_fields, to_metadata
 from midflight.runtime.p4runtime.server.arbitration import Arbitration
 from midflight.runtime.p4runtime.server.faults import Faults
+from midflight.runtime.p4runtime.server.idle import notifications
 from midflight.runtime.p4runtime.server.pipeline import Pipeline
 from midflight.runtime.p4runtime.status import Refusal
 
@@ -59,6 +60,11 @@ class Messages:
                     self.listener.digest(message)
             for each in pipeline.digests.lists(digests, now):
                 self._send(p4r.StreamMessageResponse(digest=each), "digest")
+
+    def deliver_idle(self, pipeline: Pipeline, now: int) -> None:
+        """Notify controllers of entries that have been idle for their timeout, at `now` in microseconds."""
+        for each in notifications(pipeline, now):
+            self._send(p4r.StreamMessageResponse(idle_timeout_notification=each), "idle timeout")
 
     def packet_in(self, pipeline: Pipeline, packet: bytes) -> None:
         """Send a packet that the program sent to the CPU port to the controllers, as a packet-in.
@@ -123,7 +129,7 @@ class Messages:
                 stop()
 
     def _send(self, response: p4r.StreamMessageResponse, what: str) -> None:
-        """Send a packet-in or a digest to the primary of every role that receives it."""
+        """Send a message to the primary of every role that receives it."""
         for role in self._arbitration.roles.values():
             with self._faults.survived("sending to a controller"):
                 if role.primary is not None and role.takes(response) and not role.primary.send(response):

@@ -44,10 +44,13 @@ EntryId = tuple[str, ir.Keyset | None, int]
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Data that a controller stores with a table entry, and that the device only returns."""
+    """Data that a controller stores with a table entry: `idle_timeout` in nanoseconds, 0 for none, and data that the
+    device only returns.
+    """
 
     metadata: bytes = b""
     controller_metadata: int = 0
+    idle_timeout: int = 0
 
 
 @dataclass(eq=False)
@@ -55,7 +58,7 @@ class Pipeline:
     """The pipeline of an embedded switch: a program, its engine, and the state that P4Runtime adds to it.
 
     `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name. `strings` are
-    the types whose values are strings for controllers, by name.
+    the types whose values are strings for controllers, by name. `now` is in microseconds.
     """
 
     config: p4r.ForwardingPipelineConfig
@@ -71,6 +74,8 @@ class Pipeline:
     groups: dict[int, p4r.MulticastGroupEntry] = field(default_factory=dict)
     group_sizes: dict[tuple[str, int], int] = field(default_factory=dict)  # max_size by action selector and group
     sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
+    idle_since: dict[EntryId, int] = field(default_factory=dict)  # see `idle.py`
+    now: int = 0
     widths: dict[str, dict[str, int]] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from finsy.proto import p4r
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.wrappers_pb2 import StringValue
 
+from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.queuemessages import METHOD, SERVICE, QueueReport, QueueRequest
 from midflight.runtime.p4runtime.server.calls import Call, Calls
 from midflight.runtime.p4runtime.server.faults import internal
@@ -127,11 +128,14 @@ class Service:
     async def patrol(self) -> None:
         """Run until cancelled: end, every once in a while, the calls that have waited too long for their clients."""
         loop = asyncio.get_running_loop()
+        tick: Future[None] | None = None
         while True:
             await asyncio.sleep(PATROL)
             with self._switch.faults.survived("the patrol"):
                 self._silent.expire(loop.time())
                 self._requests.expire(loop.time())
+                if tick is None or tick.done():
+                    tick = self._stream_pool.submit(self._switch.tick)
 
     async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
         """Serve P4Runtime's Write: apply a batch of updates, and report the status of each if one fails."""
@@ -201,7 +205,14 @@ class Service:
         await _check(request, context)
         if request.changes:
             await self._permit(request, context)
-        return await self._request("Queues", self._pool, self._switch.control_queues, request, context)
+        return await self._request("Queues", self._pool, self._control_queues, request, context)
+
+    def _control_queues(self, request: QueueRequest) -> QueueReport:
+        self._switch.demand_device(request.device_id or self._switch.device_id)
+        try:
+            return self._switch.queues.answer(request)
+        except DeviceError as error:
+            raise Refusal(Code.INVALID_ARGUMENT, error.message) from None
 
     async def StreamChannel(self, requests: AsyncIterator[object], context: Context) -> None:  # noqa: N802
         """Serve P4Runtime's stream of one controller (arbitration, packets, digests) until either side ends it."""

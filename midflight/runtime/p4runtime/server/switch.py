@@ -10,7 +10,6 @@ import numpy as np
 from finsy.proto import p4r, rpc_status
 from numpy.typing import NDArray
 
-from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.engine import Backend, Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
@@ -18,7 +17,6 @@ from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
-from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
 from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
 from midflight.runtime.p4runtime.server.change import apply
@@ -163,6 +161,16 @@ class Switch:
 
     # Packets
 
+    def _time(self) -> int:
+        """Return the time that the program would see now, in microseconds."""
+        return self.clock() // 1000 if self._carrier is None else self._carrier.now
+
+    def tick(self) -> None:
+        """Notify controllers of idle entries. The server calls it once a second."""
+        with self._lock:
+            if (pipeline := self._forwarding) is not None:
+                self._messages.deliver_idle(pipeline, self._time())
+
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
@@ -187,6 +195,7 @@ class Switch:
 
     def _finish(self, pipeline: Pipeline, output: Packets, now: int) -> Packets:
         self._messages.deliver(pipeline, now)
+        self._messages.deliver_idle(pipeline, now)
         return self._messages.split(pipeline, output, self.cpu_port)
 
     @property
@@ -210,14 +219,6 @@ class Switch:
                     if changed:
                         self._carrier.use(pipeline.engine)
                     self._carrier.wake()
-
-    def control_queues(self, request: QueueRequest) -> QueueReport:
-        """Change queues' settings as a client asks, and return the queues. Raises Refusal for values out of range."""
-        self.demand_device(request.device_id or self.device_id)
-        try:
-            return self.queues.answer(request)
-        except DeviceError as error:
-            raise Refusal(Code.INVALID_ARGUMENT, error.message) from None
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of packet-outs, if there is no carrier."""
@@ -397,6 +398,7 @@ class Switch:
         while True:
             with self._lock:
                 prepared_for = pipeline, role, _ = self._writing(request)
+                pipeline.now = self._time()
             changes = write.prepare(pipeline, request, role)
             with self._lock, self.gate:
                 if all(now is then for now, then in zip(self._writing(request), prepared_for, strict=True)):
@@ -430,7 +432,9 @@ class Switch:
         """Return the requested entities of the current pipeline in parts. Raises Refusal if there is no pipeline."""
         with self._lock:
             self.demand_device(request.device_id)
-            return Reading(self._demand_pipeline(self._saved or self._forwarding), request, self._lock)
+            pipeline = self._demand_pipeline(self._saved or self._forwarding)
+            pipeline.now = self._time()
+            return Reading(pipeline, request, self._lock)
 
     def set_pipeline(self, request: p4r.SetForwardingPipelineConfigRequest) -> None:
         """Verify, save or commit a config. Raises Refusal, after which the device keeps its previous pipeline."""
