@@ -70,7 +70,7 @@ class Switches:
     def process(self, switch: str, packets: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
         """Return what leaves a switch for each packet that comes by a port."""
         self.offload.install(routes(graph())[switch])
-        self.offload.steer(steering_entries(graph(), switch, services(), INSTANCES, STEERING))
+        self.offload.steer(steering_entries(graph(), services(), INSTANCES, STEERING)[switch])
         out = self.device.process(Packets.from_list(packets))
         came: list[list[tuple[int, bytes]]] = [[] for _ in packets]
         for source, packet in zip(out.sources.tolist(), out, strict=True):

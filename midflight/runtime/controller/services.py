@@ -215,9 +215,10 @@ class Services:
             return
         used = _used(services)
         instances = {number: name for name, number in desired.instances.items() if number in used}
+        entries = steering_entries(fleet.graph, services, instances, fleet.program.steering)
         for name, switch in fleet.switches.items():
             if switch.on:
-                switch.steering.steer(steering_entries(fleet.graph, name, services, instances, fleet.program.steering))
+                switch.steering.steer(entries.get(name, ()))
 
 
 def _network(address: str) -> IPNetwork:

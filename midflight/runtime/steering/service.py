@@ -10,7 +10,7 @@ from midflight.errors import MidflightError
 from midflight.primitives.steering import Steering
 from midflight.runtime.steering.buckets import rebalance, spread
 from midflight.runtime.steering.entry import Entry
-from midflight.runtime.steering.graph import Graph, Host, IPAddress
+from midflight.runtime.steering.graph import Graph, IPAddress
 
 __all__ = ["IPNetwork", "Pool", "Rule", "Service", "mapped", "steering_entries"]
 
@@ -118,15 +118,15 @@ class Service:
 
 
 def steering_entries(
-    graph: Graph, switch: str, services: Collection[Service], instances: Mapping[int, str], steering: Steering
-) -> list[Entry]:
-    """Return the entries with which a switch steers requests to services, in the order in which to write them.
+    graph: Graph, services: Collection[Service], instances: Mapping[int, str], steering: Steering
+) -> dict[str, list[Entry]]:
+    """Return, by switch name, the entries with which it steers requests to services, in the order to write them in.
 
-    `instances` are the names of the instances' hosts, by number. Those that the switch cannot reach have no entry, and
-    requests to them are routed to the service's address. MidflightError if there are more services, rules or instances
-    than `steering` has room for.
+    `instances` are the names of the instances' hosts, by number. Those that a switch cannot reach have no entry there,
+    and requests to them are routed to the service's address. MidflightError if there are more services, rules or
+    instances than `steering` has room for.
     """
-    if len(instances) and max(instances) > steering.instances:
+    if instances and max(instances) > steering.instances:
         raise MidflightError(f"instance {max(instances)} exceeds Steering(instances={steering.instances})")
     for what, count in (
         ("services", len(services)),
@@ -135,55 +135,57 @@ def steering_entries(
     ):
         if count > getattr(steering, what):
             raise MidflightError(f"{count} {what}, but the program has Steering({what}={getattr(steering, what)})")
-    found = [*_trunks(graph, switch), *_instances(graph, switch, instances)]
-    for service in services:
-        for pool in service.pools:
-            found += [
-                _entry("buckets", (("pool", pool.number), ("bucket", bucket)), "instance_is", number=instance)
-                for bucket, instance in enumerate(pool.table)
-                if instance
-            ]
-        for rule, pool in service.classes.values():
-            match = (("pool", service.pool.number), *rule.match())
-            found.append(_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
-        length = service.address.prefixlen + (96 if service.address.version == 4 else 0)
-        where = (("address", (mapped(service.address.network_address), length)),)
-        rules = int(bool(service.classes))
-        found.append(_entry("services", where, "service", pool_number=service.pool.number, has_rules=rules))
+    found = _trunks(graph)
+    _add_instances(graph, instances, found)
+    same = [entry for each in services for entry in _service(each)]
+    return {switch: entries + same for switch, entries in found.items()}
+
+
+def _service(service: Service) -> list[Entry]:
+    """Return the entries of a service, the same for every switch: buckets first, then rules, then its address."""
+    found = [
+        _entry("buckets", (("pool", pool.number), ("bucket", bucket)), "instance_is", number=instance)
+        for pool in service.pools
+        for bucket, instance in enumerate(pool.table)
+        if instance
+    ]
+    for rule, pool in service.classes.values():
+        match = (("pool", service.pool.number), *rule.match())
+        found.append(_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
+    length = service.address.prefixlen + (96 if service.address.version == 4 else 0)
+    where = (("address", (mapped(service.address.network_address), length)),)
+    rules = int(bool(service.classes))
+    return [*found, _entry("services", where, "service", pool_number=service.pool.number, has_rules=rules)]
+
+
+def _trunks(graph: Graph) -> dict[str, list[Entry]]:
+    """Return, by switch name, the entries for the switch's ports that lead to other switches."""
+    found: dict[str, list[Entry]] = {each.name: [] for each in graph.switches}
+    for link in graph.links:
+        if link.left in found and link.right in found:
+            for name, port in ((link.left, link.left_port), (link.right, link.right_port)):
+                found[name].append(_entry("trunks", (("port", port),), "NoAction"))
     return found
 
 
-def _trunks(graph: Graph, switch: str) -> list[Entry]:
-    """Return the entries for the ports of a switch that lead to other switches."""
-    switches = {each.name for each in graph.switches}
-    ends = [((each.left, each.left_port), each.right) for each in graph.links]
-    ends += [((each.right, each.right_port), each.left) for each in graph.links]
-    ports = sorted(port for (near, port), far in ends if near == switch and far in switches)
-    return [_entry("trunks", (("port", port),), "NoAction") for port in ports]
-
-
-def _instances(graph: Graph, switch: str, instances: Mapping[int, str]) -> list[Entry]:
-    """Return the entries that say where the instances are, seen from a switch."""
-    found = []
-    contacts: dict[str, Entry] = {}
+def _add_instances(graph: Graph, instances: Mapping[int, str], found: Mapping[str, list[Entry]]) -> None:
+    """Add to the entries of each switch those that say where the instances are, seen from it."""
+    hosts = {each.name: each for each in graph.hosts}
     for number, name in sorted(instances.items()):
-        host, hop = graph.node(name), graph.towards(name).get(switch)
-        if hop is None or not isinstance(host, Host):
-            continue
-        which = (("instance", number),)
-        if hop.node == name:
-            behind = {"port": hop.port, "mac": host.mac}
-            contacts[name] = _entry("contacts", (("address", mapped(host.address)),), "to_instance", **behind)
-            found.append(_entry("instances", which, "to_attached", **behind))
-        else:
-            version = host.address.version
-            near, far = int(FORWARDER[version]), int(host.address)
-            found.append(
-                _entry(
-                    "instances", which, "to_contact", ipv6=version == 6, ingress_address=near, contact_address=far
-                )
-            )  # fmt: skip
-    return [*contacts.values(), *found]
+        host, which = hosts[name], (("instance", number),)
+        version = host.address.version
+        contact = {"ingress_address": int(FORWARDER[version]), "contact_address": int(host.address)}
+        beyond = _entry("instances", which, "to_contact", ipv6=int(version == 6), **contact)
+        for switch, hop in graph.towards(name).items():
+            if switch not in found:
+                continue
+            if hop.node == name:
+                behind = {"port": hop.port, "mac": host.mac}
+                where = (("address", mapped(host.address)),)
+                found[switch].append(_entry("contacts", where, "to_instance", **behind))
+                found[switch].append(_entry("instances", which, "to_attached", **behind))
+            else:
+                found[switch].append(beyond)
 
 
 def _entry(
