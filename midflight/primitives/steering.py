@@ -41,6 +41,8 @@ class Steering:
         buckets: how many buckets the flows of a pool are hashed to, a power of two (2 to 65536); it is the resolution
             of the weights
         instances: how many instances there may be (CSCI-ID) (1 to 65535)
+        mtu: the largest IP packet between forwarders, in bytes (1328 to 65535). Requests that do not fit it when they
+            are encapsulated are answered with ICMP's "fragmentation needed" or "packet too big"
 
     A program has at most one. `midflight.runtime.controller` writes its tables. Raises KernelError for a parameter
     outside these limits.
@@ -51,12 +53,14 @@ class Steering:
     pools: int = 64
     buckets: int = 256
     instances: int = 256
+    mtu: int = 1500
 
     def __post_init__(self) -> None:
-        most = {"services": 4096, "rules": 4096, "pools": 4096, "buckets": 2**16, "instances": 2**16 - 1}
+        most = {"buckets": 2**16, "instances": 2**16 - 1, "mtu": 2**16 - 1}
         for each in fields(self):
-            value, low = getattr(self, each.name), 2 if each.name == "buckets" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= most[each.name]:
-                raise KernelError(f"Steering: {each.name} must be {low} to {most[each.name]}, not {value!r}")
+            value, low = getattr(self, each.name), {"buckets": 2, "mtu": 1328}.get(each.name, 1)
+            high = most.get(each.name, 4096)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise KernelError(f"Steering: {each.name} must be {low} to {high}, not {value!r}")
         if self.buckets & (self.buckets - 1):
             raise KernelError(f"Steering: buckets must be a power of two, not {self.buckets}")

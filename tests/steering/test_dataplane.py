@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
@@ -26,7 +26,7 @@ from midflight.runtime.steering.service import Pool, Rule, Service, mapped, stee
 from tests.bmv2 import BMV2
 
 BUCKETS = 16
-STEERING = Steering(services=4, rules=4, pools=8, buckets=BUCKETS, instances=8)
+STEERING = Steering(services=4, rules=4, pools=8, buckets=BUCKETS, instances=8, mtu=1328)
 PROGRAM = Program(Balance("pool", instances=8, buckets=1, clock="packet", table={0: (3, 3)}), STEERING)
 CS_ID, CS_ID_IPV6 = IPv4Address("10.9.0.1"), IPv6Address("2001:db8:9::1")
 INSTANCES = {1: "h2", 2: "h3", 3: "h4"}  # h4 is at the ingress, h3 has an IPv6 address
@@ -97,6 +97,10 @@ def datagram(port: int = 5000, **fields: Any) -> Packet:
     return UDP(**chosen) / Raw(b"request")
 
 
+def long(port: int) -> Packet:
+    return UDP(sport=port, dport=80) / Raw(bytes(1400))
+
+
 def request(instance: int) -> Packet:
     fields = {"operation": Balance.ASK, "instance": instance, "load": 0, "time": 0, "flow": 1}
     encoded = Schema(PROGRAM.schema()).encode(Message(REQUEST, "pool", 1, fields))
@@ -122,6 +126,13 @@ CASES: Mapping[str, tuple[str, int, Callable[[], bytes]]] = {
     "chosen by a kernel, IPv6": ("s1", 5, lambda: ether(ipv6() / request(0))),
     "echoed": ("s1", 1, lambda: ether(ipv4() / request(2))),
     "echoed, IPv6": ("s1", 5, lambda: ether(ipv6() / request(2))),
+    **{f"long {port}": ("s1", 1, partial(ether, ipv4() / long(port))) for port in range(5000, 5024)},
+    "as long as possible": ("s1", 1, lambda: ether(ipv4(tos=46 << 2) / UDP(sport=1, dport=2) / Raw(bytes(1272)))),
+    "too long": ("s1", 1, lambda: ether(ipv4(tos=46 << 2) / UDP(sport=1, dport=2) / Raw(bytes(1273)))),
+    "too long, IPv6": ("s1", 5, lambda: ether(ipv6() / UDP(sport=1, dport=2) / Raw(bytes(1233)))),
+    "as long as possible, IPv6": ("s1", 5, lambda: ether(ipv6() / UDP(sport=1, dport=2) / Raw(bytes(1232)))),
+    "too long, TCP": ("s1", 1, lambda: ether(ipv4(tos=46 << 2) / TCP(sport=1, dport=2, seq=77) / Raw(bytes(1300)))),
+    "too long, another protocol": ("s1", 1, lambda: ether(ipv4(tos=46 << 2, proto=99) / Raw(bytes(1300)))),
     "a host's tunnel": ("s1", 1, lambda: tunnel(ipv4(src="10.0.0.9") / datagram())),
     "transit": ("s1", 9, lambda: tunnel(ipv4() / datagram(), dst="10.0.0.4", ttl=1)),
     "egress": ("s2", 9, lambda: tunnel(ipv4() / datagram())),
@@ -230,6 +241,46 @@ def test_an_instance_that_a_kernel_has_chosen(kind: str) -> None:
 
 
 @KIND
+def test_a_request_that_does_not_fit_is_answered_with_what_does(kind: str) -> None:
+    found = trips(kind)
+    for name, quoted in (
+        ("too long", ipv4(tos=46 << 2) / UDP(sport=1, dport=2) / Raw(bytes(1273))),
+        ("too long, TCP", ipv4(tos=46 << 2) / TCP(sport=1, dport=2, seq=77) / Raw(bytes(1300))),
+    ):
+        port, packet = arrived(found[name])
+        assert (port, packet.dst) == (1, "02:00:00:00:00:01")
+        assert (packet[IP].src, packet[IP].dst, packet[IP].len) == (str(CS_ID), "10.0.0.1", 56)
+        assert (packet[ICMP].type, packet[ICMP].code, packet[ICMP].nexthopmtu) == (3, 4, 1300)
+        assert bytes(packet[ICMP])[8:] == bytes(quoted)[:28]
+        assert internet_checksum(bytes(packet[ICMP])) == 0
+    port, packet = arrived(found["too long, IPv6"])
+    assert (port, packet[IPv6].src, packet[IPv6].dst) == (5, str(CS_ID_IPV6), "2001:db8::5")
+    assert packet[ICMPv6PacketTooBig].mtu == 1280
+    error = bytes(packet[IPv6].payload)
+    assert error[8:] == bytes(ipv6() / UDP(sport=1, dport=2) / Raw(bytes(1233)))[:48]
+    addresses = b"".join(IPv6Address(each).packed for each in (packet[IPv6].src, packet[IPv6].dst))
+    assert internet_checksum(addresses + b"\0\0\0\x38\0\0\0\x3a" + error) == 0
+    assert found["too long, another protocol"].first == ()
+
+
+@KIND
+def test_requests_of_any_length_reach_an_instance_without_encapsulation(kind: str) -> None:
+    found = trips(kind)
+    for port in range(5000, 5024):
+        assert ICMP in arrived(found[f"long {port}"])[1] or arrived(found[f"flow {port}"])[0] == 4
+    assert len(found["as long as possible"].first[0][1]) == 14 + 1328
+    assert len(found["as long as possible, IPv6"].first[0][1]) == 14 + 1328
+
+
+def internet_checksum(data: bytes) -> int:
+    """Return the checksum of data that contains its checksum: 0 if that is correct."""
+    total = sum(int.from_bytes(data[at : at + 2].ljust(2, b"\0"), "big") for at in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return 0xFFFF - total
+
+
+@KIND
 def test_what_is_not_steered(kind: str) -> None:
     found = trips(kind)
     assert arrived(found["not a service"])[0] == 2
@@ -264,6 +315,9 @@ def test_decisions_are_the_same_on_every_kind_of_switch(kind: str) -> None:
 
 
 BROKEN: Mapping[str, tuple[str, str]] = {
+    "one byte too long is sent": ("length > room", "length > room + 1"),
+    "an error's checksum lacks the quote": ("hdr.icmp.mtu, hdr.inner_ipv4, hdr.udp,", "hdr.icmp.mtu, hdr.inner_ipv4,"),
+    "an error quotes too much": ("truncate(14 + 56)", "truncate(14 + 57)"),
     "the source is no part of a flow": (
         "scramble(source[127:96] ^ source[95:64]",
         "scramble(source[127:96] ^ source[63:32]",
@@ -289,7 +343,7 @@ BROKEN: Mapping[str, tuple[str, str]] = {
         "update_checksum(false,",
     ),
     "a checksum is computed with the outer addresses": (
-        "hdr.ipv6.isValid() && !hdr.tunnel.isValid()",
+        "hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid()",
         "hdr.ipv6.isValid()",
     ),
     "the inner UDP checksum is that of the outer addresses": (

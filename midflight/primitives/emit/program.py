@@ -431,12 +431,14 @@ def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]], s
         if steer:
             _checksum(out, "update_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,", "inner_ipv4")
         out.line("// Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.")
-        directly = " && !hdr.tunnel.isValid()" if steer else ""
+        directly = " && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid()" if steer else ""
         for header, more in (("ipv6", directly), *((("inner_ipv6", ""),) if steer else ())):
             none = f"hdr.{header}.isValid(){more} && hdr.midflight.isValid() && hdr.udp.checksum == 0"
             _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum", header)
             out.line(f"update_checksum({none},")
             out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
+        if steer:
+            steer.checksums(out)
     out.line()
 
 

@@ -4,372 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from midflight.primitives.emit.steering_text import (
+    ACTIONS,
+    APPLY,
+    CHECKSUMS,
+    CONSTANTS,
+    HEADERS,
+    METADATA,
+    PARSER,
+)
 from midflight.primitives.emit.writer import Writer
-from midflight.primitives.steering import FLOW_SEED, TUNNEL_PORT, Steering
+from midflight.primitives.steering import FLOW_SEED, Steering
 
 __all__ = ["SteeringWriter"]
-
-_CONSTANTS = f"""
-const bit<8> PROTOCOL_TCP = 6;
-const bit<16> TUNNEL_PORT = {TUNNEL_PORT};     // IP in UDP between forwarders
-
-// Why a request is not steered, or a packet between forwarders dropped: the indexes of `unsteered`.
-const bit<32> NO_INSTANCE = 0;         // its bucket has no instance; it is routed to the service's address
-const bit<32> NOT_A_TRUNK = 1;         // it came by a port behind which there is no forwarder
-const bit<32> BAD_INNER = 2;           // the inner packet has options, no hops left, or cannot note congestion
-"""
-
-_HEADERS = """
-// The ports of TCP, by which requests are classified and flows told apart.
-header tcp_t {
-    bit<16> source;
-    bit<16> destination;
-}
-"""
-
-_PARSER = """
-// Packets between forwarders: an IP packet follows. Nothing in it is computed on.
-state parse_udp {
-    transition select(packet.lookahead<bit<32>>()[15:0]) {
-        TUNNEL_PORT: parse_tunnel;
-        default: parse_datagram;
-    }
-}
-
-state parse_tunnel {
-    packet.extract(hdr.tunnel);
-    transition select(packet.lookahead<bit<4>>()) {
-        4: parse_inner_ipv4;
-        6: parse_inner_ipv6;
-        default: accept;
-    }
-}
-
-state parse_inner_ipv4 {
-    packet.extract(hdr.inner_ipv4);
-    transition accept;
-}
-
-state parse_inner_ipv6 {
-    packet.extract(hdr.inner_ipv6);
-    transition accept;
-}
-
-state parse_tcp {
-    packet.extract(hdr.tcp);
-    transition accept;
-}
-"""
-
-_METADATA = """
-bit<16> instance;  // the number of the instance that serves the request (CSCI-ID), or 0
-bool attached;     // the instance is behind this port, at this address:
-bit<9> port;
-bit<48> mac;
-"""
-
-_ACTIONS = """
-// Requests and packets between forwarders that are not steered.
-counter(3, CounterType.packets) unsteered;
-// What each instance is sent from here.
-direct_counter(CounterType.packets_and_bytes) requests;
-
-bit<128> source;
-bit<128> destination;
-bit<8> protocol;
-bit<16> source_port;
-bit<16> destination_port;
-bit<6> dscp;
-bit<20> flow_label;
-bit<16> application;
-bit<1> classified;
-bit<16> pool;
-bit<32> flow;
-bit<16> bucket;
-bit<16> length;
-bit<8> traffic_class;
-bit<8> congestion;
-bit<1> over_ipv6;
-bit<128> forwarder;
-bit<128> contact;
-
-action service(bit<16> pool_number, bit<1> has_rules) {
-    pool = pool_number;
-    classified = has_rules;
-}
-
-// The services, by the address that all their instances share (CS-ID); IPv4 addresses are mapped as in RFC 6052.
-table services {
-    key = {
-        destination: lpm @name("address");
-    }
-    actions = {
-        service;
-        NoAction;
-    }
-    const default_action = NoAction();
-    size = %(services)d;
-}
-
-action class_is(bit<16> pool_number) {
-    pool = pool_number;
-}
-
-// The traffic classifier (C-TC): requests of a class have a pool of their own.
-table classes {
-    key = {
-        pool: exact @name("pool");
-        source: ternary @name("source");
-        protocol: ternary @name("protocol");
-        destination_port: ternary @name("port");
-        dscp: ternary @name("dscp");
-        flow_label: ternary @name("flow_label");
-        application: ternary @name("application");
-    }
-    actions = {
-        class_is;
-        NoAction;
-    }
-    const default_action = NoAction();
-    size = %(rules)d;
-}
-
-action instance_is(bit<16> number) {
-    meta.instance = number;
-}
-
-// Who serves the flows of a bucket. The controller changes as few buckets as it can, so that flows stay.
-table buckets {
-    key = {
-        pool: exact @name("pool");
-        bucket: exact @name("bucket");
-    }
-    actions = {
-        instance_is;
-        NoAction;
-    }
-    const default_action = NoAction();
-    size = %(entries)d;
-}
-
-action to_contact(bit<1> ipv6, bit<128> ingress_address, bit<128> contact_address) {
-    requests.count();
-    over_ipv6 = ipv6;
-    forwarder = ingress_address;
-    contact = contact_address;
-}
-
-action to_attached(bit<9> port, bit<48> mac) {
-    requests.count();
-    meta.attached = true;
-    meta.port = port;
-    meta.mac = mac;
-}
-
-// Where the instances are: behind a port of this switch, or behind another forwarder, which has the contact address.
-table instances {
-    key = {
-        meta.instance: exact @name("instance");
-    }
-    actions = {
-        to_contact;
-        to_attached;
-        NoAction;
-    }
-    const default_action = NoAction();
-    counters = requests;
-    size = %(instances)d;
-}
-
-// The packet becomes the inner one, with a hop less.
-action hold_ipv4() {
-    length = hdr.ipv4.length;
-    traffic_class = hdr.ipv4.tos;
-    hdr.inner_ipv4 = hdr.ipv4;
-    hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
-    hdr.ipv4.setInvalid();
-}
-
-action hold_ipv6() {
-    length = hdr.ipv6.length + 40;
-    traffic_class = hdr.ipv6.traffic_class;
-    hdr.inner_ipv6 = hdr.ipv6;
-    hdr.inner_ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
-    hdr.ipv6.setInvalid();
-}
-
-// IP in UDP without a checksum, from a port by which routers tell flows apart.
-action enclose_ipv4() {
-    hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-    hdr.ipv4 = {
-        version = 4, ihl = 5, tos = traffic_class, length = length + 28, identification = 0, reserved = 0,
-        dont_fragment = 1, more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_UDP, checksum = 0,
-        source = forwarder[31:0], destination = contact[31:0]
-    };
-    hdr.tunnel = {
-        source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-    };
-}
-
-action enclose_ipv6() {
-    hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-    hdr.ipv6 = {
-        version = 6, traffic_class = traffic_class, flow_label = flow[31:12], length = length + 8,
-        next_header = PROTOCOL_UDP, hop_limit = 64, source = forwarder, destination = contact
-    };
-    hdr.tunnel = {
-        source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-    };
-}
-
-// The ports behind which there are forwarders. Hosts cannot send packets as one.
-table trunks {
-    key = {
-        standard_metadata.ingress_port: exact @name("port");
-    }
-    actions = {
-        NoAction;
-    }
-    const default_action = NoAction();
-    size = 512;
-}
-
-action to_instance(bit<9> port, bit<48> mac) {
-    meta.attached = true;
-    meta.port = port;
-    meta.mac = mac;
-}
-
-// The contact addresses of the instances behind this switch, which is their egress forwarder.
-table contacts {
-    key = {
-        destination: exact @name("address");
-    }
-    actions = {
-        to_instance;
-        NoAction;
-    }
-    const default_action = NoAction();
-    size = %(instances)d;
-}
-
-action open_ipv4() {
-    hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-    hdr.ipv4 = hdr.inner_ipv4;
-    hdr.ipv4.tos = hdr.inner_ipv4.tos | congestion;
-    hdr.ipv6.setInvalid();
-    hdr.inner_ipv4.setInvalid();
-    hdr.tunnel.setInvalid();
-}
-
-action open_ipv6() {
-    hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-    hdr.ipv6 = hdr.inner_ipv6;
-    hdr.ipv6.traffic_class = hdr.inner_ipv6.traffic_class | congestion;
-    hdr.ipv4.setInvalid();
-    hdr.inner_ipv6.setInvalid();
-    hdr.tunnel.setInvalid();
-}
-"""
-
-_APPLY = """
-if (!(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
-        && !(hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
-    return;  // there is no way for it, steered or not
-}
-destination = IPV4_IN_IPV6 ++ hdr.ipv4.destination;
-traffic_class = hdr.ipv4.tos;
-if (hdr.ipv6.isValid()) {
-    destination = hdr.ipv6.destination;
-    traffic_class = hdr.ipv6.traffic_class;
-}
-if (hdr.tunnel.isValid()) {
-    if (!trunks.apply().hit) {
-        unsteered.count(NOT_A_TRUNK);
-        meta.verdict = DROP;
-    } else if (contacts.apply().hit) {
-        // Congestion on the way is noted in the inner packet, which is dropped if it cannot (RFC 6040).
-        congestion = 0;
-        if (traffic_class[1:0] == 3) {
-            congestion = 3;
-        }
-        if (hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5 && hdr.inner_ipv4.ttl > 1
-                && (congestion == 0 || hdr.inner_ipv4.tos[1:0] != 0)) {
-            open_ipv4();
-        } else if (hdr.inner_ipv6.isValid() && hdr.inner_ipv6.hop_limit > 1
-                && (congestion == 0 || hdr.inner_ipv6.traffic_class[1:0] != 0)) {
-            open_ipv6();
-        } else {
-            unsteered.count(BAD_INNER);
-            meta.verdict = DROP;
-        }
-    }
-    return;
-}
-pool = 0;
-classified = 0;
-if (!services.apply().hit) {
-    return;
-}
-
-// Which flow it is, by source and ports. Packets without ports, such as fragments, are told apart by source alone.
-source = IPV4_IN_IPV6 ++ hdr.ipv4.source;
-protocol = hdr.ipv4.protocol;
-flow_label = 0;
-if (hdr.ipv6.isValid()) {
-    source = hdr.ipv6.source;
-    protocol = hdr.ipv6.next_header;
-    flow_label = hdr.ipv6.flow_label;
-}
-source_port = 0;
-destination_port = 0;
-if (hdr.udp.isValid()) {
-    source_port = hdr.udp.source;
-    destination_port = hdr.udp.destination;
-} else if (hdr.tcp.isValid()) {
-    source_port = hdr.tcp.source;
-    destination_port = hdr.tcp.destination;
-}
-if (classified == 1) {
-    dscp = traffic_class[7:2];
-    application = 0;
-    if (hdr.midflight.isValid()) {
-        application = hdr.midflight.application;
-    }
-    classes.apply();
-}
-flow = scramble(source[127:96] ^ source[95:64] ^ source[63:32] ^ source[31:0], %(seed)d);
-flow = scramble(flow ^ (source_port ++ destination_port), %(seed)d);
-bucket = (bit<16>)(flow & %(mask)d);
-
-// To the instance that a kernel has chosen, or to that of the bucket.
-if (meta.instance == 0) {
-    buckets.apply();
-}
-over_ipv6 = 0;
-forwarder = 0;
-contact = 0;
-if (!instances.apply().hit) {
-    unsteered.count(NO_INSTANCE);
-} else if (!meta.attached) {
-    if (hdr.ipv4.isValid()) {
-        hold_ipv4();
-    } else {
-        hold_ipv6();
-    }
-    if (over_ipv6 == 1) {
-        enclose_ipv6();
-    } else {
-        enclose_ipv4();
-    }
-}
-"""
 
 
 class SteeringWriter:
     """Writes the parts of a program's P4 that steer. `steering` has the sizes of the tables."""
 
-    INNER: Mapping[str, str] = {"tunnel": "udp_t", "inner_ipv4": "ipv4_t", "inner_ipv6": "ipv6_t"}
+    INNER: Mapping[str, str] = {"icmp": "icmp_t", "tunnel": "udp_t", "inner_ipv4": "ipv4_t", "inner_ipv6": "ipv6_t"}
     """The headers between those of IP and UDP with their types, in the order of the packet."""
     TCP = ("tcp",)
     """The header beside that of UDP."""
@@ -380,30 +33,36 @@ class SteeringWriter:
             "rules": steering.rules,
             "entries": steering.pools * steering.buckets,
             "instances": steering.instances,
+            "room": steering.mtu - 28,
+            "room_ipv6": steering.mtu - 48,
             "mask": steering.buckets - 1,
             "seed": FLOW_SEED,
         }
 
     def constants(self, out: Writer) -> None:
         """Write the constants."""
-        out.lines(_CONSTANTS)
+        out.lines(CONSTANTS)
 
     def headers(self, out: Writer) -> None:
         """Write the types of headers."""
-        out.lines(_HEADERS)
+        out.lines(HEADERS)
         out.line()
 
     def metadata(self, out: Writer) -> None:
         """Write the fields of metadata."""
-        out.lines(_METADATA)
+        out.lines(METADATA)
 
     def parser(self, text: str) -> str:
         """Return the common states of the parser, with those for packets between forwarders and for TCP."""
         for udp in ("(5, 0, 0, PROTOCOL_UDP): parse_udp;", "            PROTOCOL_UDP: parse_udp;"):
             assert udp in text
             text = text.replace(udp, f"{udp}\n            {udp.strip().replace('UDP', 'TCP').replace('udp', 'tcp')}")
-        states = "\n".join(f"    {each}" if each else "" for each in _PARSER.strip("\n").split("\n"))
+        states = "\n".join(f"    {each}" if each else "" for each in PARSER.strip("\n").split("\n"))
         return text.replace("    state parse_udp {", f"{states}\n\n    state parse_datagram {{")
+
+    def checksums(self, out: Writer) -> None:
+        """Write the checksums of ICMP errors, after those of what they quote."""
+        out.lines(CHECKSUMS)
 
     @staticmethod
     def quiet(out: Writer) -> None:
@@ -420,8 +79,8 @@ class SteeringWriter:
         opening = "control steering_control("
         out.line(f"{opening}inout headers_t hdr, inout metadata_t meta,")
         with out.block(f"{' ' * len(opening)}inout standard_metadata_t standard_metadata)"):
-            out.lines(_ACTIONS % self._numbers)
+            out.lines(ACTIONS % self._numbers)
             out.line()
             with out.block("apply"):
-                out.lines(_APPLY % self._numbers)
+                out.lines(APPLY % self._numbers)
         out.line()

@@ -23,13 +23,16 @@ const bit<32> NO_MEMBER = 2;           // no member sends by that port, from tha
 const bit<32> TOO_FAST = 3;            // it exceeds the application's rate on the port
 const bit<8> STATE = 16;               // from the controller: asks for state
 const bit<8> STATE_DONE = 17;          // the answer
+const bit<8> PROTOCOL_ICMP = 1;
 const bit<8> PROTOCOL_TCP = 6;
+const bit<8> PROTOCOL_ICMPV6 = 58;
 const bit<16> TUNNEL_PORT = 19783;     // IP in UDP between forwarders
 
 // Why a request is not steered, or a packet between forwarders dropped: the indexes of `unsteered`.
 const bit<32> NO_INSTANCE = 0;         // its bucket has no instance; it is routed to the service's address
 const bit<32> NOT_A_TRUNK = 1;         // it came by a port behind which there is no forwarder
 const bit<32> BAD_INNER = 2;           // the inner packet has options, no hops left, or cannot note congestion
+const bit<32> TOO_LONG = 3;            // it does not fit between forwarders; the sender of UDP or TCP is notified
 
 // The applications' ids in the common header.
 const bit<16> POOL_ID = 1;
@@ -102,10 +105,19 @@ header packet_out_t {
     bit<16> egress_port;
 }
 
-// The ports of TCP, by which requests are classified and flows told apart.
+// The ports of TCP, by which requests are classified and flows told apart. With the next field, what ICMP quotes of it.
 header tcp_t {
     bit<16> source;
     bit<16> destination;
+    bit<32> sequence;
+}
+
+// An error of ICMP (RFC 792, RFC 4443).
+header icmp_t {
+    bit<8> kind;
+    bit<8> code;
+    bit<16> checksum;
+    bit<32> mtu;
 }
 
 // A controller's request for an application's state, behind the common header. One element of each register follows:
@@ -137,6 +149,7 @@ struct headers_t {
     ethernet_t ethernet;
     ipv4_t ipv4;
     ipv6_t ipv6;
+    icmp_t icmp;
     udp_t tunnel;
     ipv4_t inner_ipv4;
     ipv6_t inner_ipv6;
@@ -459,7 +472,7 @@ control pool_kernel(inout headers_t hdr, inout metadata_t meta, in standard_meta
 control steering_control(inout headers_t hdr, inout metadata_t meta,
                          inout standard_metadata_t standard_metadata) {
     // Requests and packets between forwarders that are not steered.
-    counter(3, CounterType.packets) unsteered;
+    counter(4, CounterType.packets) unsteered;
     // What each instance is sent from here.
     direct_counter(CounterType.packets_and_bytes) requests;
 
@@ -476,6 +489,7 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     bit<32> flow;
     bit<16> bucket;
     bit<16> length;
+    bit<16> room;
     bit<8> traffic_class;
     bit<8> congestion;
     bit<1> over_ipv6;
@@ -572,16 +586,12 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
 
     // The packet becomes the inner one, with a hop less.
     action hold_ipv4() {
-        length = hdr.ipv4.length;
-        traffic_class = hdr.ipv4.tos;
         hdr.inner_ipv4 = hdr.ipv4;
         hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
         hdr.ipv4.setInvalid();
     }
 
     action hold_ipv6() {
-        length = hdr.ipv6.length + 40;
-        traffic_class = hdr.ipv6.traffic_class;
         hdr.inner_ipv6 = hdr.ipv6;
         hdr.inner_ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
         hdr.ipv6.setInvalid();
@@ -609,6 +619,36 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         hdr.tunnel = {
             source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
         };
+    }
+
+    // A request that does not fit goes back as an error, which quotes its first bytes and says what does fit.
+    action refuse() {
+        meta.attached = true;
+        meta.port = standard_metadata.ingress_port;
+        meta.mac = hdr.ethernet.source;
+    }
+
+    action refuse_ipv4() {
+        refuse();
+        hdr.inner_ipv4 = hdr.ipv4;
+        hdr.icmp = { kind = 3, code = 4, checksum = 0, mtu = (bit<32>)room };
+        hdr.ipv4 = {
+            version = 4, ihl = 5, tos = 0, length = 56, identification = 0, reserved = 0, dont_fragment = 0,
+            more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_ICMP, checksum = 0,
+            source = hdr.inner_ipv4.destination, destination = hdr.inner_ipv4.source
+        };
+        truncate(14 + 56);
+    }
+
+    action refuse_ipv6() {
+        refuse();
+        hdr.inner_ipv6 = hdr.ipv6;
+        hdr.icmp = { kind = 2, code = 0, checksum = 0, mtu = (bit<32>)room };
+        hdr.ipv6 = {
+            version = 6, traffic_class = 0, flow_label = 0, length = 56, next_header = PROTOCOL_ICMPV6, hop_limit = 64,
+            source = hdr.inner_ipv6.destination, destination = hdr.inner_ipv6.source
+        };
+        truncate(14 + 40 + 56);
     }
 
     // The ports behind which there are forwarders. Hosts cannot send packets as one.
@@ -740,6 +780,25 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         if (!instances.apply().hit) {
             unsteered.count(NO_INSTANCE);
         } else if (!meta.attached) {
+            length = hdr.ipv4.length;
+            if (hdr.ipv6.isValid()) {
+                length = hdr.ipv6.length + 40;
+            }
+            room = 1472;
+            if (over_ipv6 == 1) {
+                room = 1452;
+            }
+            if (length > room) {
+                unsteered.count(TOO_LONG);
+                if (!hdr.udp.isValid() && !hdr.tcp.isValid()) {
+                    meta.verdict = DROP;
+                } else if (hdr.ipv4.isValid()) {
+                    refuse_ipv4();
+                } else {
+                    refuse_ipv6();
+                }
+                return;
+            }
             if (hdr.ipv4.isValid()) {
                 hold_ipv4();
             } else {
@@ -1069,13 +1128,13 @@ control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
             },
             hdr.inner_ipv4.checksum, HashAlgorithm.csum16);
         // Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.
-        update_checksum_with_payload(hdr.ipv6.isValid() && !hdr.tunnel.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+        update_checksum_with_payload(hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             {
                 hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP, hdr.udp,
                 hdr.midflight, hdr.pool
             },
             hdr.udp.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.ipv6.isValid() && !hdr.tunnel.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+        update_checksum(hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);
         update_checksum_with_payload(hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             {
@@ -1085,6 +1144,15 @@ control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
             hdr.udp.checksum, HashAlgorithm.csum16);
         update_checksum(hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);
+        update_checksum(hdr.icmp.isValid() && hdr.inner_ipv4.isValid(),
+            { hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv4, hdr.udp, hdr.tcp },
+            hdr.icmp.checksum, HashAlgorithm.csum16);
+        update_checksum(hdr.icmp.isValid() && hdr.inner_ipv6.isValid(),
+            {
+                hdr.ipv6.source, hdr.ipv6.destination, hdr.ipv6.length, (bit<16>)PROTOCOL_ICMPV6,
+                hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv6, hdr.udp, hdr.tcp
+            },
+            hdr.icmp.checksum, HashAlgorithm.csum16);
     }
 }
 
@@ -1094,6 +1162,7 @@ control deparse(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ethernet);
         packet.emit(hdr.ipv4);
         packet.emit(hdr.ipv6);
+        packet.emit(hdr.icmp);
         packet.emit(hdr.tunnel);
         packet.emit(hdr.inner_ipv4);
         packet.emit(hdr.inner_ipv6);
