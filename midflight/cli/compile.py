@@ -126,14 +126,16 @@ def _files(program: Program, checked: CheckedProgram, output: Path, stem: str) -
     from midflight.primitives.exports.scapyfile import scapy_file
 
     schema = program.schema()
-    return {
+    files = {
         "p4": (output / f"{stem}.p4", checked.text),
         "p4info": (output / f"{stem}.p4info.txtpb", to_text(checked.p4info)),
         "schema": (output / f"{stem}.wire.json", json.dumps(schema, indent=2) + "\n"),
         "page": (output / f"{stem}.html", page(program, checked.program, stem)),
-        "dissector": (output / f"{stem}.lua", dissector(schema)),
-        "scapy": (output / f"{stem}_scapy.py", scapy_file(schema)),
     }
+    if program.applications:  # a program that only steers has no messages of its own
+        files["dissector"] = (output / f"{stem}.lua", dissector(schema))
+        files["scapy"] = (output / f"{stem}_scapy.py", scapy_file(schema))
+    return files
 
 
 def _explain(program: Program) -> None:

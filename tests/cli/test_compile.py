@@ -35,6 +35,14 @@ def test_all_files(lab: Path, tmp_path: Path) -> None:
     check(files["lab3.p4"])
 
 
+def test_a_program_that_only_steers_has_no_messages(tmp_path: Path) -> None:
+    lab, out = tmp_path / "forwarder.py", tmp_path / "out"
+    lab.write_text("from midflight.primitives import Program, Steering\n\nprogram = Program(Steering())\n")
+    result = midflight("compile", lab, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    assert set(listing(out)) == {"forwarder.p4", "forwarder.p4info.txtpb", "forwarder.wire.json", "forwarder.html"}
+
+
 def test_without_a_folder_the_p4_is_printed_and_nothing_written(
     lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,22 @@ for flow in range(12):
             print(answer.decode(), *source)
             break
 """
+LONG = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    client.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER: IP_PMTUDISC_DO
+    client.connect(("10.9.0.1", 7000))
+    client.settimeout(0.1)
+    for _ in range(50):
+        try:
+            client.send(bytes(1472))
+            client.recv(100)  # an error of ICMP is reported here or by the next call
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    print(client.getsockopt(socket.IPPROTO_IP, 14))  # IP_MTU
+"""
 END = """
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as local:
@@ -55,9 +71,13 @@ def test_linux_hosts_need_nothing_special(device: str) -> None:
         running = [pool.submit(net.host(name).run, ["python3", "-c", SERVER, name]) for name in ("h2", "h3", "h4")]
         try:
             answers = net.host("h1").run(["python3", "-c", CLIENT]).splitlines()
+            services.weigh("vision", {"h2": 1, "h3": 1, "h4": 0})  # behind another switch
+            found = net.host("h1").run(["python3", "-c", LONG])
+            services.weigh("vision", {"h2": 1, "h3": 1, "h4": 1})
         finally:
             for name in ("h2", "h3", "h4"):
                 net.host(name).run(["python3", "-c", END])
+        assert found == "1472\n", "Linux discovers the path's MTU"
         client = net.host("h1").address
         expected = [services.instance("vision", client, 20_000 + flow, PORT) for flow in range(FLOWS)]
         assert answers == [f"{name} {CS_ID} {PORT}" for name in expected]
