@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_network
 
-from midflight.errors import MidflightError
+from midflight.errors import DeviceError, MidflightError
 from midflight.primitives.steering import Steering, bucket_of
 from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.fleet import Fleet
@@ -205,7 +206,8 @@ class Services:
         try:
             self._write(desired)
         except MidflightError:
-            self._write(self._fleet.desired)
+            with suppress(DeviceError):  # the switch may have died; the first error is the one to raise
+                self._write(self._fleet.desired)
             raise
         self._fleet.request(desired)
 
