@@ -24,6 +24,7 @@ from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.steering import Graph, Host, Link, Offload, Switch, routes
 from midflight.runtime.steering.service import Pool, Rule, Service, mapped, steering_entries
 from tests.bmv2 import BMV2
+from tests.bpf.build import needs_bpf
 
 BUCKETS = 16
 STEERING = Steering(services=4, rules=4, pools=8, buckets=BUCKETS, instances=8, mtu=1328)
@@ -309,7 +310,7 @@ def test_the_egress_forwarder_restores_the_request(kind: str) -> None:
     assert arrived(found["congestion noted"])[1][IP].tos == 46 << 2 | 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("bmv2", marks=BMV2)])
+@pytest.mark.parametrize("kind", [pytest.param("bmv2", marks=BMV2), pytest.param("xdp", marks=needs_bpf)])
 def test_decisions_are_the_same_on_every_kind_of_switch(kind: str) -> None:
     assert trips(kind) == trips("host")
 
