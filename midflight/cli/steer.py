@@ -35,6 +35,9 @@ Examples:
 @click.option("--policy", "policies", metavar="NAME", multiple=True, help="Only this policy. May be repeated.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 @click.option(
+    "--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with plots."
+)
+@click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(1),
@@ -53,6 +56,7 @@ def steer(
     stale: float | None,
     policies: tuple[str, ...],
     json_to: str | None,
+    html: Path | None,
     workers: int,
     cluster: str | None,
     print_yaml: bool,
@@ -68,9 +72,18 @@ def steer(
     """
     from dataclasses import replace
 
-    from midflight.cli.output import write_figures
+    from midflight.cli.output import write_figures, write_files
     from midflight.cli.terminal import bar, console_beside
-    from midflight.testbed.steer import POLICIES, load_scenario, local_cluster, parse_scenario, report, shipped, sweep
+    from midflight.testbed.steer import (
+        POLICIES,
+        load_scenario,
+        local_cluster,
+        page,
+        parse_scenario,
+        report,
+        shipped,
+        sweep,
+    )
 
     if print_yaml:
         click.echo(shipped(scenario), nl=False)
@@ -92,6 +105,9 @@ def steer(
     results = report(found, numbers, figures)
     console.print(_table(results, found, console))
     write_figures(results, json_to, console)
+    if html:
+        write_files({html: page(results)})
+        console.print(f"Report: {html}", soft_wrap=True)
 
 
 def _table(results: dict[str, object], scenario: Scenario, console: Console) -> Table:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -184,7 +186,9 @@ def test_results_do_not_depend_on_workers_even_if_one_is_killed() -> None:
 def test_the_command_writes_json_with_every_policy(tmp_path: Path) -> None:
     file, out = tmp_path / "small.yaml", tmp_path / "out.json"
     file.write_text(SMALL)
-    done = CliRunner().invoke(midflight, ["steer", "factory", str(file), "--seeds", "2", "--json", str(out)])
+    page = tmp_path / "out.html"
+    arguments = ["steer", "factory", str(file), "--seeds", "2", "--json", str(out), "--html", str(page)]
+    done = CliRunner().invoke(midflight, arguments)
     assert done.exit_code == 0, done.output
     assert "hybrid *" in done.output
     found = json.loads(out.read_text())
@@ -192,6 +196,20 @@ def test_the_command_writes_json_with_every_policy(tmp_path: Path) -> None:
     assert "oracle" in found["policies"]
     for each in found["policies"].values():
         assert {"p50_us", "p99_us", "slo_misses", "moved", "bytes", "joules", "grams", "p99_us_ci"} <= each.keys()
+    check_page(page.read_text(), found)
+
+
+def check_page(text: str, results: dict[str, Any]) -> None:
+    """Check that the report shows every policy in every plot, is well-formed, and loads nothing from elsewhere."""
+    tree = ElementTree.fromstring(text.removeprefix("<!doctype html>").replace("<meta charset='utf-8'>", ""))
+    assert not re.search(r"src=|href=|url\(|@import", text)
+    plots = tree.findall(".//svg")
+    assert len(plots) == 3
+    for plot in (plots[0], plots[2]):
+        assert {each.text for each in plot.findall("text")} >= results["policies"].keys()
+    curves = plots[1].findall("polyline")
+    assert sorted(each.findtext("title", "") for each in curves) == sorted(results["policies"])
+    assert [row.findtext("td") for row in tree.findall(".//tr")[1:]] == [*results["policies"]]
 
 
 def test_an_unknown_policy_is_an_error() -> None:

@@ -92,6 +92,7 @@ class Steering:
         self._expected = [[0.0] * count for _ in ingresses]
         self._sent = [[[0] * count for _ in classes] for _ in ingresses]
         self._demand = np.zeros((len(world.delay), len(world.pools)))
+        self._rates = np.zeros((len(world.delay), len(world.pools), count))
         self._planned = 0.0
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
@@ -134,7 +135,8 @@ class Steering:
         span = (now - self._planned) / 1e6
         sent = np.array(self._sent, dtype=np.float64)
         if span > 0.0:
-            rate = sent.sum(axis=2) / span
+            self._rates = sent / span
+            rate = self._rates.sum(axis=2)
             self._demand = 0.5 * (self._demand + rate) if self._demand.any() else rate
         for number, part in enumerate(self._parts):
             problem = self._problem(now, number, part)
@@ -192,8 +194,9 @@ class Steering:
         numbers = np.arange(len(options))
         background = np.zeros(len(groups) + sites)
         if self._alone:
-            busy = np.array([sum(self._view.report.busy[i] * each.servers for i in each.members) for each in groups])
-            background[: len(groups)] = np.maximum(0.0, busy - self._own(number, seconds))
+            known = self._busy(now)
+            busy = np.array([sum(known[i] * each.servers for i in each.members) for each in groups])
+            background[: len(groups)] = np.maximum(0.0, busy - self._own(part))
         alive = [max(0.001, sum(self._view.up[i] for i in each.members)) for each in groups]
         return Problem(
             demands=self._demand[part].ravel(),
@@ -211,19 +214,36 @@ class Steering:
 
     def _slower(self, now: float, i: int) -> float:
         """Return the measured service time relative to the described one: 1 if there is no measurement to trust."""
-        metrics, report = self._world.scenario.metrics, self._view.report
-        ages = Ages(3.0 * metrics.interval + metrics.delay, 20.0 * metrics.interval + 2.0 * metrics.stale_by)
-        return 1.0 if grade(now - report.at[i], ages) == Grade.STATIC else report.service[i]
+        return 1.0 if self._grade(now, i) == Grade.STATIC else self._view.report.service[i]
 
-    def _own(self, number: int, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the busy servers of each group that this part's own demand causes."""
-        made, options = self._plans[number], self._options[number]
-        if made is None:
-            return np.zeros(len(self._groups))
-        rates = np.array([self._demand[g, c] for g, c, _ in options]) * made.shares
-        own = np.zeros(len(self._groups))
-        np.add.at(own, [n for _, _, n in options], rates * seconds)
-        return own
+    def _busy(self, now: float) -> list[float]:
+        """Return how busy each instance is, from 0 to 1, by the last report.
+
+        Without one that can be trusted, it is the mean of its group, or of all instances that serve the same.
+        """
+        report, instances = self._view.report, self._world.scenario.instances
+        trusted = [self._grade(now, i) != Grade.STATIC for i in range(len(instances))]
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for i, each in enumerate(instances):
+            alike.setdefault(tuple(sorted(each.serves)), []).append(i)
+        busy = list(report.busy)
+        for neighbours in (*alike.values(), *(each.members for each in self._groups)):
+            known = [report.busy[i] for i in neighbours if trusted[i]]
+            if known:
+                for i in neighbours:
+                    busy[i] = report.busy[i] if trusted[i] else sum(known) / len(known)
+        return busy
+
+    def _grade(self, now: float, i: int) -> Grade:
+        metrics = self._world.scenario.metrics
+        ages = Ages(3.0 * metrics.interval + metrics.delay, 20.0 * metrics.interval + 2.0 * metrics.stale_by)
+        return grade(now - self._view.report.at[i], ages)
+
+    def _own(self, part: list[int]) -> NDArray[np.float64]:
+        """Return the busy servers of each group that the requests of these ingresses caused in the last round."""
+        rates = self._rates[part].sum(axis=0)
+        busy = (rates * np.array(self._world.service)).sum(axis=0) / 1e6
+        return np.array([float(busy[list(each.members)].sum()) for each in self._groups])
 
     def _install(self, number: int, made: Plan) -> None:
         """Write a plan to the ingresses: weights, and the waits and tolls that their fast loops compare with."""
