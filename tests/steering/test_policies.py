@@ -10,9 +10,7 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.runtime.steering.policies import (
-    Ages,
     Damping,
-    Grade,
     Plan,
     Problem,
     baselines,
@@ -20,7 +18,6 @@ from midflight.runtime.steering.policies import (
     cost,
     cumulative,
     expected_wait,
-    grade,
     mean_wait,
     optimise,
     pick,
@@ -150,15 +147,6 @@ def test_static_shares_leave_no_demand_alone() -> None:
     shares = static_shares(two_sites(0.0))
     assert shares.sum() == pytest.approx(1.0)
     assert 0.0 < shares[1] < shares[0]
-
-
-def test_measurements_are_trusted_less_as_they_age() -> None:
-    ages = Ages(fresh=10, good=100)
-    assert [grade(age, ages) for age in (0, 10, 11, 100, 101, None)] == [
-        Grade.FRESH, Grade.FRESH, Grade.LAST_GOOD, Grade.LAST_GOOD, Grade.STATIC, Grade.STATIC,
-    ]  # fmt: skip
-    with pytest.raises(MidflightError):
-        Ages(fresh=10, good=5)
 
 
 def test_weights_are_picked_in_proportion() -> None:

@@ -9,16 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.runtime.steering.agents.board import State, state_of
 from midflight.runtime.steering.policies import (
-    Ages,
     Damping,
-    Grade,
     Plan,
     Problem,
     better,
     cumulative,
     expected_wait,
-    grade,
     pick,
     plan,
     static_shares,
@@ -214,7 +212,7 @@ class Steering:
 
     def _slower(self, now: float, i: int) -> float:
         """Return the measured service time relative to the described one: 1 if there is no measurement to trust."""
-        return 1.0 if self._grade(now, i) == Grade.STATIC else self._view.report.service[i]
+        return self._view.report.service[i] if self._trusted(now, i) else 1.0
 
     def _busy(self, now: float) -> list[float]:
         """Return how busy each instance is, from 0 to 1, by the last report.
@@ -222,7 +220,7 @@ class Steering:
         Without one that can be trusted, it is the mean of its group, or of all instances that serve the same.
         """
         report, instances = self._view.report, self._world.scenario.instances
-        trusted = [self._grade(now, i) != Grade.STATIC for i in range(len(instances))]
+        trusted = [self._trusted(now, i) for i in range(len(instances))]
         alike: dict[tuple[str, ...], list[int]] = {}
         for i, each in enumerate(instances):
             alike.setdefault(tuple(sorted(each.serves)), []).append(i)
@@ -234,10 +232,9 @@ class Steering:
                     busy[i] = report.busy[i] if trusted[i] else sum(known) / len(known)
         return busy
 
-    def _grade(self, now: float, i: int) -> Grade:
-        metrics = self._world.scenario.metrics
-        ages = Ages(3.0 * metrics.interval + metrics.delay, 20.0 * metrics.interval + 2.0 * metrics.stale_by)
-        return grade(now - self._view.report.at[i], ages)
+    def _trusted(self, now: float, i: int) -> bool:
+        """Return whether the last report of an instance is fresh, or the last good one. Its validity is `stale_by`."""
+        return state_of(now - self._view.report.at[i], self._world.scenario.metrics.stale_by) != State.GONE
 
     def _own(self, part: list[int]) -> NDArray[np.float64]:
         """Return the busy servers of each group that the requests of these ingresses caused in the last round."""

@@ -12,7 +12,7 @@ from midflight.runtime.steering.metrics.gauges import Report
 from midflight.runtime.steering.metrics.levels import Category
 from midflight.runtime.steering.metrics.update import SEQUENCES, Update
 
-__all__ = ["Board", "Entry", "State", "is_newer"]
+__all__ = ["Board", "Entry", "State", "is_newer", "state_of"]
 
 
 class State(StrEnum):
@@ -35,6 +35,11 @@ def is_newer(one: int, other: int) -> bool:
     return 0 < (one - other) % SEQUENCES < SEQUENCES // 2
 
 
+def state_of(age: float, valid_for: float) -> State:
+    """Return what an update of this age is good for; both are in one unit. An infinite age is that of no update."""
+    return State.FRESH if age < valid_for else State.STALE if age < _GONE_AFTER * valid_for else State.GONE
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An update and the time of its arrival, in nanoseconds of the receiver's clock."""
@@ -48,8 +53,7 @@ class Entry:
 
     def state(self, now: int) -> State:
         """Return what the entry is good for."""
-        validities = self.age(now) // self.update.valid_for
-        return State.FRESH if validities < 1 else State.STALE if validities < _GONE_AFTER else State.GONE
+        return state_of(self.age(now), self.update.valid_for)
 
     def report(self) -> Report:
         """Return the scores of level 1 for `select`. Its time is that of the arrival."""
