@@ -51,10 +51,12 @@ def queues(
     key: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the queues between ingress and egress of a running switch, after setting what options give.
+    """Print the queues between ingress and egress of a running switch, after applying the settings that options give.
 
-    Settings stay when a controller loads another program. Without --port, queues are left out if they have the default
-    settings and no packet has reached them.
+    A setting applies to all queues of all ports that --port and --queue do not exclude. Settings stay when a controller
+    loads another program. The switch is the one at --grpc-addr, by default 127.0.0.1:9559, or --device-of names one of
+    a running `midflight net` network. Without --port, queues are not printed if they have the default settings and no
+    packet has reached them.
     """
     from midflight.runtime.p4runtime.client.queues import RemoteQueues
     from midflight.runtime.p4runtime.queuemessages import QueueRequest

@@ -11,7 +11,7 @@ __all__ = ["advance"]
 def advance(held: Register, index: int, number: int) -> int:
     """Store `number` in element `index` of a register unless a newer one is there; return the distance between the two.
 
-    The distance is positive if `number` is newer or the element was 0, which means that it is empty; 0 if both are
+    The distance is positive if `number` is newer; 1 if the element was 0, which means that it is empty; 0 if both are
     equal; negative if `number` is older, and then nothing is stored. "Newer" is that of RFC 1982 for numbers as wide as
     the register's elements: at most half of the range ahead, so numbers may wrap. The result is signed and has the same
     width. `number` must not be 0. The function is written in the kernel language and is the packet's one access to the

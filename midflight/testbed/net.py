@@ -159,7 +159,10 @@ class Net:
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """By application, the switch or server that computes for its group, and why. Missing if there was no choice."""
+        """By application name, the switch or server that was last chosen to compute for its group, and why.
+
+        Contains each `Aggregate` for whose group a choice has been made. An entry stays when the group is closed.
+        """
         return self.controller.choices
 
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:

@@ -36,7 +36,11 @@ class Copies:
 
 
 def bits_of_result(operator: type[ast.operator], left: int, right: int) -> int:
-    """Return an upper bound of the bits of `left <operator> right`; 0 for operators that make no number longer."""
+    """Return about how many bits the value of `left <operator> right` has, without computing it.
+
+    `left` and `right` are the operands' values. The value has at most one bit more than returned. The result is 0 for
+    operators other than `+`, `-`, `*`, `**` and `<<`, whose values are no longer than their operands.
+    """
     one, other = left.bit_length(), right.bit_length()
     if operator is ast.Pow:
         return one * max(right, 0)

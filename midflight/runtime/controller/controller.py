@@ -181,9 +181,9 @@ class Controller:
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """By application, the switch or server that computes for its group of workers, and why it was chosen.
+        """By application name, the switch or server that was last chosen to compute for its group, and why.
 
-        Only for each `Aggregate` with a group.
+        Contains each `Aggregate` for whose group a choice has been made. An entry stays when the group is closed.
         """
         return self.jobs.choices
 

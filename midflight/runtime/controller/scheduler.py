@@ -30,7 +30,10 @@ class JobScheduler:
         self.numbers: dict[str, int] = {}
         """By application name, the serial number (16 bits) of its latest job, also if that has ended."""
         self.choices: dict[str, Choice] = {}
-        """By application name, the switch or server that was last chosen to compute for its group, and why."""
+        """By application name, the switch or server that was last chosen to compute for its group, and why.
+
+        Entries are never removed, not even when the group's job ends.
+        """
 
     def check(self, application: str, hosts: Sequence[Host], server: Host | None = None) -> Aggregate:
         """Return the `Aggregate` of that name, if `hosts` can be its workers and `server`, unless None, its server.

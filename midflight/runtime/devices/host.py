@@ -158,7 +158,10 @@ class HostDevice:
         self.queues.observers.append(changed)
 
     def transmitted(self) -> Packets:
-        """Remove and return the packets that left through ports because of controllers' packet-outs."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs.
+
+        With interfaces, such packets leave through these, and the result is always empty.
+        """
         return self.switch.transmitted()
 
     def close(self) -> None:

@@ -220,7 +220,7 @@ class AllReduce:
 
     @property
     def upcoming(self) -> int:
-        """The index of the first chunk that has not been submitted yet."""
+        """The index that the next chunk gets. Submitted rounds that wait for an earlier one are not counted yet."""
         return self._reliable.upcoming
 
     @property

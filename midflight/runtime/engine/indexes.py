@@ -25,7 +25,13 @@ WORD = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The packets that an entry matches: key bits under a mask, and (low, high) of the range fields in order."""
+    """The packets that an entry matches, and its priority.
+
+    `key` and `mask` are the packed key fields of the table as one number. A packet matches if its key, under the mask,
+    equals `key`; `key` must be 0 wherever the mask is. `ranges` are (lowest, highest), both included, of the range
+    fields in order. Of several matching entries in a `MaskedIndex`, the one with the largest `priority` wins; the other
+    indexes ignore it.
+    """
 
     key: int
     mask: int

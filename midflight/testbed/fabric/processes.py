@@ -27,7 +27,9 @@ class HostProcess:
 
     `name` is how errors call it. An empty `netns` is this process's own namespace. `task` is the first message, such as
     `StartWorker`. Its output goes to the file `log`. `files` are file descriptors that the process inherits under the
-    same numbers. DeviceError if the process does not start.
+    same numbers. The constructor starts the process and sends the task, and does not wait for an answer. It raises
+    DeviceError if the process cannot be started or ends before it has the task. `ready` and `answer` raise later
+    errors, such as a namespace that does not exist.
     """
 
     def __init__(self, name: str, netns: str, task: object, log: Path, *, files: Sequence[int] = ()) -> None:

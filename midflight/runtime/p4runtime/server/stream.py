@@ -50,7 +50,10 @@ class StreamHandler(Protocol):
         """Start or stop sending traces of packets on the stream."""
 
     def leave(self, stream: Stream) -> None:
-        """Remove a stream that has ended, with the controller that it stood for."""
+        """Remove a stream that has ended, with the controller that it stood for.
+
+        May be called more than once for a stream, and for one on which no controller has sent an arbitration update.
+        """
 
 
 class Stream:

@@ -38,8 +38,8 @@ class Calibration:
 class Agreement:
     """How well the scores of two sites agree over several rounds of the same workload.
 
-    `deviation` is the largest difference of two scores of a round, and `abnormal` the share of rounds in which it is
-    more than 0.1.
+    Scores are numbers from 0 to 10. `deviation` is the largest absolute difference of the two scores of a round.
+    `abnormal` is the share of rounds, from 0 to 1, in which the difference is more than 0.1.
     """
 
     deviation: float

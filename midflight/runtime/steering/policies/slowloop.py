@@ -24,9 +24,9 @@ class Damping:
     """The damping of the slow loop.
 
     `step` is the part of the way from the old to the new shares that one round goes, above 0 and at most 1. The old
-    shares stay if the new ones would cost less by a part of `hysteresis` or below. `tolerance` is how much more than
-    the cheapest, relative to it, an option may cost to be a second choice of the fast loop. MidflightError if a value
-    is out of its range.
+    shares stay if they cost at most (1 + `hysteresis`) times what the new ones would cost; `hysteresis` is 0 or more.
+    An option can be a second choice of the fast loop only if it costs less than (1 + `tolerance`) times as much as the
+    cheapest; `tolerance` is above 0. MidflightError if a value is out of these ranges.
     """
 
     step: float = 0.5
