@@ -159,10 +159,7 @@ class Net:
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """By application name, the switch or server that was last chosen to compute for its group, and why.
-
-        Contains each `Aggregate` for whose group a choice has been made. An entry stays when the group is closed.
-        """
+        """By application, the switch or server last chosen to compute for its group; kept when that closes."""
         return self.controller.choices
 
     def group(self, application: str, hosts: Sequence[Host], *, server: Host | None = None) -> Group:

@@ -208,8 +208,9 @@ class Controller:
         come from the address of its member, by the switch's port towards it.
 
         Replaces an earlier admission on the same switch; idempotent. If the switch is off, it is admitted when the
-        switch is on again. MidflightError if no switch runs the application, several do and none is named, or a host is
-        out of reach. DeviceError if the switch refuses; then nothing has changed.
+        switch is on again. MidflightError if the switch does not run the application, if none is named and not exactly
+        one does, if a host is out of reach, if two of `hosts` are behind the same port of the switch, or if `token` is
+        not 0 to 2**64 - 1. DeviceError if the switch refuses. After an error, nothing has changed.
         """
         self.admissions.admit(
             application, hosts, senders=senders, switch=switch, port=port, token=token, members=members
@@ -233,8 +234,8 @@ class Controller:
         """Stop computing on an application's requests: the switch forwards them to the server. Its registers stay.
         Idempotent.
 
-        `switch` may be empty if only one switch runs the application. MidflightError if none does, or several and none
-        is named.
+        `switch` may be empty if only one switch runs the application. MidflightError if the named switch does not run
+        it, or if none is named and not exactly one does.
         """
         self.admissions.withdraw(application, switch)
 
@@ -251,8 +252,9 @@ class Controller:
         """Send copies of the packets that an application's kernel mirrors to `hosts`, or stop that if there are none.
 
         Replaces earlier hosts. The hosts must be connected to the switch itself, since a copy keeps the destination of
-        the original packet. `switch` may be empty if only one switch runs the application. MidflightError if no switch
-        does, if the kernel mirrors nothing, or if a host is not connected to the switch.
+        the original packet. `switch` may be empty if only one switch runs the application. MidflightError if the
+        named switch does not run it, if none is named and not exactly one does, if the kernel mirrors nothing, or if a
+        host is not connected to the switch.
         """
         self.admissions.mirror(application, hosts, switch=switch)
 
@@ -272,8 +274,8 @@ class Controller:
         `name` is the attribute of the primitive that holds the map. `switch` may be empty if only one switch runs the
         application. Its entries are written again when the switch is revived. Hosts that compute in software get every
         entry that is written to any switch. If no switch has room for the application, entries are written to those
-        hosts only. MidflightError if there is no such application or map, or if several switches run it and none is
-        named.
+        hosts only. MidflightError if there is no such application or map, if the named switch does not run it, or if
+        several switches run it and none is named.
         """
         fleet = self.fleet
         found, writer = fleet.application(application), None
@@ -285,7 +287,8 @@ class Controller:
         """Return an application's registers on a switch: `controller.state("gradients").total.read()` is an array.
 
         Packets between controller and switch carry the values, so this works on every device. `switch` may be empty if
-        only one switch runs the application. MidflightError if none does, or several and none is named.
+        only one switch runs the application. MidflightError if the named switch does not run it, or if none is named
+        and not exactly one does.
         """
         return self.switches[self.fleet.running(application, switch)].state(application)
 

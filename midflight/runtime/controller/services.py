@@ -26,9 +26,9 @@ class Services:
         services.drain("vision", "h3")
 
     Instances are named by their hosts. The desired state holds the services, so a switch that is revived steers as
-    before. Switches that are off are written when they are on again. Every method raises MidflightError if the program
-    has no `Steering`, or an unknown service, class or host is named, and DeviceError if a switch refuses; then nothing
-    has changed.
+    before. Switches that are off are written when they are on again. Methods raise MidflightError for an unknown
+    service, class or host, for weights that are negative, not finite or all 0, and if a service is added to a program
+    without a `Steering`; and DeviceError if a switch refuses. After an error, nothing has changed.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -74,7 +74,8 @@ class Services:
     def classify(self, service: str, traffic_class: str, rule: Rule, weights: Mapping[str, float]) -> None:
         """Give the requests of a service that `rule` matches weights of their own (C-TC).
 
-        Replaces an earlier class of the same name. MidflightError if another class of the service has the same rule, or
+        `traffic_class` is the name of the class, and `weights` are by the host's name. Replaces an earlier class of the
+        same name. MidflightError if another class of the service has the same rule, or
         if the program's `Steering` has no room.
         """
         with self._fleet.lock:
@@ -96,8 +97,10 @@ class Services:
     ) -> int:
         """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
 
-        Instances without a weight get 0. As few flows move as possible. With `valid`, the weights hold for this many
-        seconds of the controller's clock: see `expire`. A later call without it makes them permanent.
+        `weights` are by the host's name; empty `traffic_class` means the requests without a class. Hosts that are left
+        out get no new flows. As few flows move as possible. With `valid`, all weights of the service, also those of
+        other classes, hold for this many seconds of the controller's clock: see `expire`. A later call without it, for
+        any class, makes them permanent.
         """
         with self._fleet.lock:
             found = self[service]
@@ -111,8 +114,9 @@ class Services:
     def drain(self, service: str, host: str) -> None:
         """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
 
-        Its entry remains, so requests for which a kernel such as `Balance` has chosen it still reach it. MidflightError
-        if it would leave a pool without an instance.
+        Pools are the sets of instances of the service itself and of each of its classes. Its entry remains, so requests
+        for which a kernel such as `Balance` has chosen it still reach it. Does nothing if the host is not an instance.
+        MidflightError if it would leave a pool without an instance.
         """
         with self._fleet.lock:
             found = self[service]
@@ -168,7 +172,7 @@ class Services:
         return {names[number]: count for number, count in found.items()}
 
     def apply(self) -> None:
-        """Write the services of the desired state to all switches that are on."""
+        """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`."""
         self._write(self._fleet.desired)
 
     @property

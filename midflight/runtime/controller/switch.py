@@ -193,7 +193,7 @@ class ManagedSwitch:
     ) -> None:
         """Subscribe to an application's alerts, and start computing on its requests: see `Offload.admit`.
 
-        DeviceError if the switch refuses; MidflightError if a number is out of range.
+        `receivers` are the members that get multicast results. Parameters and errors are those of `Offload.admit`.
         """
         if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
             self.session.subscribe(application.digest)

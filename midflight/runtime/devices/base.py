@@ -93,7 +93,10 @@ class PacketDevice(Device, Protocol):
         """
 
     def transmitted(self) -> Packets:
-        """Remove and return the packets that left through ports because of controllers' packet-outs."""
+        """Remove and return the packets that left through ports because of controllers' packet-outs.
+
+        A device whose ports are network interfaces sends them there, and returns none or raises DeviceError.
+        """
 
     def __enter__(self) -> PacketDevice: ...
 

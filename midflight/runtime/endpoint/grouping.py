@@ -57,7 +57,8 @@ class GroupByWorker:
     def put(self, pairs: Iterable[Pair]) -> None:
         """Queue pairs of a key (0 to 2**64 - 1) and a signed 32-bit value, which `poll` sends.
 
-        With `count`, values are ignored. MidflightError if one does not fit; then none is queued.
+        If the operation of the `GroupBy` is `count`, values are ignored. MidflightError if a key or value does not fit;
+        then none is queued.
         """
         counting = self._groups.operation == "count"
         taken = [(key, 1 if counting else value) for key, value in pairs]

@@ -34,7 +34,11 @@ LIMIT = 1 << 43
 
 @dataclass(frozen=True, slots=True)
 class MeterConfig:
-    """Committed and peak rate in units per second, and both bursts in units. A unit is a byte or a packet."""
+    """Committed (`cir`) and peak rate (`pir`) in units per second, and their bursts (`cburst`, `pburst`) in units.
+
+    A unit is a byte or a packet, as the program declares the meter. All four are 0 to 2**43 - 1, which `Meter.write`
+    checks.
+    """
 
     cir: int
     cburst: int
@@ -106,7 +110,7 @@ class Meter(_Cells):
     def write(self, index: int, config: MeterConfig | None) -> None:
         """Configure a cell, with full token buckets, or remove its configuration with None.
 
-        Raises DeviceError for an index, rate or burst out of range.
+        DeviceError if the index is not 0 to `size` - 1, or a rate or burst not 0 to 2**43 - 1.
         """
         self._check(index)
         with self._lock:
@@ -145,7 +149,7 @@ class DirectMeter(_Cells):
     def write(self, number: int, config: MeterConfig | None) -> None:
         """Configure the meter of an entry, with full token buckets, or remove its configuration with None.
 
-        Raises DeviceError for a rate or burst out of range.
+        DeviceError if a rate or burst is not 0 to 2**43 - 1.
         """
         self._set(number, config)
 

@@ -73,10 +73,10 @@ def as_rate(rate: Rate | str | None) -> Rate | None:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """What can be set of a queue: its depth in packets (up to 1,048,576), its rate, and its weight.
+    """What can be set of a queue: its depth in packets (0 to 1,048,576), its rate, and its weight (0 to 100).
 
-    Without a weight (0), a queue has strict priority over all with a lower number or with a weight. Queues with weights
-    (1 to 100) share what strict queues leave, in proportion, counted in bytes. DeviceError if a value is out of range.
+    A queue with weight 0 has strict priority over all with a lower number or with a weight. Queues with weights share
+    what strict queues leave, in proportion, counted in bytes. DeviceError if depth or weight is out of its range.
     """
 
     depth: int = DEPTH
@@ -107,11 +107,12 @@ class QueueOptions:
     """The queues that a switch starts with, the same on all ports.
 
     queues: the number of queues of each port, 1 to 8; a packet's `priority` selects one
-    depth: the packets that a queue holds, up to 1,048,576
+    depth: the packets that a queue holds, 0 to 1,048,576
     rate: of each queue, as a `Rate` or as text such as "100pps", "10Mbit" or "unlimited"
-    port_rate: the rate at which a port takes packets from all of its queues
+    port_rate: the rate at which a port takes packets from all of its queues together, in the same forms
 
-    None is the default: a depth of 64 and no limit of the rate. DeviceError if a value is out of range.
+    None is the default: a depth of 64 and no limit of the rate. DeviceError if a number is out of its range, or if a
+    text is not a rate.
     """
 
     queues: int = 1
@@ -148,7 +149,8 @@ class Queueing:
     settings: of all queues at first, or None for the defaults
     port_rate: the rate of all ports at first, or None for no limit
 
-    Changes take effect with `Engine.apply_queueing`. DeviceError for a port, queue or value out of range.
+    Changes take effect with `Engine.apply_queueing`. Ports are 0 to 511, and the queues of a port 0 to `queues` - 1.
+    DeviceError for another port or queue, or a number of queues out of its range.
     """
 
     def __init__(
@@ -179,7 +181,8 @@ class Queueing:
     ) -> None:
         """Set depth, rate or weight of a queue; without `queue`, of all of the port; without `port`, of all ports.
 
-        Values that are None stay as they are. DeviceError if a port, queue or value is out of range.
+        Values that are None stay as they are. DeviceError for a port that is not 0 to 511, a queue that the ports do
+        not have, or a depth or weight that `QueueSettings` does not allow.
         """
         self._check(port, queue)
         values = {"depth": depth, "rate": rate, "weight": weight}
@@ -201,7 +204,7 @@ class Queueing:
     def set_port(self, port: int | None = None, *, rate: Rate) -> None:
         """Set the rate at which a port takes packets from its queues. Without `port` (None), it is set for all ports.
 
-        DeviceError if the port is out of range.
+        DeviceError if the port is not 0 to 511.
         """
         self._check(port, None)
         if port is None:
@@ -212,18 +215,18 @@ class Queueing:
         self._configured = True
 
     def get(self, port: int, queue: int = 0) -> QueueSettings:
-        """Return the settings of a queue of a port. DeviceError if port or queue is out of range."""
+        """Return the settings of a queue of a port, 0 to 511. DeviceError if there is no such port or queue."""
         self._check(port, queue)
         return self._settings.get((port, queue), self.default)
 
     def port_rate(self, port: int) -> Rate:
-        """Return the rate at which a port takes packets from its queues. DeviceError if the port is out of range."""
+        """Return the rate at which a port takes packets from its queues. DeviceError if the port is not 0 to 511."""
         self._check(port, None)
         return self._rates.get(port, self._default_rate)
 
     @property
     def special(self) -> Mapping[tuple[int, int], QueueSettings]:
-        """The settings of queues, by port and queue, that differ from `default`."""
+        """The settings of queues, by port and queue, set for single ports or queues; all others have `default`."""
         return self._settings
 
     def _check(self, port: int | None, queue: int | None) -> None:

@@ -133,10 +133,10 @@ class Offload:
     ) -> Admission:
         """Make the switch compute on an application and multicast its results to `members`, hosts and switches.
 
-        `group` is the number of the multicast group, by default the application's id. If the application is admitted
-        already, its members are changed in place. See `Admission` for `ports`, `rate`, `token` and `senders`.
-        MidflightError if another application uses the group, if two members share a port, or if a number is out of
-        range.
+        `group` is the number of the multicast group, 1 to 65535, by default the application's id. If the application is
+        admitted already, the new admission replaces the old one in place. See `Admission` for `ports`, `token` (0 to
+        2**64 - 1), `epoch` (0 to 65535), `rate` (0 to 2**31 - 1) and `senders`. MidflightError if another application
+        uses the group, if two members share a port, or if a number is out of these ranges.
         """
         wanted = Admission(
             application,
@@ -267,8 +267,9 @@ class Offload:
         self._counted = dict(standing.counted)
 
     def close(self) -> None:
-        """Withdraw every application, end all mirrors and redirections. The installed routes stay, so the switch
-        forwards.
+        """Withdraw every application, and end all mirrors and redirections.
+
+        The installed routes and the entries of services stay, so the switch forwards.
         """
         for application in tuple(self._mirrors):
             self.mirror(application)

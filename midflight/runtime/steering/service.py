@@ -32,10 +32,10 @@ def mapped(address: IPAddress) -> int:
 class Rule:
     """A rule of the traffic classifier (C-TC): the requests of a service that it matches. None matches everything.
 
-    source: a network. protocol: an IP protocol, such as 6 for TCP. port: a destination port of UDP or TCP. dscp: a
-    Differentiated Services code point, 0 to 63. flow_label: an IPv6 flow label of 20 bits, 0 over IPv4. application:
-    the id of an application in the common header. priority: of several rules that match, the largest wins.
-    MidflightError if a value is out of range.
+    source: a network. protocol: an IP protocol, 0 to 255, such as 6 for TCP. port: a destination port of UDP or TCP, 0
+    to 65535. dscp: a Differentiated Services code point, 0 to 63. flow_label: an IPv6 flow label of 20 bits, 0 over
+    IPv4. application: the 16-bit id of an application in the common header. priority: at least 1; of several rules that
+    match, the largest wins. MidflightError if a value is out of its range.
     """
 
     source: IPNetwork | None = None
@@ -83,11 +83,17 @@ class Pool:
 
     @classmethod
     def of(cls, number: int, weights: Mapping[int, float], buckets: int) -> Pool:
-        """Return a pool that spreads its buckets from the start. MidflightError for a wrong weight."""
+        """Return a new pool with this number and this many buckets; its static weights are the same.
+
+        MidflightError for a weight that is negative or not finite.
+        """
         return cls(number, dict(weights), dict(weights), spread(weights, buckets))
 
     def weighted(self, weights: Mapping[int, float]) -> Pool:
-        """Return the pool with other weights, with as few buckets moved as possible. MidflightError for a wrong one."""
+        """Return the pool with other weights, with as few buckets moved as possible. `static` stays the same.
+
+        MidflightError for a weight that is negative or not finite.
+        """
         return replace(self, weights=dict(weights), table=rebalance(self.table, weights))
 
 

@@ -17,11 +17,11 @@ _MOST_OFFSET = 10**17
 class SwitchClock:
     """The clock of a switch, which its program and its queues see.
 
-    offset: what it shows at the start of the simulation, in nanoseconds, up to 10**17 (three years)
-    drift: how much faster it runs than the simulation, in parts per billion, up to 10**8 (10 %); negative if slower.
-        Crystal oscillators are within 100,000 (100 ppm)
+    offset: what it shows at the start of the simulation, in nanoseconds, 0 to 10**17 (three years)
+    drift: how much faster it runs than the simulation, in parts per billion, -10**8 to 10**8 (10 %); negative if
+        slower. Crystal oscillators are within 100,000 (100 ppm)
 
-    MidflightError if a value is out of range.
+    MidflightError if a value is out of its range.
     """
 
     offset: int = 0

@@ -98,14 +98,15 @@ class Room:
 class Resource:
     """One processor, or several of a kind, of one instance.
 
-    * `rate`: operations a second of one unit; `units`: how many work in parallel (cores, GPUs).
+    * `rate`: operations a second of one unit, above 0; `units`: how many work in parallel (cores, GPUs), at least 1.
     * `memory`: free bytes; None is no limit. `busy`: the share of the time that units work, 0 to 1.
-    * `latency`: seconds that a request takes apart from its operations, such as a transfer to the GPU.
+    * `latency`: seconds, at least 0, that a request takes apart from its operations, such as a transfer to the GPU.
+    * `energy`: what operations cost in energy.
     * `tenants`: who may use it; None is everybody. `primitives`: the names of the primitives that it computes; None is
       any code.
     * `room`: what is left of a switch pipeline; None for other processors.
 
-    MidflightError if a number is out of range.
+    MidflightError if one of the first four numbers with a range is out of it; the others are not checked.
     """
 
     processor: Processor

@@ -17,10 +17,11 @@ SEQUENCES = 1 << 32
 class Update:
     """The metrics of the instance `csci_id` of the service `cs_id`.
 
-    `sequence` (0 to 2**32 - 1) increases by 1 with each update of an instance. `at` is the time of the readings, in
-    nanoseconds of the sender's clock since 1970, and `valid_for` the nanoseconds for which the update may be used; a
-    receiver counts them from the arrival, so that clocks need not agree. `scores` has levels 1 and 2, `raw` level 0.
-    MidflightError if a number is out of range, or if a type of score occurs twice.
+    `sequence` (0 to 2**32 - 1) increases by 1 with each update of an instance, and wraps. `at` is the time of the
+    readings, in nanoseconds of the sender's clock since 1970 (0 to 2**64 - 1). `valid_for` is the nanoseconds for which
+    the update may be used (1 to 2**64 - 1); a receiver counts them from the arrival, so that clocks need not agree.
+    `scores` has levels 1 and 2, `raw` level 0. MidflightError if one of these numbers is out of its range, or if a type
+    of score occurs twice.
     """
 
     cs_id: str
