@@ -60,8 +60,12 @@ def admit(
 ) -> None:
     """Start computing application NAME.
 
-    Switches compute on the requests of the named hosts, or of all hosts. For an Aggregate, this starts a job. Each
-    worker gets a ticket: a JSON file with its parameters.
+    For an Aggregate, this starts a job of the workers on --hosts. Each worker gets a ticket, a JSON object with its
+    parameters, which --tickets writes to files and --json prints. If no switch has room, the workers sum among
+    themselves if --server is given; otherwise the command fails.
+
+    For any other application, one switch computes on the requests of --hosts and --senders, or of all hosts if neither
+    is given. Without --rate, an earlier limit of the application stays; at first there is none.
     """
     from midflight.cli.output import write_files
 

@@ -33,9 +33,10 @@ Examples:
 @state_option
 @json_option
 def alerts(name: str, follow: bool, count: int, state: Path | None, as_json: bool) -> None:
-    """Print the alerts of all applications, or of one.
+    """Print the latest alerts of all applications, or of the one with this name.
 
-    With --json, each alert is a JSON object on its own line.
+    Prints those that the controller has received since it started, at most 20 unless -n is given, and ends. With
+    --follow, prints only those that arrive from now on. With --json, each alert is a JSON object on its own line.
     """
     with client(state) as made:
         if follow:

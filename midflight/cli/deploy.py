@@ -77,7 +77,10 @@ def deploy(
     Compiles the program, places its applications on the switches, and loads it. The controller keeps running. It
     restores switches that restart, and accepts the commands admit, withdraw, change, state, counters, alerts, status
     and undeploy. The state folder contains its desired state. A controller that was killed resumes from there: it
-    writes only differences to the switches, and does not disturb traffic.
+    writes only differences to the switches, and does not disturb traffic. APP.py may then be left out.
+
+    If another controller uses the state folder, this is an error, unless --standby is given. Metrics are served only
+    with --metrics.
 
     The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, so that switches only forward; with
     --keep, it leaves the switches unchanged.

@@ -84,7 +84,8 @@ def net(
 ) -> int:
     """Open a network, and run commands on its hosts and switches.
 
-    When the prompt ends, the network is removed, with all processes that it has started.
+    Without -c, there is a prompt. When it or the last command ends, the network is removed, with all processes that it
+    has started.
     """
     from midflight.cli.console import Console
     from midflight.cli.output import write_files

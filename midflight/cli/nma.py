@@ -52,7 +52,8 @@ def nma(
     """Report delay, loss, rate and queue of paths to path selectors.
 
     Sends probes in the format of STAMP (RFC 8762) to reflectors, ten for each reading, and measures with their round
-    trips, so clocks need not agree. With --port, the queue follows from the rate and the delay above the least.
+    trips, so clocks need not agree. With --port, the queue follows from the rate and the delay above the least; without
+    it, rate and queue are not reported. Updates are printed, and sent only to the path selectors given with --to.
     """
     from midflight.runtime.steering.agents.cnma import PathAgent, PortRate, gauges
     from midflight.runtime.steering.agents.reflector import ProbeSocket, Reflector

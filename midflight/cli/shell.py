@@ -49,7 +49,10 @@ def shell(
     script: str | None,
     arguments: tuple[str, ...],
 ) -> None:
-    """Open p4runtime-shell on a running switch.
+    """Open p4runtime-shell on a running switch, by default the one at 127.0.0.1:9559.
+
+    Without --config, the switch keeps its program. Without SCRIPT, there is a prompt, or standard input is the script
+    if it is no terminal.
 
     On first use, pip installs it into an environment of its own in the user's cache folder, because it needs versions
     of packages that conflict with current ones.

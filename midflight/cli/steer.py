@@ -67,7 +67,8 @@ def steer(
     oracle with perfect and instant knowledge, and ours in three deployments: centralised, distributed and hybrid. All
     see the same requests. The same seeds give the same figures, on any number of workers.
 
-    FILE.yaml is your version of the scenario's file. The requests simulated are millions in a few minutes; to start
+    FILE.yaml is your version of the scenario's file; without it, the one that comes with Midflight is used. Without
+    --policy, all policies are compared. The requests simulated are millions in a few minutes; to start
     small, use --seeds 1 or --policy.
     """
     from dataclasses import replace

@@ -38,9 +38,9 @@ def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to:
     The exit status is 0 if all tests pass. It is 1 if one fails, with the difference of the packets by field, or if a
     test has a mistake. It is 2 if none fails, but the device does not support a program or a line, with the reason.
 
-    For a folder, every NAME.stf is played on NAME.p4. Programs for other architectures than v1model are left out. After
-    an interrupt (Ctrl-C), the current test is finished, the results are printed and written, and the exit status is
-    130.
+    Without TEST.stf, the test of PROG.p4 is PROG.stf in the same folder. For a folder, every NAME.stf is played on
+    NAME.p4. Programs for other architectures than v1model are left out. After an interrupt (Ctrl-C), the current test
+    is finished, the results are printed and written, and the exit status is 130.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts

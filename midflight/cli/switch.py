@@ -150,8 +150,9 @@ def switch(
 ) -> None:
     """Run a P4 program on the embedded switch, and serve P4Runtime.
 
-    Without PROG.p4, the switch drops all packets until a controller loads a program. With --xdp, the program runs in
-    the kernel, which needs root.
+    Without PROG.p4, the switch drops all packets until a controller loads a program. Without -i, it has no ports but
+    the CPU port. Without --tls-cert, P4Runtime is not encrypted. With --xdp, the program runs in the kernel, which
+    needs root.
 
     The switch prints the address that controllers can connect to. It runs until SIGINT or SIGTERM, finishes the packets
     that have arrived by then, and exits with status 0. With captures as ports, it also exits once these have been read

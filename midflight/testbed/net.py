@@ -54,7 +54,7 @@ class Net:
 
     fabric: `sim` for a simulation in virtual time, or `netns` for network namespaces, processes and sockets (needs
     root). device: the kind of all switches, `host` for the embedded switch or `bmv2`; or a mapping from switch names to
-    kinds. seed: of all random choices. offload: False makes switches only forward; hosts then compute. capabilities: by
+    kinds. seed: of all random choices. offload: False makes hosts compute, unless `admit` is called. capabilities: by
     switch name, limits and features to assume instead of those that the device reports. strategy: how the work of a
     group is spread over switches; None lets one switch compute for the whole group. pcap: a folder for captures of
     every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs every packet, so that it can be
@@ -169,7 +169,7 @@ class Net:
         that computes is the one nearest to the workers that all requests pass and that has a port for each worker. An
         application has one group at a time. If it has an open group of the same hosts, that group is returned.
         MidflightError if the program has no such `Aggregate`, if the hosts do not fit it or are of another network, if
-        the application has a group of other hosts, or if no host is left to be the server.
+        the application has a group of other hosts, or if no host is left for a server and there are several switches.
         """
         with self.controller.fleet.lock:
             jobs, hosts, open_group = self.controller.jobs, tuple(hosts), self._groups.get(application)
@@ -281,7 +281,7 @@ class Net:
             net.received("h1").results          # others: `requests`, those `left` to the host, and mirrored `copies`
 
         Messages for any program on the host are recorded, from the first `send`, `load` or `received` on; the latest
-        65,536 are kept. Waits for packets that were sent before the call, and with `count`, until there are that many
+        65,536 are kept. Waits at most a second for packets on their way, and with `count`, until there are that many
         messages. MidflightError if the host is unknown, or if fewer have arrived after `timeout` seconds.
         """
         return self._traffic.received(host, application, count=count, timeout=timeout)
@@ -294,7 +294,7 @@ class Net:
             net.alerts("latency", lambda alert: alert.value > 300)
 
         An alert is a tuple of the numbers that the kernel passed to `packet.alert`, which are also attributes. Alerts
-        of one switch are in order. All alerts of packets that were sent before the call are included. With BMv2, this
+        of one switch are in order; the latest 65,536 stay. Waits up to a second for packets on their way; with BMv2,
         waits for 1.2 s without an alert, unless `count` alerts have arrived. MidflightError if the application is
         unknown, or if there are fewer than `count` alerts after `timeout` seconds.
         """
@@ -382,7 +382,7 @@ class Net:
     def limit(self, application: str, rate: int) -> None:
         """Compute on at most `rate` requests per second of an application from each port of a switch; 0 is no limit.
 
-        More are only forwarded. MidflightError if there is no such application, DeviceError if a switch refuses.
+        More are only forwarded. Raises as `Controller.limit`.
         """
         self.controller.limit(application, rate)
 
@@ -427,7 +427,8 @@ class Net:
     def change(self, program: Program) -> None:
         """Change the program of all switches in one transaction: all run the new one, or all keep what they have.
 
-        Applications that both programs have keep their state, groups and admissions. Raises as `Controller.change`.
+        Applications that both programs have keep groups and admissions, and registers of the same shape. Raises as
+        `Controller.change`.
         """
         self.controller.change(program)
 

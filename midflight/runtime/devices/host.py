@@ -37,15 +37,18 @@ class HostDevice:
 
     source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
     file: the name of the program in messages
+    device_id, address: of the P4Runtime server, "host:port" with port 0 for a free one, or "unix:/path"
+    cpu_port: the port number of packet-ins and packet-outs; seed: of the program's random numbers
     interfaces: by port number, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
-    pcap: a folder for captures of each port
+    pcap: a folder for captures of each port; ignored without interfaces, as are `netns` and `threads`
     threads: one runs the program, and the others send packets
     programs: switches that share these compile each text once
     queueing: the settings of the queues between ingress and egress; `queues` reads and changes them
 
     Without interfaces, packets are passed to `process`, for example by a simulated network. With them, `ports.stats`
-    has the traffic counts. Raises P4Error for an invalid program, and DeviceError if a port cannot be opened.
+    has the traffic counts. Raises P4Error for an invalid program, and DeviceError if a port or the address cannot be
+    opened.
     """
 
     capabilities = CAPABILITIES
@@ -84,7 +87,7 @@ class HostDevice:
 
     @property
     def address(self) -> str:
-        """The address of its P4Runtime server, "host:port"."""
+        """The address of its P4Runtime server, "host:port" or "unix:/path"."""
         return self._server.address
 
     @property
@@ -126,7 +129,7 @@ class HostDevice:
         return self.switch.process(packets, now, times)
 
     def advance(self, time: int) -> Packets:
-        """Return the packets that leave their queues until a time in nanoseconds.
+        """Return the packets that leave their queues until `time` in nanoseconds, including that time.
 
         Raises DeviceError for a switch with interfaces.
         """
@@ -136,7 +139,7 @@ class HostDevice:
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds at which the next packet leaves its queue; None if all queues are empty."""
+        """The time in nanoseconds for the next `advance` that lets a packet leave its queue; None if all are empty."""
         return self.switch.due
 
     @property

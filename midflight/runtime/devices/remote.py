@@ -44,8 +44,9 @@ class RemoteDevice:
     timeout: for each request, in seconds
     tls: TLS settings of the connections; None for plain ones
 
-    With both `compiler` and `sheet`, the constructor does not connect to the switch. Otherwise it raises DeviceError if
-    the switch does not answer. It also raises DeviceError for an invalid `compiler`.
+    With both `compiler` and `sheet` and without `source`, the constructor does not connect to the switch. Otherwise it
+    raises DeviceError if the switch does not answer, and loading `source` raises as `load`. DeviceError for an invalid
+    `compiler`.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ def is_later(one: int, other: int) -> bool:
 class Log:
     """A replica's log of stamped requests, which are never deleted.
 
-    It also records which missing requests the replica refuses: it no longer accepts them from the switch.
+    It also records which missing requests the replica refuses: it no longer accepts them from the switch. `newest` is
+    the newest sequencer session (16 bits) that is known at first.
     """
 
     def __init__(self, newest: int) -> None:

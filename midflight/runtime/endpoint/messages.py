@@ -23,7 +23,11 @@ MISSING = 10
 
 @dataclass(slots=True)
 class Refused:
-    """Counters of the datagrams that an endpoint refused, by reason. A refused datagram changes nothing else."""
+    """Counters of the datagrams that an endpoint refused, by reason. A refused datagram changes nothing else.
+
+    `malformed` were no message of the application, or of a kind that this endpoint does not process; the others had
+    another `token`, came from a `source` that such messages cannot have, or were of another `job` or `epoch`.
+    """
 
     malformed: int = 0  # not a message of the application, or of a kind that this endpoint does not take
     token: int = 0  # with another token than the application's members have

@@ -49,6 +49,11 @@ class NoAnswerError(MidflightError):
 class Timing:
     """Parameters of the retransmission timer. Times are in nanoseconds.
 
+    `initial` is the timeout before the first measured round trip; later timeouts are `minimum` to `maximum`, and at
+    least `granularity` above the mean round trip. `patience` is the time without a new answer after which the peer
+    counts as unreachable. A request is retransmitted early once `reorder` later ones have been answered, and is overdue
+    after `timeouts_before_asking` timeouts.
+
     RFC 6298 starts with a timeout of 1 s and recommends none below 1 s, for the open Internet. Inside a rack a round
     trip takes microseconds, and `minimum` bounds the time that a lost packet costs.
     """

@@ -20,7 +20,10 @@ def serial(index: int) -> int:
 
 
 def is_newer(one: int, other: int) -> bool:
-    """Return whether sequence number `one` is newer than `other` (RFC 1982, section 3.2)."""
+    """Return whether sequence number `one` (32 bits) is newer than `other` (RFC 1982, section 3.2).
+
+    False for equal numbers, and for numbers exactly 2**31 apart.
+    """
     return 0 < (one - other) % 2**32 < 2**31
 
 

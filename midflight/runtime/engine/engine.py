@@ -168,7 +168,7 @@ class Engine:
     def queue(self, port: int, queue: int = 0) -> QueueState:
         """Return the settings and packet counts of one queue of a port.
 
-        DeviceError if port or queue is out of range.
+        DeviceError if the port is not 0 to 511, or the queue not one of its 1 to 8 queues, counted from 0.
         """
         with self._lock:
             return self._queues.state(self.queueing, port, queue)

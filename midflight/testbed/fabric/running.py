@@ -26,7 +26,7 @@ class RunningSwitch:
     """A switch that is a process in a network running on this machine. Switches of simulations are not processes.
 
     `name` is the switch's name in its network, `network` a description such as "network 1a2b3c" or "Mininet", and
-    `address` the HOST:PORT of its P4Runtime server, with `device_id`.
+    `address` that of its P4Runtime server, HOST:PORT or unix:PATH, with `device_id`.
     """
 
     name: str
