@@ -48,7 +48,7 @@ class Backend(Protocol):
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds at which the next packet leaves its queue; None if none waits."""
+        """The time in nanoseconds for the next `advance` that lets a packet leave its queue; None if none waits."""
 
     @property
     def queued(self) -> bool:

@@ -69,7 +69,8 @@ class Compiled:
         self.__dict__.update(state, _native=native)
 
     def variant(self, *, traced: bool = False, queued: bool = False) -> Variant:
-        """Return the code of the same program, for the same memory, that records traces or has queues.
+        """Return the code of the same program, for the same memory, that records traces if `traced` and has queues if
+        `queued`.
 
         Compiled on first use. Without either, it is `native`. A program that asks for queues always has them.
         """

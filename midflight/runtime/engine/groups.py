@@ -63,12 +63,13 @@ class Groups:
     ) -> None:
         """Create or replace a group. Copies of a packet are sent in the order of `replicas`, pairs (port, instance).
 
-        instance: what the program sees as egress_rid
+        instance: what the program sees as egress_rid, 0 to 65535; ports are 0 to 511
         backups: by replica, those that replace it while its port is down, the first whose port is up (see `set_port`)
         priority: `priority` of the copies that a clone session makes, 0 to 7
         length: the most bytes of a copy that leave the switch; 0 is no limit
 
-        TableError INVALID if a value, a port (0 to 511) or an instance (16 bits) is out of range.
+        TableError INVALID if one of these is out of its range, or if the group's number is not 1 to `size` - 1 (clone
+        sessions: 0 to `size` - 1).
         """
         backups = backups or {}
         listed = tuple(

@@ -140,7 +140,10 @@ class Profile:
             self._members[number] = _HeldMember(checked, self._new_slot(checked))
 
     def modify_member(self, number: int, member: Member) -> None:
-        """Replace the action and data of a member, for all groups and entries that refer to it."""
+        """Replace the action and data of the member with this id, for all groups and entries that refer to it.
+
+        TableError NOT_FOUND if there is no such member, INVALID if the action or its data does not fit.
+        """
         with self._lock:
             held = self._member(number)
             held.member = self._checked(member)
@@ -176,7 +179,11 @@ class Profile:
             self._changed(self)
 
     def modify_group(self, number: int, members: Iterable[GroupMember]) -> None:
-        """Replace the members of the group with this id, in one step. NOT_FOUND if there is no such group."""
+        """Replace the members of the group with this id, in one step.
+
+        TableError NOT_FOUND if there is no such group or member, INVALID for a wrong weight or if a member occurs twice,
+        FULL if there is no room.
+        """
         with self._lock:
             held = self._group(number)
             listed, shares = self._shares(members)

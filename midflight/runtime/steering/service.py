@@ -129,8 +129,8 @@ def steering_entries(
     """Return, by switch name, the entries with which it steers requests to services, in the order to write them in.
 
     `instances` are the names of the instances' hosts, by number. Those that a switch cannot reach have no entry there,
-    and requests to them are routed to the service's address. MidflightError if there are more services, rules or
-    instances than `steering` has room for.
+    and requests to them are routed to the service's address. MidflightError if there are more services, rules or pools,
+    or a larger number of an instance, than `steering` has room for.
     """
     if instances and max(instances) > steering.instances:
         raise MidflightError(f"instance {max(instances)} exceeds Steering(instances={steering.instances})")

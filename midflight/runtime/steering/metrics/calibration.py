@@ -24,7 +24,10 @@ TOLERANCE = Fraction(1, 10)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A linear correction of a site's readings of one gauge to those of the reference site."""
+    """A linear correction of a site's readings of one gauge to those of the reference site.
+
+    Calling it with a reading returns the corrected reading, `gain` * reading + `offset`.
+    """
 
     gain: float = 1.0
     offset: float = 0.0

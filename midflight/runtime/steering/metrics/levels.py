@@ -101,7 +101,8 @@ class RawMetric:
 class Metric:
     """A score of level 1 or 2 with its metric type: that of a category, or `norm_fi` for level 2.
 
-    MidflightError if the value is not an integer from 0 to 10.
+    `level` is 1 or 2 and `kind` the metric type, which are not checked. MidflightError if the value is not an integer
+    from 0 to 10.
     """
 
     kind: str

@@ -14,13 +14,13 @@ __all__ = ["Match", "RequestClass", "match"]
 class RequestClass:
     """Requests with the same needs.
 
-    * `operations`: operations of one request; `memory`: the bytes that it occupies.
-    * `latency_bound`: the seconds in which the answer must be back, or None.
+    * `operations`: operations of one request, at least 0; `memory`: the bytes that it occupies, at least 0.
+    * `latency_bound`: the seconds in which the answer must be back, above 0; None is no bound.
     * `tenant`: whose requests they are. `primitive`: the name of the primitive that answers them, or None if only
       general code does.
     * `room`: what the primitive needs of a switch pipeline.
 
-    MidflightError if a number is negative.
+    MidflightError if one of these numbers is out of its range.
     """
 
     name: str
@@ -56,7 +56,10 @@ class Match:
 
 
 def match(request: RequestClass, resource: Resource, round_trip: float = 0.0) -> Match:
-    """Compare the needs of a request class with a resource that is `round_trip` seconds away."""
+    """Return whether a resource that is `round_trip` seconds away can serve a request class, and at what cost.
+
+    Raises nothing: reasons against it are part of the result.
+    """
     reasons = []
     if resource.tenants is not None and request.tenant not in resource.tenants:
         reasons.append(f"does not serve the tenant {request.tenant or 'without a name'}")

@@ -13,25 +13,36 @@ __all__ = ["ecmp", "jbsq", "least_loaded", "nearest", "oracle", "power_of_two", 
 
 
 def nearest(delays: Sequence[float], up: Sequence[bool]) -> int:
-    """Return the candidate with the smallest delay, as anycast routing does."""
+    """Return the index of the candidate with the smallest delay, as anycast routing does.
+
+    `delays` and `up` have a value for each candidate. `up` is whether it is alive; ValueError if none is.
+    """
     return min((each for each in range(len(delays)) if up[each]), key=delays.__getitem__)
 
 
 def random_choice(up: Sequence[bool], draw: float) -> int:
-    """Return any candidate, each with the same probability."""
+    """Return the index of a candidate that is alive, each with the same probability.
+
+    `up` is whether each candidate is alive; at least one must be. `draw` is a random number from 0 up to but not
+    including 1.
+    """
     alive = [each for each, good in enumerate(up) if good]
     return alive[int(draw * len(alive))]
 
 
 def round_robin(up: Sequence[bool], count: int) -> int:
-    """Return the candidates in turn. `count` is the number of choices so far."""
+    """Return the index of the next candidate in turn that is alive. `count` is the number of choices so far.
+
+    `up` is whether each candidate is alive; at least one must be.
+    """
     start = count % len(up)
     return next(each % len(up) for each in range(start, start + len(up)) if up[each % len(up)])
 
 
 def ecmp(hops: Sequence[int], up: Sequence[bool], flow: int) -> int:
-    """Return one of the candidates with the fewest hops, by a hash of the flow, as equal-cost multipath routing does.
+    """Return the index of one of the candidates with the fewest hops, by a hash of the flow (equal-cost multipath).
 
+    `hops` and `up` have a value for each candidate; those that are not up are left out, and ValueError if none is up.
     `flow` is the hash, a non-negative integer.
     """
     fewest = min(hops[each] for each in range(len(hops)) if up[each])
@@ -40,14 +51,18 @@ def ecmp(hops: Sequence[int], up: Sequence[bool], flow: int) -> int:
 
 
 def least_loaded(loads: Sequence[float], delays: Sequence[float], up: Sequence[bool]) -> int:
-    """Return the candidate with the smallest known load, however old it is. Ties go to the smaller delay."""
+    """Return the index of the candidate with the smallest known load, however old it is. Ties go to the smaller delay.
+
+    All parameters have a value for each candidate; those that are not up are left out, and ValueError if none is up.
+    """
     return min((each for each in range(len(loads)) if up[each]), key=lambda each: (loads[each], delays[each]))
 
 
 def power_of_two(loads: Sequence[float], up: Sequence[bool], first: int, second: int) -> int:
-    """Return the less loaded of two candidates that were drawn at random, the first if they are equal.
+    """Return the less loaded of the candidates with the indexes `first` and `second`, which the caller drew at random.
 
-    A candidate that is down counts as infinitely loaded. (M. Mitzenmacher, "The Power of Two Choices in Randomized Load
+    Return `first` if they are equal. `loads` and `up` have a value for each candidate. One that is down is chosen only
+    if both are. (M. Mitzenmacher, "The Power of Two Choices in Randomized Load
     Balancing", 2001.)
     """
     if up[first] != up[second]:
@@ -56,9 +71,10 @@ def power_of_two(loads: Sequence[float], up: Sequence[bool], first: int, second:
 
 
 def jbsq(outstanding: Sequence[float], delays: Sequence[float], up: Sequence[bool], bound: float) -> int | None:
-    """Return the candidate with the fewest outstanding requests for each server, None if all have `bound` or more.
+    """Return the index of the candidate with the fewest outstanding requests for each of its servers.
 
-    Then the request waits until a reply arrives. Ties go to the smaller delay. (JBSQ(n): M. Kogias et al., "R2P2:
+    None if all that are up have `bound` or more; the request then waits until a reply arrives. The other parameters
+    have a value for each candidate. Ties go to the smaller delay. (JBSQ(n): M. Kogias et al., "R2P2:
     Making RPCs first-class datacenter citizens", 2019.)
     """
     free = [each for each in range(len(outstanding)) if up[each] and outstanding[each] < bound]
@@ -66,7 +82,7 @@ def jbsq(outstanding: Sequence[float], delays: Sequence[float], up: Sequence[boo
 
 
 def oracle(finishes: Sequence[float], up: Sequence[bool]) -> int:
-    """Return the candidate that will have answered first.
+    """Return the index of the candidate that will have answered first, of those that are `up`; ValueError if none is.
 
     `finishes` is the time at which each one would, which only a simulator knows: from what is queued, in service and
     under way to it now, and from how long each of these requests will take.

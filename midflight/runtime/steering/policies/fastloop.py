@@ -19,7 +19,10 @@ __all__ = ["better", "cumulative", "expected_wait", "pick", "wait_of", "worth_mo
 
 
 def wait_of(load: float, servers: int, service: float) -> float:
-    """Return how long a request waits behind `load` others at an instance, in the unit of the mean `service` time."""
+    """Return how long a request waits at an instance, in the unit of `service`, the mean service time of a request.
+
+    `load` is the number of other requests there, waiting or in service, and `servers` how many it serves at a time.
+    """
     return max(0.0, load - servers + 1.0) * service / servers
 
 
@@ -50,7 +53,10 @@ def cumulative(weights: Sequence[float]) -> list[float]:
 
 
 def pick(sums: Sequence[float], draw: float) -> int:
-    """Return the index that a draw from 0 up to but not including 1 falls on, by the weights behind `cumulative`."""
+    """Return the index of a weight with the probability of its share. `sums` is a result of `cumulative`.
+
+    `draw` is a random number from 0 up to but not including 1.
+    """
     return bisect_right(sums, draw)
 
 
@@ -62,7 +68,8 @@ def better(first: int, second: int, first_cost: float, second_cost: float) -> in
 def worth_moving(stay: float, move: float, objective: float) -> bool:
     """Return whether a session moves to another instance together with its state.
 
-    Affinity is the rule (R16 of RFC 10054). A session only moves if staying is about to miss the service level
-    `objective`, and the other instance is clearly better. All are times to the reply, in one unit.
+    Affinity is the rule (R16 of RFC 10054). A session only moves if `stay`, the time to the reply without a move, is at
+    least 0.8 times the service level `objective`, and `move`, that at the other instance, is at most 0.7 times `stay`.
+    All are in one unit.
     """
     return stay >= 0.8 * objective and move <= 0.7 * stay
