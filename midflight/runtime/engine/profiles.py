@@ -181,8 +181,8 @@ class Profile:
     def modify_group(self, number: int, members: Iterable[GroupMember]) -> None:
         """Replace the members of the group with this id, in one step.
 
-        TableError NOT_FOUND if there is no such group or member, INVALID for a wrong weight or if a member occurs twice,
-        FULL if there is no room.
+        TableError NOT_FOUND if there is no such group or member, INVALID for a wrong weight or if a member occurs
+        twice, FULL if there is no room.
         """
         with self._lock:
             held = self._group(number)

@@ -31,7 +31,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class WeightedAction:
-    """An action of a one-shot set. It is left out while the port that it watches is down."""
+    """An action of a one-shot set: the action's name, its parameters by name, and its weight, at least 1.
+
+    It is left out while the switch port `watch_port` is down; None watches no port.
+    """
 
     action: str
     params: Mapping[str, object] = field(default_factory=dict)
@@ -51,7 +54,10 @@ Choice = Member | Group | OneShot
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """A member of a group, with its weight. It is left out while the port that it watches is down."""
+    """A member of a group: the member's number, and its weight in the group, at least 1.
+
+    It is left out while the switch port `watch_port` is down; None watches no port.
+    """
 
     member: int
     weight: int = 1

@@ -47,13 +47,14 @@ class RemoteQueues:
     ) -> None:
         """Set depth (packets), rate or weight of a queue; without `queue`, of all of the port; without `port`, of all.
 
-        DeviceError if a value is out of range.
+        Values that are None remain unchanged. DeviceError for a number out of its range: ports are 0 to 511, queues 0
+        to `count` - 1, depths 0 to 1,048,576, and weights 0 (strict priority) to 100.
         """
         text = None if rate is None else str(rate)
         self.answer(QueueRequest(port=port, queue=queue, depth=depth, rate=text, weight=weight))
 
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
-        """Set the rate at which a port, or every port, takes packets from its queues. DeviceError if out of range."""
+        """Set the rate at which a port, or every port if it is None, takes packets from its queues. Raises as `set`."""
         self.answer(QueueRequest(port=port, port_rate=str(rate)))
 
     def port_rate(self, port: int) -> Rate:

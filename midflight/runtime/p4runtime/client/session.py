@@ -163,7 +163,7 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Replace the action, metadata and rate of an existing table entry; parameters are as in `insert`.
+        """Replace action, metadata and rate of an existing table entry; parameters and defaults are as in `insert`.
 
         RequestError if there is no such entry.
         """

@@ -16,8 +16,8 @@ class Queues:
     """The queues between ingress and egress of a switch. Settings apply to the current program and to later ones.
 
     A rate is a `Rate`, or text such as "100pps", "10Mbit" or "unlimited". `apply` is called after changes, then
-    `observers`; `engine` returns the engine of the current program. DeviceError if a value, port or queue is out of
-    range. Thread-safe.
+    `observers`; `engine` returns the engine of the current program. DeviceError unless ports are 0 to 511, queues 0
+    to `count` - 1, depths 0 to 1,048,576, weights 0 to 100 and rates 0 to 10**12. Thread-safe.
     """
 
     def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Backend | None]) -> None:
@@ -44,7 +44,7 @@ class Queues:
         """Set the depth (packets), rate or weight of a queue; values that are None remain unchanged.
 
         `port` and `queue` are numbers. Without `queue` (None), the settings apply to all queues of the port; without
-        `port`, to all ports. DeviceError if a value, port or queue is out of range.
+        `port`, to all ports. DeviceError for a number out of its range: see the class.
         """
         with self._lock:
             self.queueing.set(port, queue, depth=depth, rate=as_rate(rate), weight=weight)
@@ -53,7 +53,7 @@ class Queues:
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
         """Set the rate at which a port takes packets from its queues. Without `port` (None), it is set for all ports.
 
-        DeviceError if the port or the rate is out of range.
+        DeviceError if the port is not 0 to 511, or if the rate is no rate.
         """
         with self._lock:
             self.queueing.set_port(port, rate=as_rate(rate) or Rate())
