@@ -41,7 +41,8 @@ def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ..
     try:
         program = check_source(source, str(file), include_dirs, defines(definitions))
         p4info(program)
-        lower_program(program)  # what the embedded switch refuses is refused here
+        if not program.foreign:  # an error would hide the warnings about these externs
+            lower_program(program)  # what the embedded switch refuses is refused here
     except P4Error as error:
         if not as_json:
             raise

@@ -21,6 +21,7 @@ __all__ = [
     "Field",
     "HeaderType",
     "Integer",
+    "ListType",
     "NewType",
     "StackType",
     "StringType",
@@ -225,6 +226,16 @@ class TupleType:
 
 
 @dataclass(frozen=True, slots=True)
+class ListType:
+    """`list<T>`: values of one type, as many as a list expression has. It exists only at compile time."""
+
+    element: Type
+
+    def __str__(self) -> str:
+        return f"list<{self.element}>"
+
+
+@dataclass(frozen=True, slots=True)
 class ExternType:
     """The type of an extern object with type arguments, such as `register<bit<32>>`."""
 
@@ -259,6 +270,7 @@ Type = (
     | UnionType
     | StackType
     | TupleType
+    | ListType
     | ExternType
 )
 

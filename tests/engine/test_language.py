@@ -258,7 +258,7 @@ CASES = [
     Case(
         "loops over ranges, stacks and lists, and around tables",  # p4c does not compile these for BMv2
         source(
-            types="header s_t { bit<8> x; }",
+            types="header s_t { bit<8> x; } const list<bit<8>> STEPS = { 1, 2, 4 };",
             headers="s_t[3] s;",
             header="bit<8> kind; bit<8> n; bit<8> sum; bit<8> rounds;",
             declarations="""
@@ -294,6 +294,8 @@ CASES = [
                         hdr.h.n = 0;
                         hdr.h.sum = hdr.h.sum + i;
                     }
+                } else if (hdr.h.kind == 8) {
+                    for (bit<8> i in STEPS) { hdr.h.sum = hdr.h.sum + i; }
                 } else if (hdr.h.kind == 7) {
                     for (bit<8> i = 0; i < 4; i = i + 1) { hdr.h.sum = hdr.h.sum + i; t.apply(); }
                 } else {
@@ -311,6 +313,7 @@ CASES = [
             ("06010000", "06010001"),
             ("06000000", ""),
             ("07000000", "07000610"),
+            ("08000000", "08000700"),
         ),
         bmv2=False,
     ),

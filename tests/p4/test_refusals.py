@@ -6,13 +6,13 @@ import pytest
 
 from midflight.errors import P4Error
 from midflight.p4.frontend import check
+from midflight.runtime.engine.pipeline import lower_program
 from tests.p4.skeleton import skeleton
 
 UNION = "header_union u_t { ethernet_t a; label_t b; }"
 TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
-    ("list types are", {"top": "const list<bit<8>> numbers = { 1, 2 };"}),
     (
         "generic controls and parsers are",
         {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"},
@@ -25,8 +25,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
         true, { meta.wide }, meta.medium, HashAlgorithm.crc16);"""}),
     ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
     ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
-    ("the extern lookup is", {"top": "extern void lookup(in bit<8> x);", "apply": "lookup(meta.small);"}),
-    ("the extern bucket is", {"top": "extern bucket { bucket(); }", "locals": "bucket() b;"}),
     (
         "extern objects as parameters are",
         {"top": "control User(register<bit<8>> r) { apply { } }", "locals": "User() user;"},
@@ -87,6 +85,28 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
             {"parser_locals": "value_set<pair_t>(4) v;", "transition": "select(meta.small) { v: accept; }"},
             "the value set has the types bit<8>, bit<16>, and select has bit<8>",
         ),
+        ({"top": "const list<bit<8>> numbers = { 1, true };"}, "field 1 of list<bit<8>> must be bit<8>, not bool"),
+        ({"apply": "list<bit<8>> numbers;"}, "a variable cannot be of type list<bit<8>>"),
+        ({"top": "extern e { e(); void f(in string x); }"}, "x is a string and cannot have a direction"),
+        ({"top": "extern e { e(); pair_t(in bit<8> x); }"}, "the method pair_t has no return type"),
+        ({"top": "type bit<8> n_t; enum n_t e_t { a = 1 }"}, "an enum's type cannot be the new type n_t"),
+        ({"top": "type tuple<bit<8>> n_t;"}, "a new type is made of a base type, not of tuple<bit<8>>"),
+        (
+            {"locals": "action a(pair_t p) { }"},
+            "p must be a number, a bool or an enum, not pair_t",
+        ),
+        (
+            {"top": "extern void f<T>(in T x);", "apply": "f({ a = meta.small });"},
+            "the type T cannot be inferred",
+        ),
+        (
+            {
+                "locals": """action a(in bit<8> x, bit<8> y) { }
+                table t { actions = { a(meta.small); } default_action = a(meta.pair.first, 1); }""",
+                "apply": "t.apply();",
+            },
+            "this argument differs from that in the list of actions",
+        ),
         ({"apply": "break;"}, "break can only be used in a loop"),
         (
             {"locals": "action a() { continue; }", "apply": "for (;true;) { a(); }"},
@@ -104,6 +124,22 @@ def test_mistakes_are_named(parts: dict[str, str], message: str) -> None:
     with pytest.raises(P4Error) as caught:
         check(skeleton(**parts), "test.p4")
     assert caught.value.message == message
+
+
+def test_an_extern_of_the_program_is_refused_by_name_when_it_would_run() -> None:
+    top = (
+        "extern bucket { bucket(); void fill(in bit<8> x, @optional in bool quick); } extern void lookup(in bit<8> x);"
+    )
+    program = check(skeleton(top=top, locals="bucket() b;", apply="b.fill(3); lookup(meta.small);"), "test.p4")
+    warned = ["the extern bucket is not part of v1model", "the extern lookup is not part of v1model"]
+    assert [each.message for each in program.warnings if "extern" in each.message] == warned
+    with pytest.raises(P4Error, match="the extern bucket is not part of v1model, so the switch cannot run the program"):
+        lower_program(program)
+
+
+def test_an_unknown_version_of_v1model_is_refused() -> None:
+    with pytest.raises(P4Error, match="there is no version 20190101 of v1model"):
+        check("#define V1MODEL_VERSION 20190101\n" + skeleton(), "test.p4")
 
 
 def test_a_header_has_one_varbit_field() -> None:

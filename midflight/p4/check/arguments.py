@@ -14,7 +14,7 @@ from midflight.p4.check.expressions import probe, value, written
 from midflight.p4.check.order import in_order
 from midflight.p4.check.scope import Local, closest, describe
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import Direction, StackType, Type
+from midflight.p4.types import Direction, StackType, StructType, Type
 from midflight.stackless import Step, Walk, in_turn
 
 __all__ = [
@@ -65,6 +65,9 @@ def bind(
             if given_value is None:
                 continue
             checked: ir.Expression = yield probe(ctx, given_value)
+            if isinstance(checked.type, StructType) and not checked.type.name:
+                hint = "Put the name of a struct before it, in brackets."
+                raise P4Error(f"the type {kind.name} cannot be inferred", place=given_value.place, hint=hint)
             if has_integer(checked.type):
                 loose.setdefault(kind.name, checked)
             else:
@@ -210,11 +213,12 @@ def _stack_lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
 
 
 def ordered(
-    parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument], place: Place
+    parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument], place: Place, *, extern: bool = False
 ) -> list[s.Argument | s.Expression | None]:
     """Return one argument for each parameter, in the order of the parameters, with defaults filled in.
 
-    `place` is the call's. Raises P4Error if only some arguments are named, for an unknown name, and for a missing
+    `place` is the call's. For a parameter with `@optional` of an `extern`, the argument may be None. Raises P4Error if
+    only some arguments are named, for an unknown name, and for a missing
     argument.
     """
     if any(each.name for each in arguments):
@@ -230,14 +234,18 @@ def ordered(
         result = [a for a, _ in zip([*arguments, *[None] * len(parameters)], parameters, strict=False)]
         result = [p.default if a is None else a for a, p in zip(result, parameters, strict=True)]
     for parameter, argument in zip(parameters, result, strict=True):
-        if argument is None:
+        if argument is None and not (extern and _optional(parameter)):
             raise P4Error(f"no argument for {parameter.name}", place=place)
     return result
 
 
+def _optional(parameter: d.Parameter) -> bool:
+    return any(each.name == "optional" for each in parameter.annotations)
+
+
 def fits(parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument]) -> bool:
     """Return whether the number of arguments fits declared parameters, of which those with a default are optional."""
-    least = sum(each.default is None for each in parameters)
+    least = sum(each.default is None and not _optional(each) for each in parameters)
     return least <= len(arguments) <= len(parameters)
 
 

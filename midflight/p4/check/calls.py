@@ -7,7 +7,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import arguments_in_order, bind, fits, ordered, signature
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.methods import method, size_of
 from midflight.p4.check.scope import Callables, Named, Scope, closest, describe
@@ -59,7 +59,7 @@ def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
     """Check a call whose value is used, and return that value.
 
     A call of a user's function is inlined. Raises P4Error for a callee that is not callable, for arguments that do not
-    fit, and for extern functions that are outside of v1model or not supported.
+    fit, and for deprecated extern functions.
     """
     match node.callee:
         case s.Name() as name:
@@ -114,8 +114,7 @@ def _function(ctx: Context, entity: Callables, node: s.Call, name: s.Name) -> Wa
             "mark_to_drop without an argument is deprecated, and p4c refuses it too", place=node.place, hint=hint
         )
     if name.name not in KNOWN_FUNCTIONS:
-        hint = "It is not part of v1model."
-        ctx.state.postpone(refuse(f"the extern {name.name}", node.place, hint, plural=False))
+        ctx.state.use_foreign(name.name, node.place)
     if name.name == "verify" and not ctx.in_parser:
         raise P4Error("verify can only be called in a parser", place=node.place)
     call: ir.Call = yield _extern(ctx, function.prototype, node, ctx.scope.top, None)
@@ -167,19 +166,21 @@ def _object_method(ctx: Context, instance: ir.Instance, node: s.Call, callee: s.
 def _extern(
     ctx: Context, prototype: d.Prototype, node: s.Call, scope: Scope, instance: ir.Instance | None
 ) -> Walk[ir.Call]:
-    given = ordered(prototype.parameters, node.arguments, node.place)
-    bound: dict[str, Type] = yield bind(ctx, prototype, node, given)
+    filled = ordered(prototype.parameters, node.arguments, node.place, extern=True)
+    bound: dict[str, Type] = yield bind(ctx, prototype, node, filled)
+    parameters = [each for each, value in zip(prototype.parameters, filled, strict=True) if value is not None]
+    given = [each for each in filled if each is not None]
     inner = Scope(scope)
     for name, kind in bound.items():
         inner.declare(name, Named(kind), node.place)
     outer, ctx.scope = ctx.scope, inner
     try:
-        kinds: list[Type] = yield in_turn(type_of(ctx, each.type) for each in prototype.parameters)
+        kinds: list[Type] = yield in_turn(type_of(ctx, each.type) for each in parameters)
         result: Type = (yield type_of(ctx, prototype.result)) if prototype.result else VOID
     finally:
         ctx.scope = outer
-    directions = [Direction(each.direction or "in") for each in prototype.parameters]
-    whats = [f"{prototype.name}'s {each.name}" for each in prototype.parameters]
+    directions = [Direction(each.direction or "in") for each in parameters]
+    whats = [f"{prototype.name}'s {each.name}" for each in parameters]
     arguments: tuple[ir.Expression, ...] = yield arguments_in_order(ctx, given, kinds, directions, whats)
     return ir.Call(
         prototype.name,

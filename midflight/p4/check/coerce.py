@@ -16,6 +16,7 @@ from midflight.p4.types import (
     EnumType,
     HeaderType,
     Integer,
+    ListType,
     StackType,
     StructType,
     TupleType,
@@ -45,6 +46,8 @@ def compatible(given: Type, wanted: Type) -> bool:
             return underlying == wanted
         case TupleType(elements=elements), TupleType(elements=others):
             return len(elements) == len(others) and all(map(compatible, elements, others))
+        case TupleType(elements=elements), ListType(element=element):
+            return all(compatible(each, element) for each in elements)
         case TupleType(elements=elements), (StructType() | HeaderType()):
             fields = [each.type for each in wanted.fields]
             return len(elements) == len(fields) and all(map(compatible, elements, fields))
@@ -91,6 +94,9 @@ def _structure(value: ir.StructValue, wanted: Type, what: str, state: State | No
         case StructType() | HeaderType():
             names = [each.name for each in wanted.fields]
             kinds = [each.type for each in wanted.fields]
+        case ListType(element=kind) if isinstance(given, TupleType):
+            size = len(given.elements)
+            names, kinds = [str(i) for i in range(size)], [kind] * size
         case TupleType(elements=inner) if isinstance(given, TupleType):
             names, kinds = [str(i) for i in range(len(inner))], list(inner)
         case StackType(element=header, size=size) if isinstance(given, TupleType):

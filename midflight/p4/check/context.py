@@ -78,11 +78,19 @@ class State:
     defaults: dict[ir.Variable, ir.Literal | ir.StructValue] = field(default_factory=dict)
     warnings: dict[P4Warning, None] = field(default_factory=dict)
     postponed: list[P4Error] = field(default_factory=list)
+    foreign: dict[str, Place] = field(default_factory=dict)
     generic: dict[tuple[int, tuple[Type, ...]], Type | None] = field(default_factory=dict)
 
     def postpone(self, refusal: P4Error) -> None:
         """Refuse a feature that is not supported, after the rest of the program was checked for mistakes."""
         self.postponed.append(refusal)
+
+    def use_foreign(self, extern: str, place: Place) -> None:
+        """Record the use of an extern that is not part of v1model, with a warning for the first one."""
+        if extern not in self.foreign:
+            self.foreign[extern] = place
+            hint = "The embedded switch refuses the program, as BMv2 does."
+            self.warn(f"the extern {extern} is not part of v1model", place, hint)
 
     def warn(self, message: str, place: Place | None, hint: str = "") -> None:
         """Record a warning; the same one at the same place only once. Without a place (None), nothing is recorded."""

@@ -14,7 +14,7 @@ from midflight.p4.check.parameters import bind_constructor, declare_parameters, 
 from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.check.statements import block, with_before
 from midflight.p4.check.tables import table
-from midflight.p4.types import Direction
+from midflight.p4.types import Bits, Bool, Direction, EnumType, ErrorType, Type
 from midflight.stackless import Walk
 
 __all__ = ["action", "control"]
@@ -36,12 +36,20 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
                 hint="Parameters without a direction are set by the control plane and come last.",
             )
         data |= each.direction is Direction.NONE
+        if each.direction is Direction.NONE and not _set_by_controller(each.variable.type):
+            hint = "It has no direction, so the control plane sets it. Write in, out or inout otherwise."
+            message = f"{each.variable.name} must be a number, a bool or an enum, not {each.variable.type}"
+            raise P4Error(message, place=each.variable.place, hint=hint)
     name = qualified(ctx.name, node.name, node.annotations)
     body: ir.Block = yield block(inner, node.body)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
     action = ir.Action(name, parameters, body, annotations, node.place)
     ctx.state.add(ctx.state.actions, name, action, node.place)
     return action
+
+
+def _set_by_controller(kind: Type) -> bool:
+    return isinstance(kind, Bits | Bool | EnumType | ErrorType)
 
 
 def control(ctx: Context, node: d.Control, values: Sequence[Entity]) -> Walk[ir.Control]:

@@ -39,7 +39,7 @@ def _kept(kind: Type) -> bool:
 def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
     """Create the instance of a declaration such as `counter(8, CounterType.packets) c;`, and add it to the scope.
 
-    Raises P4Error in functions, for types that cannot be instantiated, and for externs that are not supported.
+    Raises P4Error in functions, for types that cannot be instantiated, and for deprecated externs.
     """
     if ctx.kind == "function":
         raise P4Error("a function cannot create an instance", place=node.place)
@@ -124,7 +124,7 @@ def _extern_object(
     if extern.name in REFUSED_EXTERNS:
         ctx.state.postpone(refuse(REFUSED_EXTERNS[extern.name], place, plural=False))
     elif extern.name not in KNOWN_EXTERNS:
-        ctx.state.postpone(refuse(f"the extern {extern.name}", place, "It is not part of v1model.", plural=False))
+        ctx.state.use_foreign(extern.name, place)
     if extern.name == "register" and not _kept(kinds[0]):
         hint = "Use one register for each field."
         ctx.state.postpone(refuse(f"a register of {kinds[0]}", place, hint, plural=False))

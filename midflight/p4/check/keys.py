@@ -52,6 +52,8 @@ def _name(ctx: Context, node: s.Expression) -> Walk[str]:
                 return "".join(["." * top, name, *reversed(parts)])
             case s.Member(base=base, member=member):
                 field: str = yield _field_name(ctx, base, member)
+                if field.startswith("."):  # an absolute name replaces those of the structs around the field
+                    return "".join([field[1:], *reversed(parts)])
                 parts.append(f".{field}")
             case s.Index(base=base, index=index):
                 at: ir.Expression = yield probe(ctx, index)

@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.calls import calculated
 from midflight.p4.nodes import within
-from midflight.p4.types import ExternType, HeaderType, StackType, StructType, TupleType, Type, UnionType
+from midflight.p4.types import ExternType, HeaderType, ListType, StackType, StructType, TupleType, Type, UnionType
 from midflight.stackless import Walk, run
 
 __all__ = ["COPIED", "DEEPEST", "ELEMENTS", "MOST", "WIDEST", "Copies", "Extents"]
@@ -156,6 +156,8 @@ class Extents:
                 parts = [self._of(each.type) for each in fields]
             case TupleType(elements=kinds) | ExternType(arguments=kinds):
                 parts = [self._of(each) for each in kinds]
+            case ListType(element=element):
+                return _Extent(kind, self._of(element).depth + 1)
             case StackType(element=element, size=size):
                 inner = self._of(element)
                 return _Extent(kind, inner.depth + 1, max(1, inner.elements) * size)

@@ -13,7 +13,7 @@ from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.order import captured, in_order
 from midflight.p4.check.scope import Local
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, Bits, StackType, TupleType, Type
+from midflight.p4.types import BOOL, Bits, ListType, StackType, TupleType, Type
 from midflight.stackless import Walk
 
 __all__ = ["Row", "counted", "over"]
@@ -118,7 +118,7 @@ def _through_elements(variable: ir.Variable, values: ir.Expression, what: str) -
             first.append(ir.Declare(copied, values, place=here))
             whole = ir.VariableRef(copied, kind, place=here)
             setting.append(ir.Assign(target, ir.Index(whole, position, element, place=here), place=here))
-        case TupleType() if isinstance(values, ir.StructValue):
+        case TupleType() | ListType() if isinstance(values, ir.StructValue):
             size, cases = len(values.elements), []
             for index, each in enumerate(values.elements):
                 kept = ir.Variable("element", variable.type, here)

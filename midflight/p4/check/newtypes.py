@@ -11,7 +11,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import annotation_values, evaluated
 from midflight.p4.check.context import Context
-from midflight.p4.types import Bits, NewType, Type
+from midflight.p4.types import Bits, Bool, EnumType, ErrorType, NewType, StringType, Type, Varbit
 from midflight.stackless import Walk
 
 __all__ = ["new_type"]
@@ -23,9 +23,12 @@ _BITS = re.compile(r"bit < (.+) >$")
 def new_type(ctx: Context, node: d.NewType, kind: Type) -> Walk[Type]:
     """Return the type that a `type` declaration makes of `kind`.
 
-    Raises P4Error for a `@p4runtime_translation` other than ("uri", width), ("uri", bit<width>) or ("uri", string).
+    Raises P4Error for a type that is not a base type, and for a `@p4runtime_translation` other than ("uri", width),
+    ("uri", bit<width>) or ("uri", string).
     """
     if not isinstance(kind, Bits):
+        if not isinstance(kind, Bool | EnumType | ErrorType | StringType | Varbit):
+            raise P4Error(f"a new type is made of a base type, not of {kind}", place=node.place)
         return kind
     translations = [each for each in node.annotations if each.name == "p4runtime_translation"]
     rest = tuple(each for each in node.annotations if each not in translations)

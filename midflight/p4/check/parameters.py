@@ -13,7 +13,7 @@ from midflight.p4.check.context import Context, annotations_of, refuse
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.scope import Entity, Local, Packet
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import Direction, ExternType, Integer, Type
+from midflight.p4.types import Direction, ExternType, Integer, ListType, Type
 from midflight.stackless import Walk
 
 __all__ = ["bind_constructor", "declare_parameters", "qualified"]
@@ -61,6 +61,8 @@ def _parameter(ctx: Context, node: d.Parameter, kind: Type, annotations: Mapping
     direction = Direction(node.direction)
     if isinstance(kind, Integer):
         raise P4Error("a parameter needs a width, such as bit<32>", place=node.place)
+    if isinstance(kind, ListType):
+        raise P4Error(f"a parameter cannot be of type {kind}", place=node.place)
     fixed = ""
     if direction is Direction.IN:
         fixed = f"{node.name} is an 'in' parameter and cannot be written"

@@ -18,7 +18,7 @@ from midflight.p4.check.instances import anonymous, create, instantiate, part
 from midflight.p4.check.newtypes import new_type
 from midflight.p4.check.packages import package
 from midflight.p4.check.runnable import check_runnable
-from midflight.p4.check.scope import Callables, Entity, MadePackage, Named, Scope, describe
+from midflight.p4.check.scope import Callables, Constant, Entity, MadePackage, Named, Scope, describe
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
 from midflight.p4.check.typing import type_of
@@ -26,6 +26,9 @@ from midflight.p4.types import StructType, Type
 from midflight.stackless import Walk, run
 
 __all__ = ["check_program"]
+
+VERSIONS = (20180101, 20200408)
+"""The versions of v1model."""
 
 PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
 
@@ -95,6 +98,7 @@ def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.
         actions={name: each for name, each in ctx.state.actions.items() if name in reached},
         instances=ctx.state.instances,
         value_sets=ctx.state.value_sets,
+        foreign=ctx.state.foreign,
         controller_headers=tuple(each for each in ctx.state.headers if each.controller),
         enums=tuple(ctx.state.enums),
         annotations=annotations,
@@ -108,6 +112,8 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
     match node:
         case s.Constant():
             yield declare_constant(ctx, node)
+            if node.name == "__v1model_version":
+                _check_version(ctx, node)
         case s.Instantiation():
             yield _instantiation(top, node)
         case d.Structure(type_parameters=()):
@@ -136,6 +142,8 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
             made: ir.Action = yield action(ctx, node)
             scope.declare(node.name, made, node.place)
         case d.Extern() | d.Package():
+            if isinstance(node, d.Extern):
+                _prototypes(node)
             scope.declare(node.name, node, node.place)
         case d.Control() | d.Parser():
             scope.declare(node.name, node, node.place)
@@ -146,6 +154,15 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
             raise P4Error("this cannot be declared here", place=node.place)
 
 
+def _check_version(ctx: Context, node: s.Constant) -> None:
+    """Raise P4Error if V1MODEL_VERSION is none of the versions of v1model that p4c knows."""
+    known = ctx.scope.find(node.name)
+    value = known.value if isinstance(known, Constant) else None
+    if isinstance(value, ir.Literal) and value.value not in VERSIONS:
+        shown = " and ".join(map(str, VERSIONS))
+        raise P4Error(f"there is no version {value.value} of v1model", place=node.place, hint=f"There are {shown}.")
+
+
 def _members(members: tuple[s.Name, ...], known: dict[str, int], what: str) -> None:
     for each in members:
         if each.name in known:
@@ -153,8 +170,22 @@ def _members(members: tuple[s.Name, ...], known: dict[str, int], what: str) -> N
         known[each.name] = len(known)
 
 
+def _prototypes(node: d.Extern) -> None:
+    for each in node.methods:
+        if each.result is None and each.name != node.name:
+            raise P4Error(f"the method {each.name} has no return type", place=each.place)
+        _undirected_strings(each)
+
+
+def _undirected_strings(prototype: d.Prototype) -> None:
+    for each in prototype.parameters:
+        if isinstance(each.type, s.BaseType) and each.type.name == "string" and each.direction:
+            raise P4Error(f"{each.name} is a string and cannot have a direction", place=each.place)
+
+
 def _function(top: _Top, node: d.Function) -> None:
     name, scope = node.prototype.name, top.ctx.scope
+    _undirected_strings(node.prototype)
     if node.body is not None:
         top.functions.append(node)
     known = scope.declared(name)

@@ -70,7 +70,8 @@ def with_data(
     data = action.data
     given = list(node.arguments or ())
     if len(given) == len(action.parameters) and len(given) != len(data):
-        given = given[len(given) - len(data) :] if data else []
+        bound, given = given[: len(given) - len(data)], given[len(given) - len(data) :]
+        yield _same(ctx, reference, bound)
     if not accepts(ctx, data, given):
         raise P4Error(
             f"{node.name} takes {len(data)} argument{'s' * (len(data) != 1)}, not {len(given)}", place=node.place
@@ -82,6 +83,17 @@ def with_data(
             raise P4Error(f"{parameter.variable.name} must be known at compile time", place=value.place)
         values.append(int(value.value))
     return reference, tuple(values)
+
+
+def _same(ctx: Context, reference: ir.ActionRef, given: list[s.Argument]) -> Walk[None]:
+    """Raise P4Error if the arguments for parameters with a direction are not those in the table's list of actions."""
+    directed = [each for each in reference.action.parameters if each.direction is not Direction.NONE]
+    outer, ctx.before = ctx.before, []
+    repeated: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
+    ctx.before = outer
+    for argument, one, other in zip(given, repeated, reference.bound, strict=True):
+        if one != other and not reference.before:
+            raise P4Error("this argument differs from that in the list of actions", place=argument.place)
 
 
 def as_reference(node: s.Expression) -> d.ActionReference:

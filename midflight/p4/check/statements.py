@@ -17,7 +17,7 @@ from midflight.p4.check.operators import combined
 from midflight.p4.check.order import in_order, pinned
 from midflight.p4.check.scope import Constant, Local
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, VOID, Bits, EnumType, ExternType, Type
+from midflight.p4.types import BOOL, VOID, Bits, EnumType, ExternType, ListType, Type
 from midflight.stackless import Step, Walk
 
 __all__ = ["block", "declare_constant", "row", "with_before"]
@@ -161,7 +161,7 @@ def _declare_variable(ctx: Context, node: s.Variable) -> Walk[ir.Statement | Non
     if has_integer(kind):
         hint = "Give it a width, such as bit<32>, or make it a const."
         raise P4Error("a variable cannot be an int without a width", place=node.place, hint=hint)
-    if isinstance(kind, ExternType) or kind == VOID:
+    if isinstance(kind, ExternType | ListType) or kind == VOID:
         raise P4Error(f"a variable cannot be of type {kind}", place=node.place)
     initial: ir.Expression | None = None
     if node.value is not None:

@@ -21,6 +21,7 @@ from midflight.p4.types import (
     Field,
     HeaderType,
     Integer,
+    ListType,
     StringType,
     StructType,
     Type,
@@ -46,7 +47,7 @@ def structure(ctx: Context, node: d.Structure) -> Walk[Type]:
             raise P4Error(f"{node.name} has two fields named {each.name}", place=each.place)
         names.add(each.name)
         kind: Type = yield type_of(ctx, each.type)
-        if isinstance(kind, ExternType | StringType | Integer) or kind == VOID:
+        if isinstance(kind, ExternType | StringType | Integer | ListType) or kind == VOID:
             raise P4Error(f"a field cannot be of type {kind}", place=each.place)
         annotations = annotations_of(each.annotations)
         for annotation in each.annotations:
@@ -124,6 +125,9 @@ def enumeration(ctx: Context, node: d.Enumeration) -> Walk[EnumType]:
         underlying: Type = yield type_of(ctx, node.underlying)
         if not isinstance(underlying, Bits):
             raise P4Error(f"an enum's type must be bit<W> or int<W>, not {underlying}", place=node.underlying.place)
+        if underlying.new is not None:
+            hint = f"Write enum {underlying} {node.name}."
+            raise P4Error(f"an enum's type cannot be the new type {underlying.new.name}", place=node.place, hint=hint)
         values: list[int] = []
         for each in node.members:
             if each.value is None:

@@ -24,6 +24,7 @@ from midflight.p4.types import (
     ExternType,
     HeaderType,
     Integer,
+    ListType,
     StackType,
     TupleType,
     Type,
@@ -66,7 +67,7 @@ def type_of(ctx: Context, node: s.Type) -> Step[Type]:
         case s.StackType():
             return _stack(ctx, node)
         case s.TupleType(is_list=True):
-            raise refuse("list types", node.place)
+            return _list(ctx, node)
         case s.TupleType():
             return _tuple(ctx, node)
         case s.SpecialisedType():
@@ -88,6 +89,13 @@ def _tuple(ctx: Context, node: s.TupleType) -> Walk[Type]:
     return ctx.state.extents.bounded(TupleType(tuple(elements)), node.place)
 
 
+def _list(ctx: Context, node: s.TupleType) -> Walk[Type]:
+    if len(node.elements) != 1:
+        raise P4Error(f"a list has 1 type argument, not {len(node.elements)}", place=node.place)
+    element: Type = yield type_of(ctx, node.elements[0])
+    return ctx.state.extents.bounded(ListType(element), node.place)
+
+
 def _base(ctx: Context, node: s.BaseType) -> Step[Type]:
     match node.name:
         case "bool":
@@ -105,19 +113,22 @@ def _base(ctx: Context, node: s.BaseType) -> Step[Type]:
         case "bit" | "int" | "varbit":
             assert node.width is not None
             step = constant_int(ctx, node.width, "a width")
-            return _bits(node, node.width.place, step) if isinstance(step, int) else _computed_bits(node, step)
+            return (
+                _bits(ctx, node, node.width.place, step) if isinstance(step, int) else _computed_bits(ctx, node, step)
+            )
     raise P4Error(f"{node.name} is not a type here", place=node.place)
 
 
-def _computed_bits(node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
+def _computed_bits(ctx: Context, node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
     assert node.width is not None
     width: int = yield walk
-    return _bits(node, node.width.place, width)
+    return _bits(ctx, node, node.width.place, width)
 
 
-def _bits(node: s.BaseType, place: Place, width: int) -> Type:
+def _bits(ctx: Context, node: s.BaseType, place: Place, width: int) -> Type:
     if width == 0 and node.name == "bit":
-        raise refuse("values of bit<0>", place)
+        ctx.state.postpone(refuse("values of bit<0>", place))
+        return Bits(0)
     least = 0 if node.name == "varbit" else 1
     if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
         raise P4Error(f"a width of {width} bits is out of range", place=place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from midflight.errors import P4Warning
+from midflight.errors import P4Warning, Place
 from midflight.p4.ir.bodies import Action, Control, Parser, Table
 from midflight.p4.ir.entities import Instance
 from midflight.p4.types import EnumType, HeaderType, StructType, Type
@@ -20,7 +20,8 @@ class Program:
     `headers`, `metadata` and `standard_metadata` are the types of the parts' parameters. `errors` are the members of
     `error` in order. `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name;
     they and `warnings` are in the order of the source. So do `value_sets`, each as a table with a key for each of its
-    fields and one action, `found`. `controller_headers` are the headers with `@controller_header`.
+    fields and one action, `found`. `foreign` are the externs that v1model does not have, with the place of a use; an
+    engine refuses such a program. `controller_headers` are the headers with `@controller_header`.
     """
 
     file: str
@@ -39,6 +40,7 @@ class Program:
     actions: Mapping[str, Action]
     instances: Mapping[str, Instance]
     value_sets: Mapping[str, Table] = field(default_factory=dict)
+    foreign: Mapping[str, Place] = field(default_factory=dict)
     controller_headers: tuple[HeaderType, ...] = ()
     enums: tuple[EnumType, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
