@@ -8,6 +8,7 @@ import pytest
 
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.engine import Packets
 from tests.bmv2 import BMV2
 from tests.engine.build import source
@@ -22,6 +23,8 @@ class Case:
     packets: tuple[tuple[str, str], ...]
     bmv2: bool = True
     """Whether p4c compiles the program for BMv2."""
+    json: bool = False
+    """Whether the embedded switch also runs what p4c makes of it."""
 
 
 FUNCTIONS = """
@@ -122,6 +125,29 @@ CASES = [
         ),
     ),
     Case(
+        "controls work on the extern objects that are passed to them",
+        source(
+            types="""
+                control inner(inout bit<8> x, register<bit<8>> cells) {
+                    action bump() { bit<8> old; cells.read(old, 0); cells.write(0, old + x); x = old; }
+                    table t { actions = { bump; } default_action = bump(); }
+                    apply { t.apply(); }
+                }
+                control outer(register<bit<8>> cells, inout bit<8> x) { inner() i; apply { i.apply(x, cells); } }
+            """,
+            header="bit<8> a; bit<8> b;",
+            declarations="""
+                register<bit<8>>(1) one;
+                register<bit<8>>(1) two;
+                outer() first;
+                outer() second;
+                inner() third;
+            """,
+            ingress="first.apply(one, hdr.h.a); second.apply(two, hdr.h.b); third.apply(x = hdr.h.a, cells = one);",
+        ),
+        (("0105", "0100"), ("0205", "0305")),
+    ),
+    Case(
         "at most one header of a union is valid",
         source(
             types="""
@@ -172,6 +198,7 @@ CASES = [
             ("80000077aabb", "800100aabb"),
             ("88000077aabb", "880100aabb"),
         ),
+        json=True,
     ),
     Case(
         "a stack of unions",
@@ -203,6 +230,7 @@ CASES = [
             ("00010101", "aa010101"),
             ("0001010101", "ee01010101"),
         ),
+        json=True,
     ),
     Case(
         "loops with conditions, breaks and continues",
@@ -254,6 +282,7 @@ CASES = [
             ("05030000", "05030301"),
             ("05ff0000", "05ff8400"),
         ),
+        json=True,
     ),
     Case(
         "loops over ranges, stacks and lists, and around tables",  # p4c does not compile these for BMv2
@@ -325,10 +354,12 @@ CASES = [
     [
         *(pytest.param(each, "host", id=f"{each.name}-host") for each in CASES),
         *(pytest.param(each, "bmv2", id=f"{each.name}-bmv2", marks=BMV2) for each in CASES if each.bmv2),
+        *(pytest.param(each, "json", id=f"{each.name}-json", marks=BMV2) for each in CASES if each.json),
     ],
 )
 def test_packets(case: Case, kind: str) -> None:
-    with open_device(kind, case.program) as device:
+    program = compile_p4(case.program).config.decode() if kind == "json" else case.program
+    with open_device("host" if kind == "json" else kind, program) as device:
         assert isinstance(device, PacketDevice)
         out = device.process(Packets.from_list([(1, bytes.fromhex(given)) for given, _ in case.packets]))
         left = {int(number): data.hex() for number, (_, data) in zip(out.sources, out, strict=True)}

@@ -183,6 +183,20 @@ def test_jumps_forward_skip_statements(tmp_path: Path) -> None:
     assert [each[:6].hex() for each in left] == ["0000000000aa", "080000000101"]
 
 
+def test_messages_of_the_program_are_logged(tmp_path: Path) -> None:
+    def log(root: Root) -> None:
+        values = {"type": "parameters_vector", "value": [{"type": "field", "value": ["ipv4", "ttl"]}]}
+        told = {"op": "log_msg", "parameters": [{"type": "string", "value": 'a "ttl" \\ of {}'}, values]}
+        plain = {"op": "log_msg", "parameters": [{"type": "string", "value": "plain"}, {"value": {}}]}
+        root["actions"][3]["primitives"][:0] = [told, plain]
+
+    made = switch(changed(log), tmp_path, COMMANDS)
+    heard: list[str] = []
+    made.log("test", heard.append)
+    made.process(Packets.from_list([(1, packet(0x0A000107, 64))]))
+    assert heard == ['a "ttl" \\ of 64', "plain"]
+
+
 def test_jumps_back_are_loops(tmp_path: Path) -> None:
     def repeat(root: Root) -> None:
         tos, one = {"type": "field", "value": ["ipv4", "tos"]}, {"type": "hexstr", "value": "0x01"}

@@ -100,13 +100,23 @@ def test_p4info_may_be_had_of_a_program_with_externs_that_the_switch_does_not_ha
     assert [each.preamble.name for each in info.counters] == ["MyIngress.seen"]
 
 
-def test_an_extern_object_as_a_parameter_does_not_hide_a_mistake() -> None:
+def test_mistakes_with_extern_objects_as_parameters_are_named() -> None:
     top = "control User(register<bit<8>> r, inout bit<8> x) { apply { r.read(x, 0); } }"
-    parts = {"top": top, "locals": "register<bit<8>>(4) own; User() user;"}
-    with pytest.raises(P4Error, match="extern objects as parameters are not supported yet"):
-        check(skeleton(**parts, apply="user.apply(own, meta.small);"))
-    with pytest.raises(P4Error, match="wrong is not declared"):
-        check(skeleton(**parts, apply="user.apply(own, wrong);"))
+    local = "register<bit<8>>(4) own; register<bit<16>>(4) wide; register<bit<8>>(4) other; User() user;"
+    for apply, message in [
+        ("user.apply(own, wrong);", "wrong is not declared"),
+        ("user.apply(wide, meta.small);", "r must be register<bit<8>>, not register<bit<16>>"),
+        ("user.apply(meta.small);", "MyIngress.user takes the extern objects r"),
+        (
+            "user.apply(own, meta.small); user.apply(other, meta.small);",
+            "an instance that is applied with different extern objects is not supported yet",
+        ),
+    ]:
+        with pytest.raises(P4Error) as caught:
+            check(skeleton(top=top, locals=local, apply=apply))
+        assert caught.value.message == message
+    with pytest.raises(P4Error, match="gone is not declared"):
+        check(skeleton(top=top.replace("(x, 0)", "(gone, 0)"), locals="User() user;"))
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
         true, { meta.wide }, meta.medium, HashAlgorithm.crc16);"""}),
     ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
     ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
-    (
-        "extern objects as parameters are",
-        {"top": "control User(register<bit<8>> r) { apply { } }", "locals": "User() user;"},
-    ),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
     ("abstract methods are", {"locals": "register<bit<8>>(4) r = { };"}),
 ]  # fmt: skip

@@ -132,6 +132,10 @@ class Statements:
                 return f"{op}_preserving_field_list(8w{int(given[0]['value'], 16)});"
             case "truncate":
                 return f"truncate({code.modular(given[0], 32)});"
+            case "log_msg":
+                escaped = str(given[0]["value"]).replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+                values = ", ".join(code.exact(each).text for each in given[1]["value"] or ())
+                return f'log_msg("{escaped}"{f", {{ {values} }}" if values else ""});'
             case "assert" | "assume":
                 return f"{op}({code.boolean(given[0])});"
             case "primitive":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
@@ -12,11 +12,11 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.limits import Copies, Extents
 from midflight.p4.check.returns import When
-from midflight.p4.check.scope import Scope
+from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.types import EnumType, HeaderType, Type
 from midflight.stackless import Step, Walk
 
-__all__ = ["Checks", "Context", "Kind", "State", "annotations_of", "fresh", "refuse"]
+__all__ = ["Checks", "Context", "Kind", "State", "Template", "annotations_of", "aside", "fresh", "refuse"]
 
 Owned = TypeVar("Owned", ir.Table, ir.Instance, ir.Action)
 
@@ -38,6 +38,23 @@ class Checks:
     anonymous: Callable[[Context, s.DirectApplication], Walk[ir.Control | ir.Parser]]
     structure: Callable[[Context, d.Structure], Walk[Type]]
     create: Callable[[Context, s.Construct, str, s.Annotations], Walk[ir.Instance | ir.Control | ir.Parser]]
+    complete: Callable[[Context, Template, dict[str, ir.Instance], Place], Walk[ir.Control | ir.Parser]]
+
+
+@dataclass(slots=True)
+class Template:
+    """An instance of a control or parser with extern objects as parameters, which `apply` passes.
+
+    `draft` was checked with stand-ins for the objects; it lends its parameters. The first application builds `made`,
+    with `objects` by the names of the parameters.
+    """
+
+    draft: ir.Control | ir.Parser
+    declaration: d.Control | d.Parser
+    name: str
+    values: list[Entity]
+    objects: dict[str, ir.Instance] = field(default_factory=dict)
+    made: ir.Control | ir.Parser | None = None
 
 
 @dataclass(slots=True)
@@ -79,6 +96,7 @@ class State:
     warnings: dict[P4Warning, None] = field(default_factory=dict)
     postponed: list[P4Error] = field(default_factory=list)
     foreign: dict[str, Place] = field(default_factory=dict)
+    templates: dict[int, Template] = field(default_factory=dict)
     generic: dict[tuple[int, tuple[Type, ...]], Type | None] = field(default_factory=dict)
 
     def postpone(self, refusal: P4Error) -> None:
@@ -144,7 +162,8 @@ class Context:
     `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks,
     and `loops` that of enclosing loops. `writing` is set inside an lvalue, the only place where a stack's `next` is
     allowed. `result` is the variable for a function's return value, None elsewhere. `probed` holds arguments that
-    were checked early to infer a type argument, by the identity of their node.
+    were checked early to infer a type argument, by the identity of their node. `objects` are extern objects for
+    parameters, by name.
     """
 
     state: State
@@ -158,6 +177,24 @@ class Context:
     writing: bool = False
     result: ir.Variable | None = None
     probed: dict[int, Probed] = field(default_factory=dict)
+    objects: Mapping[str, ir.Instance] = field(default_factory=dict)
+
+
+def aside(ctx: Context) -> Context:
+    """Return a context for parts of the program that are checked and then discarded."""
+    state = ctx.state
+    discarded = State(
+        state.checks,
+        state.errors,
+        state.match_kinds,
+        extents=state.extents,
+        copies=state.copies,
+        used=state.used,
+        making=state.making,
+        defaults=state.defaults,
+        warnings=state.warnings,
+    )
+    return Context(discarded, ctx.scope, ctx.kind)
 
 
 def fresh(ctx: Context, name: str, kind: Type, place: Place) -> ir.Variable:

@@ -130,7 +130,16 @@ def application(
     may_apply(ctx, place)
     if isinstance(callee, ir.Parser) != (ctx.kind == "parser"):
         raise P4Error(f"a {ctx.kind} cannot apply {describe(callee)}", place=place)
-    kept = [each for each in arguments if not _is_object(ctx, each)]
+    kept = [each for each in arguments if _object(ctx, each) is None]
+    template = ctx.state.templates.get(id(callee))
+    if template is not None:
+        names = [each.name for each in template.declaration.parameters]
+        objects = {
+            argument.name or name: entity
+            for name, argument in zip(names, arguments, strict=False)
+            if isinstance(entity := _object(ctx, argument), ir.Instance)
+        }
+        callee = yield ctx.state.checks.complete(ctx, template, objects, place)
     wanted = len(callee.parameters)
     if not accepts(ctx, callee.parameters, kept):
         raise P4Error(
@@ -142,12 +151,13 @@ def application(
     return ir.Apply(callee, made, place=place)
 
 
-def _is_object(ctx: Context, argument: s.Argument) -> bool:
-    """Return whether an argument is the packet or an extern object, which are no values."""
+def _object(ctx: Context, argument: s.Argument) -> Packet | ir.Instance | None:
+    """Return the packet or extern object that an argument names, or None for a value."""
     node = argument.value
     if not isinstance(node, s.Name):
-        return False
-    return isinstance(ctx.scope.lookup(node.name, node.top, node.place), Packet | ir.Instance)
+        return None
+    entity = ctx.scope.lookup(node.name, node.top, node.place)
+    return entity if isinstance(entity, Packet | ir.Instance) else None
 
 
 def may_apply(ctx: Context, place: Place) -> None:

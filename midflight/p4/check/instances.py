@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
@@ -10,7 +10,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.arguments import ordered
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context, Template, aside, refuse
 from midflight.p4.check.controls import control
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.limits import MOST
@@ -21,7 +21,7 @@ from midflight.p4.check.typing import type_arguments, type_of
 from midflight.p4.types import Bits, EnumType, ExternType, Type
 from midflight.stackless import Walk
 
-__all__ = ["anonymous", "create", "instantiate", "part"]
+__all__ = ["anonymous", "complete", "create", "instantiate", "part"]
 
 REFUSED_EXTERNS = {
     "Checksum16": "the deprecated extern Checksum16",
@@ -173,12 +173,59 @@ def part(
             raise P4Error(f"an instance of {declaration.name} cannot be created here", place=place)
     ctx.state.copies.take(declaration, declaration.name, place)
     values: list[Entity] = yield _constructor_values(ctx, declaration, arguments, place)
+    if not _objects_of(ctx, declaration):
+        made: ir.Control | ir.Parser = yield _built(ctx, declaration, name, values, {})
+        return made
+    draft: ir.Control | ir.Parser = yield _built(aside(ctx), declaration, name, values, {})
+    ctx.state.templates[id(draft)] = Template(draft, declaration, name, values)
+    return draft
+
+
+def complete(
+    ctx: Context, template: Template, objects: dict[str, ir.Instance], place: Place
+) -> Walk[ir.Control | ir.Parser]:
+    """Return the instance of a template with the extern objects that `apply` passes, by the names of its parameters.
+
+    Raises P4Error for other parameters, objects of another type, and a second application with other objects.
+    """
+    names = _objects_of(ctx, template.declaration)
+    if sorted(objects) != sorted(names):
+        raise P4Error(f"{template.name} takes the extern objects {', '.join(names)}", place=place)
+    if template.made is None:
+        template.objects = objects
+        template.made = yield _built(ctx, template.declaration, template.name, template.values, objects)
+    elif template.objects != objects:
+        hint = f"Create another instance of {template.declaration.name} for them."
+        raise refuse("an instance that is applied with different extern objects", place, hint, plural=False)
+    assert template.made is not None
+    return template.made
+
+
+def _objects_of(ctx: Context, declaration: d.Control | d.Parser) -> list[str]:
+    """Return the names of the parameters that are extern objects, other than the packet."""
+    found = []
+    for each in declaration.parameters:
+        base = each.type.base if isinstance(each.type, s.SpecialisedType) else each.type
+        if isinstance(base, s.TypeName) and base.name not in ("packet_in", "packet_out"):
+            entity = ctx.scope.top.find(base.name)
+            if isinstance(entity, d.Extern):
+                found.append(each.name)
+    return found
+
+
+def _built(
+    ctx: Context,
+    declaration: d.Control | d.Parser,
+    name: str,
+    values: Sequence[Entity],
+    objects: Mapping[str, ir.Instance],
+) -> Walk[ir.Control | ir.Parser]:
     scope = Scope(ctx.scope.top)
     if isinstance(declaration, d.Parser):
-        inner = Context(ctx.state, scope, "parser", name, in_parser=True)
+        inner = Context(ctx.state, scope, "parser", name, in_parser=True, objects=objects)
         parser_made: ir.Parser = yield parser(inner, declaration, values)
         return parser_made
-    inner = Context(ctx.state, scope, "control", name)
+    inner = Context(ctx.state, scope, "control", name, objects=objects)
     control_made: ir.Control = yield control(inner, declaration, values)
     return control_made
 

@@ -9,7 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
-from midflight.p4.check.context import Context, annotations_of, refuse
+from midflight.p4.check.context import Context, annotations_of
 from midflight.p4.check.expressions import constant
 from midflight.p4.check.scope import Entity, Local, Packet
 from midflight.p4.check.typing import type_of
@@ -42,7 +42,12 @@ def declare_parameters(ctx: Context, parameters: Sequence[d.Parameter]) -> Walk[
         kind: Type = yield type_of(ctx, node.type)
         if isinstance(kind, ExternType):
             if kind.name not in ("packet_in", "packet_out"):
-                ctx.state.postpone(refuse("extern objects as parameters", node.place))
+                if (given := ctx.objects.get(node.name)) is not None:
+                    own = ExternType(given.kind, given.type_arguments)
+                    if own != kind:
+                        raise P4Error(f"{node.name} must be {kind}, not {own}", place=node.place)
+                    ctx.scope.declare(node.name, given, node.place)
+                    continue
                 stands = ir.Instance(node.name, kind.name, kind.arguments, (), place=node.place)
                 ctx.scope.declare(node.name, stands, node.place)
                 continue

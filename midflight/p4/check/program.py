@@ -10,11 +10,11 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
 from midflight.p4.check.calls import call
-from midflight.p4.check.context import Checks, Context, State, refuse
+from midflight.p4.check.context import Checks, Context, State, aside, refuse
 from midflight.p4.check.controls import action
 from midflight.p4.check.expressions import expression, value
 from midflight.p4.check.functions import check_alone, inline
-from midflight.p4.check.instances import anonymous, create, instantiate, part
+from midflight.p4.check.instances import anonymous, complete, create, instantiate, part
 from midflight.p4.check.newtypes import new_type
 from midflight.p4.check.packages import package
 from midflight.p4.check.runnable import check_runnable
@@ -34,7 +34,7 @@ PARTS = ("parser", "verify", "ingress", "egress", "compute", "deparser")
 
 PACKAGE_ANNOTATIONS = ("pkginfo", "platform_property")
 
-CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, structure, create)
+CHECKS = Checks(expression, value, call, inline, instantiate, anonymous, structure, create, complete)
 
 
 @dataclass(slots=True)
@@ -207,7 +207,7 @@ def _instantiation(top: _Top, node: s.Instantiation) -> Walk[None]:
         case d.Package() if node.name == "main":
             top.main = node
         case d.Package():
-            yield package(_aside(ctx), entity, node.type, node.arguments, node.place)
+            yield package(aside(ctx), entity, node.type, node.arguments, node.place)
             ctx.scope.declare(node.name, MadePackage(entity), node.place)
         case d.Control() | d.Parser():
             hint = "Create it where a package or another block uses it."
@@ -244,7 +244,7 @@ def _check_unused(top: _Top) -> Walk[None]:
     for node in top.controls:
         if node.name in state.used or node.constructor or node.type_parameters or _takes_int(node):
             continue
-        yield part(_aside(top.ctx), node, node.name, (), node.place)
+        yield part(aside(top.ctx), node, node.name, (), node.place)
     for function in top.functions:
         if not function.prototype.type_parameters and id(function) not in state.inlined:
             yield check_alone(top.ctx, function)
@@ -254,21 +254,6 @@ def _takes_int(node: d.Control | d.Parser) -> bool:
     """Return whether a parameter is an `int` without a width, whose values are known only to a user of the block."""
     types = [each.type for each in node.parameters]
     return any(isinstance(each, s.BaseType) and each.name == "int" and each.width is None for each in types)
-
-
-def _aside(ctx: Context) -> Context:
-    """Return a context for parts of the program that are checked and then discarded."""
-    state = ctx.state
-    aside = State(
-        state.checks,
-        state.errors,
-        state.match_kinds,
-        extents=state.extents,
-        copies=state.copies,
-        defaults=state.defaults,
-        warnings=state.warnings,
-    )
-    return Context(aside, ctx.scope, "program")
 
 
 def _position(warning: P4Warning) -> tuple[str, int, int]:

@@ -92,6 +92,9 @@ class Unit(Module):
         traced: bool = False,
         target: Target = NATIVE,
     ) -> None:
+        for name, place in program.foreign.items():
+            message = f"the extern {name} is not part of v1model, so the switch cannot run the program"
+            raise P4Error(message, place=place)
         super().__init__("midflight", slots, target)
         self.names: list[str] | None = [] if traced else None
         self.program = program

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from llvmlite import ir as ll
 
-from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.runtime.engine.apply import Tables
 from midflight.runtime.engine.code import I64, POINTER, Code, Unit, Value
@@ -61,8 +60,6 @@ def lower_program(
 
     Raises P4Error for a construct that the engine does not support.
     """
-    for name, place in program.foreign.items():
-        raise P4Error(f"the extern {name} is not part of v1model, so the switch cannot run the program", place=place)
     tables = Tables()
     unit = Unit(program, lower_call, tables.apply, tables.contains, slots, traced=traced)
     stages = build_stages(unit)
