@@ -59,8 +59,9 @@ class Builder(SyntaxBuilder):
         name: PlacedToken,
         *body: Any,
     ) -> s.Instantiation:
-        initialised = any(each is not None for each in body)
-        return s.Instantiation(name.place, str(name), kind, arguments.items, annotations or (), initialised)
+        inner = tuple(each for each in body if isinstance(each, s.Node))
+        given = inner if any(each is not None for each in body) else None
+        return s.Instantiation(name.place, str(name), kind, arguments.items, annotations or (), given)
 
     def extern(
         self,

@@ -313,14 +313,14 @@ class Variable(Node):
 class Instantiation(Node):
     """A declaration of an instance, `type(arguments) name;`.
 
-    `initialised` is set if a body of abstract methods follows.
+    `body` are the functions and instances in a body of abstract methods, and None without a body.
     """
 
     name: str
     type: Type
     arguments: tuple[Argument, ...]
     annotations: Annotations
-    initialised: bool = False
+    body: tuple[Node, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

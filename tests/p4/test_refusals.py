@@ -10,6 +10,7 @@ from midflight.runtime.engine.pipeline import lower_program
 from tests.p4.skeleton import skeleton
 
 UNION = "header_union u_t { ethernet_t a; label_t b; }"
+VIRTUAL = "extern v { v(); abstract bit<8> f(in bit<8> y); }"
 TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
@@ -102,6 +103,12 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
                 "apply": "t.apply();",
             },
             "this argument differs from that in the list of actions",
+        ),
+        ({"top": VIRTUAL, "locals": "v() x;"}, "x does not implement the abstract method f"),
+        ({"top": VIRTUAL, "locals": "v() x = { bit<8> g() { return 1; } };"}, "v has no abstract method g"),
+        (
+            {"top": VIRTUAL, "locals": "v() x = { bit<8> f(in bit<8> y) { return; } };"},
+            "f must return bit<8>",
         ),
         ({"apply": "break;"}, "break can only be used in a loop"),
         (

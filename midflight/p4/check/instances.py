@@ -13,6 +13,7 @@ from midflight.p4.check.arguments import ordered
 from midflight.p4.check.context import Context, Template, aside, refuse
 from midflight.p4.check.controls import control
 from midflight.p4.check.expressions import constant
+from midflight.p4.check.functions import check_alone
 from midflight.p4.check.limits import MOST
 from midflight.p4.check.parameters import qualified
 from midflight.p4.check.parsers import parser
@@ -43,19 +44,45 @@ def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
     """
     if ctx.kind == "function":
         raise P4Error("a function cannot create an instance", place=node.place)
-    if node.initialised:
-        ctx.state.postpone(refuse("abstract methods", node.place))
     name = qualified(ctx.name, node.name, node.annotations)
     made: ir.Instance | ir.Control | ir.Parser = yield _make(
         ctx, node.type, node.arguments, name, node.annotations, node.place
     )
+    if isinstance(made, ir.Instance):
+        yield _abstract_methods(ctx, node, made.kind)
+    if node.body is not None:
+        ctx.state.postpone(refuse("abstract methods", node.place))
     ctx.scope.declare(node.name, made, node.place)
+
+
+def _abstract_methods(ctx: Context, node: s.Instantiation, kind: str) -> Walk[None]:
+    """Check the methods in the body of an instantiation.
+
+    Raises P4Error for one that the extern does not declare abstract, and for an abstract one without an implementation.
+    """
+    extern = ctx.scope.top.find(kind)
+    methods = extern.methods if isinstance(extern, d.Extern) else ()
+    missing = {each.name: None for each in methods if each.abstract}
+    for each in node.body or ():
+        if isinstance(each, d.Function):
+            name = each.prototype.name
+            if name not in (method.name for method in methods if method.abstract):
+                raise P4Error(f"{kind} has no abstract method {name}", place=each.place)
+            missing.pop(name, None)
+            yield check_alone(ctx, each)
+    for name in missing:
+        raise P4Error(f"{node.name} does not implement the abstract method {name}", place=node.place)
 
 
 def create(
     ctx: Context, node: s.Construct, name: str, annotations: s.Annotations
 ) -> Walk[ir.Instance | ir.Control | ir.Parser]:
     """Create the instance of `Type(arguments)` with the control-plane name `name`. P4Error as for `instantiate`."""
+    base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
+    extern = ctx.scope.find(base.name) if isinstance(base, s.TypeName) else None
+    if isinstance(extern, d.Extern) and any(each.abstract for each in extern.methods):
+        hint = "Declare an instance with their implementations."
+        raise P4Error(f"{extern.name} has abstract methods", place=node.place, hint=hint)
     return _make(ctx, node.type, node.arguments, name, annotations, node.place)
 
 
