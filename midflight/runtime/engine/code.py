@@ -78,7 +78,7 @@ class Unit(Module):
     digest and log message that it sends, and `touched` the fields of the standard metadata that it uses. `slots` are
     those of the same program compiled before, so that one context fits both. With `traced`, the code records traces;
     `names` are the names that these refer to, or None without tracing. `pure` caches, by the identity of a node,
-    whether evaluating it unnecessarily is harmless and cheap.
+    whether evaluating it unnecessarily is harmless and cheap. P4Error for a program with externs of its own.
     """
 
     def __init__(
