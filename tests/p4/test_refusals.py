@@ -25,7 +25,6 @@ REFUSED: list[tuple[str, dict[str, str]]] = [
     ("update_checksum_with_payload by crc16 is", {"apply": """update_checksum_with_payload(
         true, { meta.wide }, meta.medium, HashAlgorithm.crc16);"""}),
     ("the deprecated extern Checksum16 is", {"locals": "Checksum16() sum;"}),
-    ("a register of pair_t is", {"locals": "register<pair_t>(4) pairs;"}),
     ("packet_in's length() is", {"state": "meta.wide = packet.length();"}),
     ("abstract methods are", {"locals": "register<bit<8>>(4) r = { };"}),
 ]  # fmt: skip
@@ -110,6 +109,7 @@ def test_what_p4c_refuses_is_refused_at_its_place(call: str, message: str) -> No
             {"top": VIRTUAL, "locals": "v() x = { bit<8> f(in bit<8> y) { return; } };"},
             "f must return bit<8>",
         ),
+        ({"locals": "register<pair_t>(4) pairs;"}, "a register holds numbers, not pair_t"),
         ({"apply": "break;"}, "break can only be used in a loop"),
         (
             {"locals": "action a() { continue; }", "apply": "for (;true;) { a(); }"},

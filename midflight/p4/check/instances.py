@@ -154,7 +154,7 @@ def _extern_object(
         ctx.state.use_foreign(extern.name, place)
     if extern.name == "register" and not _kept(kinds[0]):
         hint = "Use one register for each field."
-        ctx.state.postpone(refuse(f"a register of {kinds[0]}", place, hint, plural=False))
+        ctx.state.postpone(P4Error(f"a register holds numbers, not {kinds[0]}", place=place, hint=hint))
     constructors = [each for each in extern.methods if each.result is None]
     fitting = [each for each in constructors if len(each.parameters) == len(arguments)]
     if not fitting:
