@@ -46,7 +46,7 @@ METER_UNITS = (p4i.MeterSpec.PACKETS, p4i.MeterSpec.BYTES)
 
 # These annotations have fields of their own in the message, so they are not repeated as text.
 SPOKEN_FOR = frozenset(
-    ["name", "id", "brief", "description", "max_group_size", "max_member_weight", "selector_size_semantics"]
+    ["name", "id", "brief", "description", "max_group_size", "max_member_weight", "selector_size_semantics", "variant"]
 )
 
 
@@ -116,7 +116,8 @@ class _Writer:
         # other actions call is omitted.
         self.listed = {each.action.name for table in program.tables.values() for each in table.actions}
         shown = self.listed | called_actions(program)
-        self.actions = [each for each in program.actions.values() if each.name in shown]
+        # Variants of an action have the same name and parameters.
+        self.actions = list({each.name: each for each in program.actions.values() if each.name in shown}.values())
         # As in p4c, a direct resource that no table uses is omitted.
         used = {each for table in program.tables.values() for each in table.direct}
         instances = program.instances.values()

@@ -93,6 +93,20 @@ CASES = [
         (("010200", "010515"), ("020200", "020200")),
     ),
     Case(
+        "an action has other arguments in each table",
+        source(
+            header="bit<8> a; bit<8> b; bit<8> c;",
+            declarations="""
+                action put(in bit<8> x, bit<8> y) { hdr.h.c = hdr.h.c + x + y; }
+                table one { actions = { put(hdr.h.a); } default_action = put(hdr.h.a, 1); }
+                table two { actions = { put(hdr.h.b); } default_action = put(hdr.h.b, 2); }
+            """,
+            ingress="one.apply(); two.apply();",
+        ),
+        (("102000", "102033"),),
+        json=True,
+    ),
+    Case(
         "a parser state extracts, advances and verifies under conditions",
         source(
             types="header o_t { bit<8> y; bit<8> z; }",

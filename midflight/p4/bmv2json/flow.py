@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from midflight.p4.bmv2json.names import Json, Names, Value, identifier, refusal
 from midflight.p4.bmv2json.statements import Statements
@@ -31,7 +32,7 @@ class _Pipeline:
         self._actions: dict[int, Json] = {each["id"]: each for each in names.root["actions"]}
         self._nodes: dict[str, Json] = {each["name"]: each for each in [*found["tables"], *found["conditionals"]]}
         self._declared: dict[str, str] = {}
-        self._known: set[str] = set()
+        self._repeated = Counter(each["name"] for each in names.root["actions"])
         self._declarations: list[str] = []
 
     def lines(self) -> tuple[list[str], list[str]]:
@@ -121,9 +122,8 @@ class _Pipeline:
         if not action["primitives"] and not action["runtime_data"] and action["name"] in ("NoAction", ".NoAction"):
             self._declared[same] = "NoAction"
             return "NoAction"
-        if action["name"] in self._known:
-            raise refusal(f"variants of the action {action['name']} are not supported", action, self._names.file)
-        self._known.add(action["name"])
+        # p4c specialises an action for tables that give it different arguments. It stays one action for controllers.
+        variant = "@variant " if self._repeated[action["name"]] > 1 else ""
         name = self._declared[same] = f"action_{number}"
         data = [
             Value(f"p{at}_{identifier(each['name'])}", each["bitwidth"])
@@ -134,7 +134,7 @@ class _Pipeline:
             for each, value in zip(action["runtime_data"], data, strict=True)
         )
         body = " ".join(Statements(self._names, data).all(action["primitives"]))
-        self._declarations.append(f'@name(".{action["name"]}") action {name}({parameters}) {{ {body} }}')
+        self._declarations.append(f'{variant}@name(".{action["name"]}") action {name}({parameters}) {{ {body} }}')
         return name
 
     def _table(self, node: Json) -> str:
@@ -157,7 +157,9 @@ class _Pipeline:
             label = each.get("name") or ".".join(target)
             keys.append(f'{text} : {each["match_type"]} @name("{label}");')
             kinds.append(is_valid)
-        actions = dict.fromkeys(self._action(each) for each in node["action_ids"])
+        actions = {self._action(each): self._actions[each]["name"] for each in node["action_ids"]}
+        if len(set(actions.values())) < len(actions):
+            raise refusal(f"table {node['name']} has several variants of an action", node, self._names.file)
         lines = [f'@name(".{node["name"]}") table {name} {{']
         if keys:
             lines.append(f"    key = {{ {' '.join(keys)} }}")

@@ -23,6 +23,8 @@ __all__ = ["action", "control"]
 def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
     """Check an action's declaration, register it by its control-plane name, and return it.
 
+    With `@variant`, which BMv2's JSON needs, another action of that name may exist, for other tables.
+
     Raises P4Error if a parameter with a direction follows one without, and for the first error inside.
     """
     inner = Context(ctx.state, Scope(ctx.scope), "action", ctx.name)
@@ -44,7 +46,10 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
     body: ir.Block = yield block(inner, node.body)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
     action = ir.Action(name, parameters, body, annotations, node.place)
-    ctx.state.add(ctx.state.actions, name, action, node.place)
+    if "variant" in annotations and name in ctx.state.actions:
+        ctx.state.actions[f"{name} {len(ctx.state.actions)}"] = action
+    else:
+        ctx.state.add(ctx.state.actions, name, action, node.place)
     return action
 
 

@@ -95,7 +95,7 @@ def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.
         standard_metadata=standard,
         errors=tuple(ctx.state.errors),
         tables=tables,
-        actions={name: each for name, each in ctx.state.actions.items() if name in reached},
+        actions={name: each for name, each in ctx.state.actions.items() if each.name in reached},
         instances=ctx.state.instances,
         value_sets=ctx.state.value_sets,
         foreign=ctx.state.foreign,
