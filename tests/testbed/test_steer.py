@@ -88,6 +88,9 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
         ("serves: {task: 1ms}", "serves: {job: 1ms}", "there is no class job"),
         ("warmup: 50ms", "warmup: 1s", "leaves nothing"),
         ("name: small\n", "", "a scenario needs name"),
+        ("interval: 10ms", "interval: 0ms", "must be positive"),
+        ("access: 1ms", "access: 1ms, rate: 0bit", "the rate of each site must be positive"),
+        ("metrics:", "failures: [{name: cloud, start: 2ms, end: 1ms}]\nmetrics:", "ends too early"),
     ],
 )
 def test_mistakes_in_a_file_are_reported_with_their_place(old: str, new: str, message: str) -> None:
@@ -95,6 +98,17 @@ def test_mistakes_in_a_file_are_reported_with_their_place(old: str, new: str, me
         parse_scenario(SMALL.replace(old, new), "small.yaml")
     assert message in str(error.value)
     assert str(error.value).startswith("small.yaml:")
+
+
+def test_a_scenario_of_too_many_requests_is_refused() -> None:
+    with pytest.raises(MidflightError, match="more than 20,000,000"):
+        evaluate(small(seconds=1e5), 0, "nearest")
+
+
+def test_when_all_instances_die_requests_wait_until_one_is_back() -> None:
+    failures = tuple(Failure(name, 100_000.0, 150_000.0) for name in ("edge1", "edge2", "cloud"))
+    for policy in ("nearest", "jbsq2", "oracle", "hybrid"):
+        assert evaluate(small(failures=failures), 0, policy).lost == 0, policy
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_one_others() -> None:
@@ -147,6 +161,7 @@ def test_a_full_switch_forwards_to_a_server_and_loses_nothing() -> None:
     found = evaluate(brief("contention", 0.04, 0.01), 0, "hybrid")
     assert found.refused > 100
     assert found.lost == 0
+    assert found.slo_misses < 0.01 * found.requests, "refused requests are neither work nor demand"
 
 
 def test_sessions_stay_unless_their_deadline_is_about_to_be_missed() -> None:

@@ -85,6 +85,10 @@ class Baseline:
         self._carried[g][i] = load
         self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
 
+    def unanswered(self, g: int, i: int) -> None:
+        """Forget a request that will not be answered."""
+        self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
+
     def plan(self, now: float) -> None:
         """Do nothing: baselines have no slow loop."""
 
@@ -189,6 +193,9 @@ class Oracle:
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
         """Do nothing: the oracle knows without replies."""
+
+    def unanswered(self, g: int, i: int) -> None:
+        """Do nothing: what died is no longer in the simulation's queues."""
 
     def plan(self, now: float) -> None:
         """Do nothing: the oracle has no slow loop."""

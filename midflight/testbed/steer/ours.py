@@ -111,6 +111,8 @@ class Steering:
             stay, go = self._cost(now, g, c, bound, without), self._cost(now, g, c, i, without)
             if not worth_moving(stay, go, self._world.scenario.classes[c].slo):
                 i = bound
+        if without >= 0:
+            self._sent[g][c][without] -= 1  # it did no work, and the demand must not count twice
         self.sent(g, c, i)
         return i
 
@@ -127,6 +129,11 @@ class Steering:
         if at > self._at[g][i]:
             self._load[g][i] = load
             self._at[g][i] = at
+
+    def unanswered(self, g: int, i: int) -> None:
+        """Forget a request that will not be answered."""
+        self._outstanding[g][i] -= 1
+        self._load[g][i] = max(0.0, self._load[g][i] - 1.0)
 
     def plan(self, now: float) -> None:
         """Run a round of the slow loop, in the controller or in each ingress."""

@@ -130,7 +130,7 @@ class Scenario:
     of a megabyte over one hop, with the network's carbon intensity `network_carbon`. `carbon_price` is the delay in
     microseconds that our policies accept to save a milligram of CO2.
 
-    MidflightError if names do not match, or a service has no instance.
+    MidflightError if names do not match, a service has no instance, or a time or rate that must be positive is not.
     """
 
     name: str
@@ -170,6 +170,17 @@ class Scenario:
             if failure.name not in known:
                 raise MidflightError(f"there is no site or instance {failure.name} that could fail")
         ingresses = {each.name for each in self.ingresses} | {""}
+        metrics = self.metrics
+        if min(metrics.interval, metrics.round, metrics.detect, metrics.stale_by) <= 0.0:
+            raise MidflightError("interval, round, detect and stale_by of the metrics must be positive")
+        if any(each.rate <= 0.0 for each in self.sites):
+            raise MidflightError("the rate of each site must be positive")
+        if any(each.sessions and each.sessions.interval <= 0.0 for each in self.classes):
+            raise MidflightError("the interval of the requests of a session must be positive")
+        spans = [(each.start, each.end) for each in self.surges] + [(each.start, each.end) for each in self.failures]
+        for start, end in spans:
+            if not 0.0 <= start < end:
+                raise MidflightError(f"a surge or failure from {start:g} us to {end:g} us ends too early")
         for surge in self.surges:
             if surge.service not in names or surge.ingress not in ingresses:
                 raise MidflightError(f"there is no class {surge.service} at ingress {surge.ingress or 'any'}")

@@ -74,6 +74,9 @@ class Decider(Protocol):
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
         """Process a reply. It carries the load of its instance, the number of requests in it, measured at time `at`."""
 
+    def unanswered(self, g: int, i: int) -> None:
+        """Forget a request to instance `i`, which has refused it, or has died before the reply."""
+
     def plan(self, now: float) -> None:
         """Run a round of the slow loop."""
 
@@ -197,6 +200,7 @@ class _Simulation:
         world, c = self.world, self.service[r]
         if not self.view.true_up[i]:
             self.out.retried += 1
+            self.out.instance[r] = i
             self.push(now + world.scenario.metrics.detect, _DISPATCH, r, -1)
             return
         free, site = self.free[i], world.site[i]
@@ -242,7 +246,12 @@ class _Simulation:
     def rare(self, now: float, kind: int, a: int, b: int) -> None:
         metrics = self.world.scenario.metrics
         if kind == _DISPATCH:
+            g, c = self.ingress[a], self.service[a]
+            self.decider.unanswered(g, b if b >= 0 else int(self.out.instance[a]))
             self.dispatch(now, a, b)
+            waiting = self.held.get((g, c))
+            if waiting:
+                self.dispatch(now, waiting.popleft(), -1)
         elif kind == _SAMPLE:
             self.sample(now, a)
         elif kind == _REPORT:

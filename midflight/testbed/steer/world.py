@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.errors import MidflightError
 from midflight.testbed.steer.scenario import Scenario, ServiceClass
 
 __all__ = ["Requests", "World", "requests"]
+
+MOST = 20_000_000
+"""The largest number of requests of a seed."""
 
 Numbers = NDArray[np.float64]
 Indexes = NDArray[np.int64]
@@ -81,8 +85,16 @@ class World:
 
 
 def requests(world: World, seed: int) -> Requests:
-    """Return the requests of a seed. Each class and ingress has its own random numbers."""
+    """Return the requests of a seed. Each class and ingress has its own random numbers.
+
+    MidflightError if there would be more than `MOST`.
+    """
     scenario = world.scenario
+    expected = scenario.load * scenario.seconds * sum(world.capacity(c) for c in range(len(scenario.classes)))
+    if expected > MOST:
+        raise MidflightError(
+            f"{expected:,.0f} requests are more than {MOST:,}", hint="shorten the duration, or reduce the load"
+        )
     weights = np.array([each.weight for each in scenario.ingresses])
     weights = weights / weights.sum()
     parts: list[Requests] = []
