@@ -22,6 +22,7 @@ from midflight.runtime.p4runtime.ports.opening import open_ports
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.testbed.bench.traffic import Generator
 from tests.bmv2 import ROOT
+from tests.engine.build import source
 from tests.ports.lab import TAP, Lab, ethernet, number_of, numbered, station, time_of
 
 pytestmark = ROOT
@@ -293,6 +294,26 @@ def test_an_interface_that_comes_up_again_is_used(lab: Lab) -> None:
         lab.ip("link set s1 down", "link set s1 up")
         one.send(ethernet(station(2), b"again"))
         assert two.receive() == ethernet(station(2), b"again")
+
+
+def test_a_backup_replaces_a_replica_while_its_interface_is_down(lab: Lab) -> None:
+    one, two, three = lab.host(1), lab.host(2), lab.host(3)
+    device = Switch()
+    device.load(source(ingress="std.mcast_grp = 5;"))
+    assert device.pipeline is not None
+    device.pipeline.engine.multicast.set(5, [(2, 1)], backups={(2, 1): [(3, 2)]})
+    with open_ports(device, {number: f"s{number}" for number in (1, 2, 3)}, netns=lab.netns):
+        one.send(ethernet(station(2), b"first"))
+        assert two.receive() == ethernet(station(2), b"first")
+        lab.ip("link set s2 down")
+        device.tick()
+        one.send(ethernet(station(2), b"second"))
+        assert three.receive() == ethernet(station(2), b"second")
+        lab.ip("link set s2 up")
+        while device.pipeline.down:  # the kernel announces a link a little later
+            device.tick()
+        one.send(ethernet(station(2), b"third"))
+        assert two.receive() == ethernet(station(2), b"third")
 
 
 def test_captures_have_both_directions(lab: Lab, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from midflight.errors import DeviceError
 from midflight.runtime.engine.ports import linux
 
-__all__ = ["Interface"]
+__all__ = ["Interface", "is_up"]
 
 RING_BYTES = 1 << 23
 BLOCK = 1 << 16
@@ -83,6 +83,11 @@ class Interface:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sender.bind((name, 0))
 
+    @property
+    def up(self) -> bool:
+        """Whether the interface is up and has a link; False if it no longer exists or was closed."""
+        return is_up(self.sender, self.name)
+
     def refuse(self) -> None:
         """Stop receiving packets. Those in the ring stay there."""
         nothing = np.frombuffer(struct.pack("HBBI", 0x06, 0, 0, 0), np.uint8)  # BPF: return 0
@@ -123,3 +128,13 @@ def _mtu(any_socket: socket.socket, name: str) -> int:
 
 def _names() -> str:
     return ", ".join(name for _, name in socket.if_nameindex())
+
+
+def is_up(sock: socket.socket, name: str) -> bool:
+    """Return whether the interface `name`, in the namespace of a socket, is up and has a link."""
+    try:
+        found = fcntl.ioctl(sock.fileno(), linux.SIOCGIFFLAGS, struct.pack("16s16x", name.encode()))
+    except (OSError, ValueError):
+        return False
+    flags: int = struct.unpack_from("H", found, 16)[0]
+    return bool(flags & linux.IFF_RUNNING)

@@ -261,6 +261,11 @@ class PacketLoop:
         """The time that the program sees, in microseconds."""
         return (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._epoch) // 1000
 
+    @property
+    def down(self) -> frozenset[int]:
+        """The ports whose interface is down or has no link."""
+        return frozenset(number for number, each in self._ports.items() if not each.up)
+
     def wait(self) -> bool:
         """Block until there may be packet-ins, digests or interface news.
 

@@ -16,6 +16,7 @@ from midflight.runtime.engine import Backend
 from midflight.runtime.engine.bpf.engine import XdpEngine
 from midflight.runtime.engine.bpf.pipeline import TEST_INTERFACE
 from midflight.runtime.engine.bpf.syscall import attach, replace
+from midflight.runtime.engine.ports.interface import is_up
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
 from midflight.runtime.p4runtime.server.switch import Switch
@@ -67,6 +68,11 @@ class KernelPorts:
     def now(self) -> int:
         """The program's time, in microseconds: that of the system's monotonic clock."""
         return time.monotonic_ns() // 1000
+
+    @property
+    def down(self) -> frozenset[int]:
+        """The ports whose interface is down or has no link."""
+        return frozenset(port for port, each in self._sockets.items() if not is_up(each, self._names[port]))
 
     def use(self, engine: Backend | None) -> None:
         """Process packets with this engine from now on. With None, which only comes first, they pass to the system."""

@@ -96,6 +96,11 @@ class FilePorts:
         """The time of the captures at which the program's clock is 0, in nanoseconds."""
         return self._first or 0
 
+    @property
+    def down(self) -> frozenset[int]:
+        """The ports that cannot send: none."""
+        return frozenset()
+
     def use(self, engine: Backend | None) -> None:
         """Set the engine whose dropped packets are counted in `stats`; None for none.
 

@@ -58,7 +58,8 @@ class Pipeline:
     """The pipeline of an embedded switch: a program, its engine, and the state that P4Runtime adds to it.
 
     `widths` are the widths in bits of the fields of the headers `packet_in` and `packet_out`, by name. `strings` are
-    the types whose values are strings for controllers, by name. `now` is in microseconds.
+    the types whose values are strings for controllers, by name. `now` is in microseconds, and `down` are the
+    ports that could not send when `observe` was last called.
     """
 
     config: p4r.ForwardingPipelineConfig
@@ -76,6 +77,7 @@ class Pipeline:
     sessions: dict[int, p4r.CloneSessionEntry] = field(default_factory=dict)
     idle_since: dict[EntryId, int] = field(default_factory=dict)  # see `idle.py`
     now: int = 0
+    down: frozenset[int] = frozenset()
     widths: dict[str, dict[str, int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,14 @@ class Pipeline:
         """Return the table with this id. Raises Refusal with INVALID_ARGUMENT for an unknown id."""
         self.schema.tables.of_id(number)
         return self.tables[number]
+
+    def observe(self, down: frozenset[int]) -> None:
+        """Leave out the members of groups that watch a port, and use backup replicas, while it cannot send."""
+        for port in sorted(down ^ self.down):
+            self.engine.set_port(port, up=port not in down)
+        if down != self.down:
+            self.down = down
+            self.engine.commit()
 
     def find(self, bound: BoundTable, keys: ir.Keyset, priority: int) -> Entry:
         """Return the entry with these keys and this priority. Raises Refusal with NOT_FOUND if there is none."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from finsy.proto import p4r, rpc_status
 from numpy.typing import NDArray
 
 from midflight.runtime.checked import CheckedProgram, Programs
-from midflight.runtime.engine import Backend, Gate, Packets, Trace
+from midflight.runtime.engine import Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
 from midflight.runtime.engine.queues import Queueing
@@ -19,6 +19,7 @@ from midflight.runtime.engine.store import Store
 from midflight.runtime.p4runtime.packets import from_metadata, header_bytes
 from midflight.runtime.p4runtime.server import write
 from midflight.runtime.p4runtime.server.arbitration import Arbitration, Role
+from midflight.runtime.p4runtime.server.carrier import Carrier
 from midflight.runtime.p4runtime.server.change import apply
 from midflight.runtime.p4runtime.server.faults import Faults
 from midflight.runtime.p4runtime.server.messages import Listener, Messages
@@ -29,7 +30,7 @@ from midflight.runtime.p4runtime.server.reconcile import carry_over
 from midflight.runtime.p4runtime.server.stream import Stream
 from midflight.runtime.p4runtime.status import Code, Refusal
 
-__all__ = ["Carrier", "Switch"]
+__all__ = ["Switch"]
 
 Actions = p4r.SetForwardingPipelineConfigRequest
 
@@ -45,26 +46,6 @@ class _Options(TypedDict):
     memory: int
     queueing: Queueing
     make: Maker
-
-
-class Carrier(Protocol):
-    """Carries packets between ports and a switch's engine in native code, so that they do not pass `Switch.process`."""
-
-    @property
-    def now(self) -> int:
-        """The time of the program's clock, in microseconds."""
-
-    def use(self, engine: Backend | None) -> None:
-        """Process packets with this engine from now on; with None, drop them."""
-
-    def packets_in(self) -> list[bytes]:
-        """Remove and return the packets that the program sent to the CPU port."""
-
-    def send(self, port: int, packet: bytes) -> None:
-        """Send a packet that a controller has sent through a port of the switch, immediately."""
-
-    def wake(self) -> None:
-        """Process packets whose time to leave their queues has come earlier, after a change of settings."""
 
 
 class Switch:
@@ -166,10 +147,12 @@ class Switch:
         return self.clock() // 1000 if self._carrier is None else self._carrier.now
 
     def tick(self) -> None:
-        """Notify controllers of idle entries. The server calls it once a second."""
+        """Notify controllers of idle entries, and observe the ports. The server calls it once a second."""
         with self._lock:
             if (pipeline := self._forwarding) is not None:
                 self._messages.deliver_idle(pipeline, self._time())
+                if self._carrier is not None:
+                    pipeline.observe(self._carrier.down)
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
