@@ -29,7 +29,9 @@ UNSUPPORTED = 2
 @click.command(epilog=EPILOG)
 @click.argument("path", metavar="PROG.p4|FOLDER", type=click.Path(path_type=Path, exists=True))
 @click.argument("test", metavar="[TEST.stf]", type=click.Path(path_type=Path), required=False)
-@click.option("--device", metavar="KIND", default="host", show_default=True, help="host (the embedded switch) or bmv2.")
+@click.option(
+    "--device", metavar="KIND", default="host", show_default=True, help="host (the embedded switch), bmv2 or xdp."
+)
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
 def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to: str | None) -> int:

@@ -44,6 +44,12 @@ def test_packets_that_are_too_short_for_the_parser_keep_their_bytes() -> None:
     assert compare(engines, [(1, bytes(range(20)))]) == [(3, bytes(range(20)))]
 
 
+def test_short_packets_are_tested_too() -> None:
+    engines = both(source(ingress="std.egress_spec = 3; hdr.h.x = hdr.h.x + 1;"))
+    sent = [(1, b"a"), (1, b"bcd"), (1, bytes(13))]
+    assert compare(engines, sent) == [(3, b"b"), (3, b"ccd"), (3, b"\1" + bytes(12))]
+
+
 @pytest.mark.parametrize("valid", ["setInvalid", "setValid"])
 def test_headers_come_and_go(valid: str) -> None:
     engines = both(

@@ -14,8 +14,10 @@ from midflight.p4 import ir
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.devices.registry import KINDS
+from midflight.runtime.devices.xdp import in_kernel
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, SwitchTarget, Target, apply
+from midflight.runtime.p4runtime.server.pipeline import embedded
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.values import decode
 from midflight.testbed.stf.compare import differences
@@ -71,7 +73,7 @@ def run(source: str, program: str, test: str, file: str, device: str = "host") -
             with Bmv2Device(source, file=program, cpu_port=cpu_port) as bmv2, bmv2.session() as session:
                 player = _Player(SessionTarget(session), bmv2.process)
                 return player.play(lines, mentioned, _typed(checked))
-        switch = Switch(cpu_port=cpu_port)
+        switch = Switch(cpu_port=cpu_port, make=in_kernel if device == "xdp" else embedded)
         switch.load(source, program)
         return _Player(SwitchTarget(switch), switch.process).play(lines, mentioned, _typed(checked))
     except (P4Error, UnsupportedError) as error:

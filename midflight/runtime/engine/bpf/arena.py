@@ -71,6 +71,11 @@ class Arena:
         copy[...] = array
         return copy
 
+    def bytes_at(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at an address, of which the upper half may be missing."""
+        start = (address - self.address) % (1 << 32)
+        return self._bytes[start : start + size].tobytes()
+
     def give(self, address: int) -> None:
         """Free the array at an address, as soon as all programs that run now have ended."""
         start = address - self.address

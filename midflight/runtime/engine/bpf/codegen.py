@@ -17,7 +17,7 @@ import sys
 
 from llvmlite import binding
 
-from midflight.errors import DeviceError
+from midflight.errors import UnsupportedError
 from midflight.runtime.engine.jit import PASSES
 from midflight.runtime.engine.layout import align
 
@@ -33,7 +33,7 @@ _LOAD = re.compile(rf'(%"{VOLATILE}[.0-9]*" = load)')
 _TIMEOUT = 300.0
 
 
-class CodegenError(DeviceError):
+class CodegenError(UnsupportedError):
     """LLVM cannot translate a program to BPF. The message has the last line of what LLVM says."""
 
 

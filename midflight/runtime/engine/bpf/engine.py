@@ -15,7 +15,7 @@ from midflight.p4 import ir
 from midflight.runtime.engine.bpf.arena import Arena
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
 from midflight.runtime.engine.bpf.linking import Memory, link
-from midflight.runtime.engine.bpf.pipeline import INTERFACES, LARGEST, MAIN, PORTS, TEST_INTERFACE, WAITING
+from midflight.runtime.engine.bpf.pipeline import INTERFACES, LARGEST, MAIN, PORTS, SHORTEST, TEST_INTERFACE, WAITING
 from midflight.runtime.engine.bpf.ringbuffer import RingBuffer
 from midflight.runtime.engine.bpf.syscall import DEVMAP, create_map, load, possible_processors, run, update
 from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, MOST_PROCESSORS, RECORD, ROOT
@@ -30,10 +30,7 @@ from midflight.runtime.engine.state import State
 from midflight.runtime.engine.stats import Stats
 from midflight.runtime.engine.traces import Trace
 
-__all__ = ["SHORTEST", "XdpEngine"]
-
-SHORTEST = 14
-"""The shortest packet in bytes that the kernel passes to XDP."""
+__all__ = ["XdpEngine"]
 
 _MEMORY = 1 << 30
 _EVENTS = 1 << 24
@@ -136,7 +133,7 @@ class XdpEngine:
 
         times: when each packet arrives, in nanoseconds
 
-        Packets of less than 14 or more than 3,840 bytes are dropped: the kernel has none.
+        Packets of more than 3,840 bytes are dropped. An empty packet is dropped as well.
         """
         with self._lock:
             self.commit()
@@ -152,14 +149,20 @@ class XdpEngine:
             return output
 
     def _run(self, port: int, packet: bytes) -> list[tuple[int, bytes]]:
-        if not SHORTEST <= len(packet) <= LARGEST:
+        if not 0 < len(packet) <= LARGEST:
             self._count("dropped.memory")
             return []
+        root = self._root
         self._interfaces[TEST_INTERFACE] = port
-        ran = run(self.program, packet, room=2 * LARGEST)
+        short = len(packet) < SHORTEST
+        root[ROOT["length"] // 8] = len(packet) if short else 0
+        root[ROOT["port"] // 8] = 0
+        ran = run(self.program, packet.ljust(SHORTEST, b"\0"), room=2 * LARGEST)
         leaving = self.taken()
-        if out := int(self._root[ROOT["port"] // 8]):
-            leaving.insert(int(self._root[ROOT["before"] // 8]), (out - 1, ran.packet))
+        if out := int(root[ROOT["port"] // 8]):
+            start, size = (int(root[ROOT[name] // 8]) for name in ("start", "size"))
+            bytes_ = self._arena.bytes_at(start, size) if short or size < SHORTEST else ran.packet
+            leaving.insert(int(root[ROOT["before"] // 8]), (out - 1, bytes_))
         return leaving
 
     def taken(self) -> list[tuple[int, bytes]]:

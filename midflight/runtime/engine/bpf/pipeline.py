@@ -24,13 +24,16 @@ from midflight.runtime.engine.externs import lower_call
 from midflight.runtime.engine.passes import Passes, set_standard
 from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages, build_stages
 
-__all__ = ["LARGEST", "MAIN", "PORTS", "TEST_INTERFACE", "Lowered", "lower_program"]
+__all__ = ["LARGEST", "MAIN", "PORTS", "SHORTEST", "TEST_INTERFACE", "Lowered", "lower_program"]
 
 MAIN = "main"
 """The name of the XDP program."""
 
 LARGEST = 3840
 """The largest packet in bytes, on arrival and on departure. The kernel keeps a packet in one page with other data."""
+
+SHORTEST = 14
+"""The shortest packet in bytes that the kernel has."""
 
 PORTS = "ports"
 """The symbol of the map from ports to interfaces."""
@@ -191,6 +194,10 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
     ports = target.pointer(code, code.at(settings, unit.slots.offset("interfaces")), invariant=False)
     port = code.load(code.at(ports, b.shl(code.resize(interface, 64), code.i64(1))), 16)
     length = frame.open()
+    tested = b.icmp_unsigned("==", interface, code.i32(TEST_INTERFACE))
+    given = code.load(code.at(root, ROOT["length"]), 64)
+    shortened = b.and_(tested, b.icmp_unsigned("!=", given, code.i64(0)))
+    length = b.select(shortened, given, length)
     with code.when(b.icmp_unsigned(">", length, code.i64(LARGEST))):
         _count(code, local("dropped.memory"))
         b.ret(code.i32(_DROP))
@@ -202,7 +209,6 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
     for name in ("out.used", "place.port", "messages"):
         code.store(code.i64(0), local(name))
     _count(code, local("received"))
-    tested = b.icmp_unsigned("==", interface, code.i32(TEST_INTERFACE))
     if "now" in target.used:
         given = code.load(code.at(root, ROOT["now"]), 64)
         now = code.choose(
@@ -218,13 +224,17 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
     else:
         b.call(run, arguments)
     leaving = code.load(local("place.port"), 64)
-    with code.when(tested):
-        code.store(leaving, code.at(root, ROOT["port"]))
-        code.store(code.load(local("place.before"), 64), code.at(root, ROOT["before"]))
-    with code.when(b.icmp_unsigned("==", leaving, code.i64(0))):
-        b.ret(code.i32(_DROP))
     start = code.at(local("out", ROOM + 64), code.load(local("place.start"), 64))
     size = code.load(local("place.length"), 64)
+    with code.when(tested):
+        before = code.load(local("place.before"), 64)
+        for name, value in (("port", leaving), ("before", before), ("start", b.ptrtoint(start, I64)), ("size", size)):
+            code.store(value, code.at(root, ROOT[name]))
+    with code.when(b.icmp_unsigned("==", leaving, code.i64(0))):
+        b.ret(code.i32(_DROP))
+    short = b.and_(tested, b.icmp_unsigned("<", size, code.i64(SHORTEST)))
+    with code.when(b.or_(shortened, short)):
+        b.ret(code.i32(_PASS))
     change = b.sub(length, size)
     with code.when(b.icmp_unsigned("!=", change, code.i64(0))):
         failed = helper(code, _ADJUST_HEAD, I64, [function.args[0], change])

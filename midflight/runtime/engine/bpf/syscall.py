@@ -9,7 +9,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from midflight.errors import DeviceError
+from midflight.errors import DeviceError, UnsupportedError
 
 __all__ = [
     "ARENA", "DEVMAP", "MMAPABLE", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
@@ -29,7 +29,7 @@ _SIZE = 160
 _LOG = 1 << 24
 
 
-class VerifierError(DeviceError):
+class VerifierError(UnsupportedError):
     """The kernel's verifier rejected a program. `log` is its complete log, in lines."""
 
     def __init__(self, reason: str, log: str) -> None:

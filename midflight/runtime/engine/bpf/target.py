@@ -27,10 +27,17 @@ __all__ = ["EVENTS", "MEMORY", "MOST_PROCESSORS", "RECORD", "ROOT", "Bpf", "help
 MEMORY, EVENTS = "memory", "events"
 """The symbols of the arena and of the ring buffer for messages to user space."""
 
-ROOT = {"settings": 0, "lock": 8, "random": 16, "now": 24, "cpu": 32, "port": 40, "before": 48, "processors": 64}
-"""Offsets in the first page of the arena, in bytes. `cpu` is the controller's port. In test runs, the time is `now` if
-it is not 0, in microseconds, and packets are not redirected: `port` becomes the port plus 1, or 0 for a dropped packet,
-and `before` the number of messages sent before it. `processors` are the addresses of the processors' blocks."""
+ROOT = {
+    "settings": 0, "lock": 8, "random": 16, "now": 24, "cpu": 32, "length": 40, "port": 48, "before": 56, "start": 64,
+    "size": 72, "processors": 128,
+}  # fmt: skip
+"""Offsets in the first page of the arena, in bytes.
+
+`cpu` is the controller's port, and `processors` are the addresses of the processors' blocks. The others are for test
+runs. The time is `now` if it is not 0, in microseconds. The packet has `length` bytes if it is not 0, and otherwise as
+many as the kernel says, which has no short ones. Packets are not redirected: `port` becomes the port plus 1, or 0 for a
+dropped packet, and `before` the number of messages sent before it. It is `size` bytes at the address `start`.
+"""
 
 MOST_PROCESSORS = 256
 """The maximum number of processors of the machine, a power of two."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from finsy.proto import p4r
 
-from midflight.errors import DeviceError, P4Error
+from midflight.errors import DeviceError, P4Error, UnsupportedError
 from midflight.p4 import ir
 from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.p4info import metadata_widths
@@ -181,6 +181,8 @@ def build(
         raise Refusal(Code.INVALID_ARGUMENT, str(error)) from None
     except BudgetError as error:
         raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
+    except UnsupportedError as error:
+        raise Refusal(Code.UNIMPLEMENTED, str(error)) from None
 
 
 def describe(
