@@ -17,11 +17,12 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TypeVar
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.p4 import ir
@@ -37,10 +38,12 @@ from midflight.testbed.bench.rate import Progress
 from midflight.testbed.bench.traffic import BareForwarder, Generator
 from midflight.testbed.sim.frames import UdpFlow
 
-__all__ = ["Figures", "PortsBench", "bench_ports"]
+__all__ = ["FORWARDER", "NEXT_HOP", "Course", "Figures", "PortsBench", "bench_ports"]
 
-_PROGRAM = Path(__file__).with_name("forwarder.p4")
-_NEXT_HOP = 0x0200_0000_0002
+Result = TypeVar("Result")
+
+FORWARDER = Path(__file__).with_name("forwarder.p4")
+NEXT_HOP = 0x0200_0000_0002
 # At most as many as a ring holds.
 _BACKLOG = 4000
 _RATES = (10e3, 20e3, 40e3, 80e3, 160e3, None)
@@ -111,7 +114,7 @@ def bench_ports(
     missing = next(filter(None, (P4C.missing, SIMPLE_SWITCH_GRPC.missing)), "")
     rates: tuple[float | None, ...] = () if missing else _RATES
     total = 3 * runs + len(rates)
-    with _Course(packet_bytes) as course:
+    with Course(packet_bytes) as course:
         report(0, total, "compiling")
         with course.bare():
             course.check(course.packet)
@@ -155,7 +158,7 @@ def _ratio(ours: tuple[float, ...], theirs: tuple[float, ...]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-class _Course:
+class Course:
     """The namespace with its interfaces: the generator's g, the forwarder's s1 and s2, and k, which counts packets."""
 
     def __init__(self, packet_bytes: int) -> None:
@@ -170,11 +173,11 @@ class _Course:
             destination_port=1001,
         )
         self.packet = flow.encode(bytes(max(packet_bytes - _HEADERS, 0)))
-        self._engine = Engine(check_file(_PROGRAM), gate=self._gate)
+        self._engine = Engine(check_file(FORWARDER), gate=self._gate)
         route = ir.EntryKey(int(IPv4Address("10.0.0.0")), 0xFF00_0000)
-        self._engine.tables["ingress.route"].insert(Entry((route,), "ingress.to_port", (2, _NEXT_HOP)))
+        self._engine.tables["ingress.route"].insert(Entry((route,), "ingress.to_port", (2, NEXT_HOP)))
 
-    def __enter__(self) -> _Course:
+    def __enter__(self) -> Course:
         with self._open:
             self._namespace = self._open.enter_context(Namespace())
             self._namespace.run(self._lay_out)
@@ -196,6 +199,10 @@ class _Course:
             raise DeviceError("the command ip is not installed", hint="install the package iproute2") from None
         except subprocess.CalledProcessError as error:
             raise DeviceError(f"cannot make interfaces: {error.stderr.strip()}") from None
+
+    def inside(self, do: Callable[[], Result]) -> Result:
+        """Run a function inside the namespace, and return its result."""
+        return self._namespace.run(do)
 
     # Forwarders
 
@@ -227,9 +234,9 @@ class _Course:
     def simple_switch(self) -> Iterator[None]:
         """Forward with BMv2."""
         interfaces = {1: "s1", 2: "s2"}
-        with self._namespace.run(lambda: Bmv2Device(_PROGRAM.read_text(), interfaces=interfaces)) as device:
+        with self._namespace.run(lambda: Bmv2Device(FORWARDER.read_text(), interfaces=interfaces)) as device:
             with device.session() as session:
-                match, action = {"hdr.ipv4.destination": "10.0.0.0/8"}, {"port": 2, "mac": _NEXT_HOP}
+                match, action = {"hdr.ipv4.destination": "10.0.0.0/8"}, {"port": 2, "mac": NEXT_HOP}
                 session.insert("ingress.route", match, "ingress.to_port", action)
             yield
 
@@ -249,7 +256,7 @@ class _Course:
         header[10:12] = bytes(2)
         total = sum(int.from_bytes(header[each : each + 2], "big") for each in range(0, 20, 2))
         header[10:12] = (0xFFFF - (total + total // 0x10000 & 0xFFFF)).to_bytes(2, "big")
-        return _NEXT_HOP.to_bytes(6, "big") + before[:6] + before[12:14] + header + before[34:]
+        return NEXT_HOP.to_bytes(6, "big") + before[:6] + before[12:14] + header + before[34:]
 
     def check(self, expected: bytes) -> None:
         """Send a few packets and check the output. MidflightError if it is wrong."""
