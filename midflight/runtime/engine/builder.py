@@ -90,6 +90,7 @@ class Builder:
         self._allocas.branch(start)
         self._allocas.position_before(self._entry.terminator)
         self.b = ll.IRBuilder(start)
+        unit.target.locate(self, None)
 
     @property
     def context(self) -> Value:

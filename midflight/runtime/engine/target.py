@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 from llvmlite import ir as ll
 
+from midflight.errors import Place
+
 __all__ = ["NATIVE", "Target"]
 
 Value: TypeAlias = "ll.Value"
@@ -37,6 +39,9 @@ class Target(Protocol):
 
     def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
         """Emit `shl`, `lshr` or `ashr` of an integer by an amount below its width, and as wide."""
+
+    def locate(self, code: Builder, place: Place | None) -> None:
+        """Note that what is emitted from here on comes from a place in the P4, or from none."""
 
     def forget(self, code: Builder, value: Value) -> Value:
         """Return an integer of at most 64 bits whose value must not be known to whoever checks the code.
@@ -84,6 +89,9 @@ class _Native:
     def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
         shifted: Value = getattr(code.b, operation)(left, by)
         return shifted
+
+    def locate(self, code: Builder, place: Place | None) -> None:  # noqa: ARG002
+        return
 
     def forget(self, code: Builder, value: Value) -> Value:  # noqa: ARG002
         return value

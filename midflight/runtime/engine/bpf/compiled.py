@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from midflight.errors import P4Error
+from midflight.errors import P4Error, Place
 from midflight.p4 import ir
 from midflight.runtime.engine.bpf.codegen import emit_apart
 from midflight.runtime.engine.bpf.elf import read_object
+from midflight.runtime.engine.bpf.lines import line_of, lines
 from midflight.runtime.engine.bpf.pipeline import lower_program
 from midflight.runtime.engine.pipeline import QUEUE_FIELDS
 from midflight.runtime.engine.queue import Queue
@@ -57,3 +58,9 @@ class BpfCompiled:
         data, scratch = emit_apart(str(unit.module), target.locals.size)
         self.block = target.locals.size + scratch
         self.file = read_object(data, "xdp")
+        self._places, self._lines = target.places, lines(self.file.others.get(".BTF.ext", b""))
+
+    def place(self, offset: int) -> Place | None:
+        """Return the place in the P4 of the instruction at an offset in bytes in the object file's code."""
+        line = line_of(self._lines, offset)
+        return self._places[line - 1] if line else None

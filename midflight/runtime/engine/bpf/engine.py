@@ -14,10 +14,19 @@ from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.bpf.arena import Arena
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
+from midflight.runtime.engine.bpf.lines import failed_at
 from midflight.runtime.engine.bpf.linking import Memory, link
 from midflight.runtime.engine.bpf.pipeline import INTERFACES, LARGEST, MAIN, PORTS, SHORTEST, TEST_INTERFACE, WAITING
 from midflight.runtime.engine.bpf.ringbuffer import RingBuffer
-from midflight.runtime.engine.bpf.syscall import DEVMAP, create_map, load, possible_processors, run, update
+from midflight.runtime.engine.bpf.syscall import (
+    DEVMAP,
+    VerifierError,
+    create_map,
+    load,
+    possible_processors,
+    run,
+    update,
+)
 from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, MOST_PROCESSORS, RECORD, ROOT
 from midflight.runtime.engine.context import Context, Slots
 from midflight.runtime.engine.gate import Gate
@@ -94,8 +103,7 @@ class XdpEngine:
         self.close = weakref.finalize(self, _close, files, self._events, self._arena)
         """Unload the program, if no interface uses it, and release its memory. Idempotent."""
         maps: dict[str, int | Memory] = {MEMORY: Memory(self._arena.map), EVENTS: self._events.map, PORTS: self._ports}
-        code, _ = link(self.compiled.file, MAIN, maps)
-        self.program = load(code, MAIN)
+        self.program = self._load(maps)
         files.append(self.program)
 
     def _set_up(self, seed: int) -> None:
@@ -116,6 +124,15 @@ class XdpEngine:
             if self.compiled.queued:
                 queue = arena.zeros(self.compiled.queued * WAITING, np.uint8)
                 block[locals_["queue"] // 8] = queue.__array_interface__["data"][0]
+
+    def _load(self, maps: dict[str, int | Memory]) -> int:
+        code, origins = link(self.compiled.file, MAIN, maps)
+        try:
+            return load(code, MAIN)
+        except VerifierError as error:
+            number = failed_at(error.log)
+            place = None if number is None else self.compiled.place(origins[number])
+            raise VerifierError(error.reason, error.log, place) from None
 
     def commit(self) -> None:
         """Make all changes of tables and groups take effect, at once."""

@@ -9,7 +9,7 @@ import platform
 import struct
 from dataclasses import dataclass
 
-from midflight.errors import DeviceError, UnsupportedError
+from midflight.errors import DeviceError, Place, UnsupportedError
 
 __all__ = [
     "ARENA", "DEVMAP", "MMAPABLE", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
@@ -27,15 +27,22 @@ _FLAGS = {"": 0, "generic": 2, "native": 4}
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _SIZE = 160
 _LOG = 1 << 24
+_QUOTED = 6
+_TOTALS = ("processed ", "verification time", "stack depth")
 
 
 class VerifierError(UnsupportedError):
     """The kernel's verifier rejected a program. `log` is its complete log, in lines."""
 
-    def __init__(self, reason: str, log: str) -> None:
-        self.log = log.splitlines()
-        said = [each for each in self.log if each and not each.startswith(("processed ", "verification time"))]
-        super().__init__(f"the kernel rejects the program ({reason}): {said[-1] if said else 'no reason given'}")
+    def __init__(self, reason: str, log: list[str], place: Place | None = None) -> None:
+        self.reason = reason
+        self.log = log
+        said = [each for each in log if each and not each.startswith(_TOTALS)]
+        super().__init__(
+            f"the kernel rejects the program ({reason}): {said[-1] if said else 'no reason given'}",
+            place=place,
+            hint="\n    ".join(["the end of the verifier's log:", *said[-_QUOTED:]]) if said else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def load(code: bytes, name: str) -> int:
     try:
         return _call(_PROG_LOAD, attributes(1, _LOG, ctypes.addressof(log)), "load a program")
     except DeviceError as error:
-        raise VerifierError(os.strerror(_errno(error)), log.value.decode(errors="replace")) from None
+        raise VerifierError(os.strerror(_errno(error)), log.value.decode(errors="replace").splitlines()) from None
 
 
 def run(program: int, packet: bytes, *, repeat: int = 1, room: int = 4096) -> Ran:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from llvmlite import ir as ll
 
+from midflight.errors import Place
 from midflight.runtime.engine.bpf.codegen import VOLATILE
 from midflight.runtime.engine.bpf.linking import AGAIN
 from midflight.runtime.engine.builder import I8, I32, I64, POINTER, Builder, Value
@@ -60,12 +61,17 @@ class Bpf:
     """BPF as a target.
 
     `locals` are the slots of a processor's block, `constants` the constant arrays by name, and
-    `used` the names of all slots that code asks for.
+    `used` the names of all slots that code asks for. In LLVM's debug information, places in the P4 are the lines of a
+    single file: line 1 is the first of `places`, and line 0 is none.
     """
 
     locals: Slots = field(default_factory=Slots)
     constants: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    places: list[Place] = field(default_factory=list)
+    _numbers: dict[Place, int] = field(default_factory=dict)
+    _unit: ll.DIValue | None = None
+    _file: ll.DIValue | None = None
 
     def __post_init__(self) -> None:
         self.locals.offset("settings")
@@ -172,6 +178,37 @@ class Bpf:
             placed = b.shl(code.resize(chosen, 64 * count), code.constant(64 * count, 64 * number))
             result = b.or_(result, placed)
         return code.resize(result, width)
+
+    def locate(self, code: Builder, place: Place | None) -> None:
+        """Set the line of the instructions that follow."""
+        module, function = code.unit.module, code.function
+        if self._unit is None:
+            self._file = module.add_debug_info("DIFile", {"filename": "program.p4", "directory": ""})
+            self._unit = module.add_debug_info(
+                "DICompileUnit",
+                {
+                    "language": ll.DIToken("DW_LANG_C"),
+                    "file": self._file,
+                    "producer": "midflight",
+                    "emissionKind": ll.DIToken("FullDebug"),
+                },
+                is_distinct=True,
+            )
+            module.add_named_metadata("llvm.dbg.cu", self._unit)
+            flags = [ll.Constant(I32, 2), "Debug Info Version", ll.Constant(I32, 3)]
+            module.add_named_metadata("llvm.module.flags", module.add_metadata(flags))
+        if "dbg" not in function.metadata:
+            kind = module.add_debug_info("DISubroutineType", {"types": module.add_metadata([None])})
+            described = {"name": function.name, "file": self._file, "type": kind, "unit": self._unit}
+            subprogram = module.add_debug_info("DISubprogram", {**described, "isDefinition": True}, is_distinct=True)
+            function.set_metadata("dbg", subprogram)
+        number = 0
+        if place is not None:
+            number = self._numbers.setdefault(place, len(self.places) + 1)
+            if number > len(self.places):
+                self.places.append(place)
+        where = {"line": number, "column": 0, "scope": function.metadata["dbg"]}
+        code.b.debug_metadata = module.add_debug_info("DILocation", where)
 
     def forget(self, code: Builder, value: Value) -> Value:
         """Store an integer and load it, so that the verifier, which looks at every path, does not know it."""
