@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from midflight.testbed.bench.ports import PortsBench
     from midflight.testbed.bench.primitives import LaneCost, PrimitivesBench
     from midflight.testbed.bench.soak import Soak
+    from midflight.testbed.bench.xdp import XdpBench
 
 __all__ = ["bench"]
 
@@ -24,6 +25,7 @@ Examples:
   midflight bench primitives
   midflight bench open
   sudo midflight bench ports
+  sudo midflight bench xdp
   sudo midflight bench soak --minutes 60
 """
 
@@ -50,6 +52,12 @@ SOAK = """\b
 Examples:
   sudo midflight bench soak --minutes 60 --json soak.json
   midflight bench soak --fabric sim --minutes 1
+"""
+
+XDP = """\b
+Examples:
+  sudo midflight bench xdp
+  sudo midflight bench xdp --runs 31 --size 1500 --json xdp.json
 """
 
 PORTS = """\b
@@ -149,6 +157,33 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
     console.print(_ports_table(found, console))
     if found.missing:
         console.print(f"Without simple_switch: {found.missing}", soft_wrap=True)
+    write_figures(found.json(), json_to, console)
+
+
+@bench.command(epilog=XDP)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=9, show_default=True, help="Runs per forwarder.")
+@click.option(
+    "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Size of each packet."
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def xdp(runs: int, size: int, json_to: str | None) -> None:
+    """Measure forwarding between two interfaces by XDP programs. Needs root.
+
+    Compares an IPv4 router in P4, as a native XDP program, with a router that is written by hand for XDP, and with the
+    same P4 on the embedded switch. The interfaces are veth pairs in a network namespace, which is removed afterwards.
+
+    "Live" counts the packets that arrive while a generator sends as fast as it can. "Run" is what the kernel says a
+    program takes for a packet that it does not send. Runs alternate. Figures are medians, and ratios are medians of
+    ratios of neighbouring runs.
+    """
+    from midflight.cli.output import write_figures
+    from midflight.cli.terminal import bar, console_beside
+    from midflight.testbed.bench.xdp import bench_xdp
+
+    console = console_beside(json_to)
+    with bar(console, "Measuring:") as progress:
+        found = bench_xdp(runs=runs, packet_bytes=size, progress=progress)
+    console.print(_xdp_table(found, console))
     write_figures(found.json(), json_to, console)
 
 
@@ -295,6 +330,20 @@ def _ports_table(found: PortsBench, console: Console) -> Table:
     made.add_row("speed of midflight relative to this, from a backlog", f"{found.to_bare:.2f}")
     simple = [] if found.to_simple_switch is None else ["", f"{found.to_simple_switch:.2f}"]
     made.add_row("speed of midflight relative to this, live", f"{found.to_bare_live:.2f}", *simple)
+    return made
+
+
+def _xdp_table(found: XdpBench, console: Console) -> Table:
+    from statistics import median
+
+    from midflight.cli.terminal import table
+
+    runs = len(found.live["xdp"])
+    title = f"Packets of {found.packet_bytes} bytes between two veth pairs, medians of {runs} runs"
+    made = table(console, title, ("", *found.live))
+    made.add_row("packets per second, live", *(f"{median(each) / 1e3:,.0f} k" for each in found.live.values()))
+    made.add_row("nanoseconds a run", *(f"{median(each):,.0f}" for each in found.run.values()))
+    made.add_row("speed of xdp relative to this, live", "", f"{found.to_hand:.2f}", f"{found.to_embedded:.2f}")
     return made
 
 
