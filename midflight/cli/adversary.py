@@ -55,7 +55,7 @@ Examples:
 )
 @click.option(
     "--device",
-    type=click.Choice(["host", "bmv2"]),
+    type=click.Choice(["host", "bmv2", "xdp"]),
     default="host",
     show_default=True,
     help="The switch with --fabric netns.",

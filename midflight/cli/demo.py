@@ -55,7 +55,7 @@ def demo() -> None:
 )
 @click.option(
     "--device",
-    type=click.Choice(["host", "bmv2"]),
+    type=click.Choice(["host", "bmv2", "xdp"]),
     default="host",
     show_default=True,
     help="The switch: host, the embedded switch, or bmv2.",

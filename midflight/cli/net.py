@@ -40,7 +40,11 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     help="The program of the switches.  [default: an Aggregate `gradients` over all hosts but the last]",
 )
 @click.option(
-    "--device", type=click.Choice(["host", "bmv2"]), default="host", show_default=True, help="The kind of switches."
+    "--device",
+    type=click.Choice(["host", "bmv2", "xdp"]),
+    default="host",
+    show_default=True,
+    help="The kind of switches.",
 )
 @click.option(
     "--fabric",

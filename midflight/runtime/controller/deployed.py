@@ -15,7 +15,7 @@ from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["DeployedSwitch"]
 
-_COMPILERS = {"host": "midflight", "bmv2": "p4c"}
+_COMPILERS = {"host": "midflight", "bmv2": "p4c", "xdp": "midflight"}
 _BID_STEP = 2
 """The difference between a bid and the one of the previous controller. A session briefly bids one more to provoke an
 answer.
