@@ -21,9 +21,11 @@ def test_the_verifiers_log_comes_with_the_p4_line(monkeypatch: pytest.MonkeyPatc
     ingress = "std.egress_spec = 3;\n hdr.h.x = hdr.h.x + 77;\n hdr.h.x = hdr.h.x ^ 5;"
     compiled = BpfCompiled(checked(source(header="bit<64> x; bit<64> y;", ingress=ingress)))
 
+    compiled.files = compiled.files[-1:]
+
     def broken(*arguments: object) -> tuple[bytes, list[int]]:
         code, origins = link(*arguments)  # type: ignore[arg-type]
-        places = [compiled.place(each) for each in origins]
+        places = [compiled.place(compiled.files[-1], each) for each in origins]
         at = next(n for n, each in enumerate(places) if each is not None and "+ 77" in each.text)
         return code[: 8 * at] + OUTSIDE_THE_STACK + code[8 * at + 8 :], origins
 

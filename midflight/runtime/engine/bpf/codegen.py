@@ -1,6 +1,6 @@
 """Compiles an LLVM module to a BPF object file, in a separate process.
 
-    python -m midflight.runtime.engine.bpf.codegen < module.ll
+    python -m midflight.runtime.engine.bpf.codegen OFFSET < module.ll
 
 LLVM ends its process when code is not possible in BPF. The process writes to its standard output the bytes of scratch
 memory that the code needs, as eight bytes, and then the object file.
@@ -30,6 +30,7 @@ _ALLOCA = re.compile(r"^  (%\S+) = alloca (\S.*?)(?:, align (\d+))?$")
 _ARRAY = re.compile(r"^\[(\d+) x i8\]$")
 _INTEGER = re.compile(r"^i(\d+)$")
 _LOAD = re.compile(rf'(%"{VOLATILE}[.0-9]*" = load)')
+_INTERNAL = re.compile(r"^(define internal (?!.*(?:noinline|alwaysinline)).*?)( section )", re.MULTILINE)
 _TIMEOUT = 300.0
 
 
@@ -37,11 +38,14 @@ class CodegenError(UnsupportedError):
     """LLVM cannot translate a program to BPF. The message has the last line of what LLVM says."""
 
 
-def emit_apart(text: str, start: int) -> tuple[bytes, int]:
+def emit_apart(text: str, start: int, *, inline: bool = False) -> tuple[bytes, int]:
     """Compile a module in a separate process; return the object file and the bytes of scratch memory.
 
-    `start` is the offset of scratch memory from `%context`. CodegenError if LLVM cannot translate it.
+    `start` is the offset of scratch memory from `%context`. With `inline`, the module becomes a single function as far
+    as possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate it.
     """
+    if inline:
+        text = _INTERNAL.sub(r"\1 alwaysinline\2", text)
     command = [sys.executable, "-m", __name__, str(start)]
     done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
     if done.returncode:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from midflight.errors import P4Error, Place
 from midflight.p4 import ir
-from midflight.runtime.engine.bpf.codegen import emit_apart
-from midflight.runtime.engine.bpf.elf import read_object
+from midflight.runtime.engine.bpf.codegen import CodegenError, emit_apart
+from midflight.runtime.engine.bpf.elf import ObjectFile, read_object
 from midflight.runtime.engine.bpf.lines import line_of, lines
 from midflight.runtime.engine.bpf.pipeline import lower_program
 from midflight.runtime.engine.pipeline import QUEUE_FIELDS
@@ -13,16 +15,18 @@ from midflight.runtime.engine.queue import Queue
 
 __all__ = ["BpfCompiled"]
 
+# The longest LLVM code, in characters, of which a second version is made that is a single function.
+_SHORT = 200_000
 _STATEFUL = ("register", "counter", "meter", "direct_counter", "direct_meter")
 
 
 class BpfCompiled:
     """A checked program, compiled for BPF. Raises P4Error for a construct that the engine does not support.
 
-    `file` is the object file. `slots` is the layout of the settings and `locals` that of a processor's block of
-    `block` bytes. `layouts`, `members` and `records` are as in the native `Compiled`; `constants` are the constant
-    arrays by name, as their width in bits and their numbers. `queued` is the bytes of a packet that waits for another
-    round, or 0 if there is none.
+    `files` are the object files to try, the faster one first. `slots` is the layout of the settings and `locals` that
+    of a processor's block of `block` bytes. `layouts`, `members` and `records` are as in the native `Compiled`;
+    `constants` are the constant arrays by name, as their width in bits and their numbers. `queued` is the bytes of a
+    packet that waits for another round, or 0 if there is none.
 
     A program with state is `exclusive`: one processor at a time runs it, so that packets see each other's changes in
     whole.
@@ -55,12 +59,18 @@ class BpfCompiled:
         }
         self.records = unit.records
         self.queued = Queue(unit).record if "queue" in target.used else 0
-        data, scratch = emit_apart(str(unit.module), target.locals.size)
-        self.block = target.locals.size + scratch
-        self.file = read_object(data, "xdp")
-        self._places, self._lines = target.places, lines(self.file.others.get(".BTF.ext", b""))
+        text, start = str(unit.module), target.locals.size
+        data, scratch = emit_apart(text, start)
+        self.files = [read_object(data, "xdp")]
+        if not self.exclusive and not self.queued and len(text) < _SHORT:
+            with suppress(CodegenError):
+                data, more = emit_apart(text, start, inline=True)
+                self.files.insert(0, read_object(data, "xdp"))
+                scratch = max(scratch, more)
+        self.block = start + scratch
+        self._places = target.places
 
-    def place(self, offset: int) -> Place | None:
-        """Return the place in the P4 of the instruction at an offset in bytes in the object file's code."""
-        line = line_of(self._lines, offset)
+    def place(self, file: ObjectFile, offset: int) -> Place | None:
+        """Return the place in the P4 of the instruction at an offset in bytes in an object file's code."""
+        line = line_of(lines(file.others.get(".BTF.ext", b"")), offset)
         return self._places[line - 1] if line else None

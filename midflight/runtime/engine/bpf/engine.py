@@ -6,6 +6,7 @@ import os
 import struct
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,12 +127,16 @@ class XdpEngine:
                 block[locals_["queue"] // 8] = queue.__array_interface__["data"][0]
 
     def _load(self, maps: dict[str, int | Memory]) -> int:
-        code, origins = link(self.compiled.file, MAIN, maps)
+        *others, last = self.compiled.files
+        for each in others:
+            with suppress(VerifierError):
+                return load(link(each, MAIN, maps)[0], MAIN)
+        code, origins = link(last, MAIN, maps)
         try:
             return load(code, MAIN)
         except VerifierError as error:
             number = failed_at(error.log)
-            place = None if number is None else self.compiled.place(origins[number])
+            place = None if number is None else self.compiled.place(last, origins[number])
             raise VerifierError(error.reason, error.log, place) from None
 
     def commit(self) -> None:

@@ -39,10 +39,8 @@ def link(file: ObjectFile, main: str, maps: Mapping[str, int | Memory]) -> tuple
 
     `maps` are the file descriptors of the maps by the symbols that stand for them. ValueError for an unknown symbol.
     """
-    functions = sorted(file.functions, key=lambda each: each.name != main)
-    if not functions or functions[0].name != main:
-        raise ValueError(f"no function {main}")
     targets = {each.offset // 8: each.symbol for each in file.relocations}
+    functions = _called(file, main, targets)
     order = [at for each in functions for at in range(each.offset // 8, (each.offset + each.size) // 8)]
     moved: dict[int, int] = {}
     size = 0
@@ -63,6 +61,25 @@ def link(file: ObjectFile, main: str, maps: Mapping[str, int | Memory]) -> tuple
             code += _moved(given, at, moved, targets.get(at), maps)
         origins += [8 * at] * (len(code) // 8 - len(origins))
     return bytes(code), origins
+
+
+def _called(file: ObjectFile, main: str, targets: Mapping[int, Symbol]) -> list[Symbol]:
+    """Return the main function, and those that it calls, directly or not. The kernel takes no others."""
+    by_offset = {each.offset // 8: each for each in file.functions}
+    found = [each for each in file.functions if each.name == main]
+    if not found:
+        raise ValueError(f"no function {main}")
+    for function in found:
+        for at in range(function.offset // 8, (function.offset + function.size) // 8):
+            operation, registers, _, number = struct.unpack_from("<BBhi", file.code, 8 * at)
+            symbol = targets.get(at)
+            if operation != _CALL or _is_again(symbol) or (symbol is None and registers >> 4 != _FUNCTION):
+                continue
+            first = at + 1 + number if symbol is None else symbol.offset // 8 + number + 1
+            called = by_offset.get(first)
+            if called is not None and called not in found:
+                found.append(called)
+    return found
 
 
 def _is_again(symbol: Symbol | None) -> bool:
