@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from midflight.runtime.checked import Programs
+from midflight.runtime.engine.store import Store
 
 __all__ = ["SEARCH"]
 
@@ -11,3 +19,14 @@ SEARCH = "search"
 settings.register_profile(
     SEARCH, max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the networks of all tests share compiled programs, because many tests use the same ones."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("midflight.testbed.net.Programs", partial(Programs, Store(folder)))
+        yield
