@@ -19,7 +19,11 @@ __all__ = ["LockClient", "claims"]
 
 @dataclass(slots=True)
 class LockStatistics:
-    """Counters of a client of a `Lock`: locks granted to it and lost, and datagrams refused."""
+    """Counters of a client of a `Lock`: locks granted to it and lost, and datagrams refused.
+
+    Of the locks `granted`, the server has granted those in `served`, because the switch's queue was full. Those in
+    `lost` were held when the switch lost its state.
+    """
 
     granted: int = 0
     served: int = 0  # locks among them that the server granted, because the switch's queue was full

@@ -19,7 +19,11 @@ __all__ = ["PaxosHost"]
 
 @dataclass(slots=True)
 class PaxosStatistics:
-    """Counters of a `PaxosHost`: ballots, refusals by acceptors, and refused datagrams."""
+    """Counters of a `PaxosHost`: `ballots` that it started, answers of acceptors that refuse, and refused datagrams.
+
+    The answers in `outbid` refuse a ballot because a larger one was promised. Those in `forgotten` come from acceptors
+    that have overwritten the instance or lost their state.
+    """
 
     ballots: int = 0  # ballots started by this host
     outbid: int = 0  # answers that refuse a ballot because a larger one was promised

@@ -69,7 +69,11 @@ class Timing:
 
 @dataclass(slots=True)
 class ReliableStatistics:
-    """Counters of the requests of one endpoint since it started: sent, retransmitted and answered."""
+    """Counters of the requests of one endpoint since it started.
+
+    `sent` does not include retransmissions. `early` are the retransmissions that were not due to a timer. `duplicates`
+    are answers to requests that had been answered before, and `unexpected` answers to requests that were never sent.
+    """
 
     sent: int = 0  # requests, not counting retransmissions
     retransmitted: int = 0

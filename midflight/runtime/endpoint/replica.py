@@ -42,7 +42,11 @@ class Ordered:
 
 @dataclass(slots=True)
 class ReplicaStatistics:
-    """Counters of a `Replica`: requests that it had to get from its peers or received again, and refused datagrams."""
+    """Counters of a `Replica`, and of the datagrams that it refused.
+
+    `asked` counts the stamps that it asked its peers for, `from_peers` the requests received from them, and `repeated`
+    the requests that it received again.
+    """
 
     asked: int = 0  # stamps that the peers were asked for
     from_peers: int = 0  # requests received from peers

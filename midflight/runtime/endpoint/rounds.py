@@ -17,7 +17,8 @@ _KEPT = 4  # parts before the latest one
 class Part:
     """Consecutive chunks that a worker submits together, from index `first` on: its contributions and the known sums.
 
-    `known` is a mask of the chunks whose sum has been stored, and `missing` is the number of the others.
+    `given` and `sums` have the shape (chunks, lanes). `known` is a mask of the chunks whose sum has been stored, and
+    `missing` is the number of the others.
     """
 
     first: int

@@ -34,7 +34,10 @@ class Applications(Protocol):
 
 @dataclass(slots=True)
 class SoftwareStatistics:
-    """Counters of a `SoftwareServer`: requests that it computed on, and refused datagrams."""
+    """Counters of a `SoftwareServer`: requests that it computed on, and refused datagrams.
+
+    `left` counts the requests among them that a switch had left to this host (`packet.fallback`).
+    """
 
     requests: int = 0
     left: int = 0  # requests among them that a switch had left to this host

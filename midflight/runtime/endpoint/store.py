@@ -38,7 +38,7 @@ class StoreClient:
     """The endpoint of a client of a `Cache` application, which performs one operation at a time (an `Endpoint`).
 
     schema: the wire schema of the program. server: the address that requests are sent to. timing: the retransmission
-    timers, None for the defaults.
+    timers, None for the defaults. `outcome` is that of the latest operation, None until it is complete.
     """
 
     schema: Schema

@@ -30,7 +30,10 @@ _OURS = frozenset({errno.EMSGSIZE, errno.EBADF})
 
 @dataclass(slots=True)
 class UdpStatistics:
-    """Counters of the datagrams that one `UdpSocket` has received and sent."""
+    """Counters of the datagrams that one `UdpSocket` has received and sent.
+
+    `unsendable` counts those that the kernel rejected, for example for lack of a route.
+    """
 
     received: int = 0
     sent: int = 0

@@ -19,7 +19,11 @@ _DECIDED = (Quorum.REACHED, Quorum.LATE, Quorum.AGAIN)
 
 @dataclass(slots=True)
 class VoterStatistics:
-    """Counters of a `Voter`: how results reached it, and refused datagrams."""
+    """Counters of a `Voter`, and of the datagrams that it refused.
+
+    `from_others` counts results that came from a peer or the server instead of the switch. `crowded` counts answers
+    that a vote was not counted, because its slot was in use.
+    """
 
     from_others: int = 0  # results that came from a peer, or from the server
     crowded: int = 0  # answers that a vote was not counted because its slot was in use

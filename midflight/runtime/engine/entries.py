@@ -53,7 +53,10 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class WeightedAction:
-    """An action of a one-shot set, with its weight. It is left out while the port that it watches is down."""
+    """An action of a one-shot set: the action's name and its data, and its weight.
+
+    It is left out while the port `watch_port` is down; None watches no port.
+    """
 
     action: str
     arguments: tuple[int, ...] = ()

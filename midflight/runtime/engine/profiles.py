@@ -33,7 +33,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """A member of a group by its id, with its weight. It is left out while the port that it watches is down."""
+    """A member of a group, by its id, with its weight. It is left out while the port `watch_port` is down.
+
+    Without a port (None), it is never left out.
+    """
 
     member: int
     weight: int = 1

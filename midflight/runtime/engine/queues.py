@@ -92,7 +92,10 @@ class QueueSettings:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue's settings and packets: waiting now, the most that waited, and those queued, sent and dropped so far."""
+    """A queue's settings, and its packets: `waiting` now, `peak` at most, and those queued, sent and dropped so far.
+
+    The counts start with the program.
+    """
 
     settings: QueueSettings
     waiting: int

@@ -28,7 +28,10 @@ VALID = "isValid()"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A table or register array, the operations whose results it needs, and those whose matches decide if it runs."""
+    """A table or register array (`kind`), as a node of a graph of dependencies between operations.
+
+    `needs` are the names of the operations whose results it needs, and `follows` those whose matches decide if it runs.
+    """
 
     name: str
     kind: str

@@ -21,7 +21,10 @@ _SWITCHES: Mapping[Sums, Callable[[Shape], Place]] = {"kernel": KernelPlace, "en
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A schedule in which a guarantee was violated, and the error. Its seed reproduces the failure."""
+    """A schedule, given by its `seed`, in which a guarantee was violated, and the error as text, `reason`.
+
+    The seed reproduces the failure in a simulated game. A game with processes may go differently each time.
+    """
 
     seed: int
     reason: str
@@ -29,7 +32,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The results of many simulated schedules of faults: totals over all of them, and the failures."""
+    """The results of many simulated schedules of faults: totals over all of them, and the failures.
+
+    `faults` counts workers restarted or replaced and switches killed, revived or given up; `forged` the messages that a
+    host which is no member forged or replayed; `sums` the sums of chunks that were checked.
+    """
 
     schedules: int
     moves: int

@@ -88,8 +88,8 @@ def draw_live(seed: int) -> LiveSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The record of a game with processes: its moves as texts, its duration, and the number of checked sums of
-    chunks.
+    """The record of a game with processes: its moves as texts, its duration in seconds, and the number of checked sums
+    of chunks.
     """
 
     seed: int

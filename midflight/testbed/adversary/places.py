@@ -33,7 +33,10 @@ Sent = list[tuple[int, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The parameters of a game's job, from which a place makes the `Aggregate` of each switch."""
+    """The parameters of a game's job, from which a place makes the `Aggregate` of each switch.
+
+    `workers` are all workers of the job; the others are those of `Aggregate`.
+    """
 
     workers: int
     slots: int

@@ -76,7 +76,7 @@ class ReachedDevice:
 
     @property
     def address(self) -> str:
-        """The address of the remote device's P4Runtime server, HOST:PORT."""
+        """The address of the remote device's P4Runtime server, HOST:PORT or unix:PATH."""
         return self._device.address
 
     @property

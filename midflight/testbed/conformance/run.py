@@ -34,6 +34,9 @@ Progress = Callable[[int, int, str], None]
 class Report:
     """The results of a conformance run on one kind of device, in the order of playing. `seed` is that of generated
     cases.
+
+    `server` is the version that a remote device reports, empty for others. `left` is the number of cases that were not
+    played, because the run was interrupted.
     """
 
     device: str

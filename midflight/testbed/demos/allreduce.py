@@ -33,8 +33,9 @@ _APPLICATION = "gradients"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of the all-reduce demonstration. `batch` is the number of images for each worker and step.
+    """The settings of the all-reduce demonstration.
 
+    workers, steps: the numbers of workers and of training steps. batch: the images for each worker and step.
     lanes, slots: as for `Aggregate`. loss: the probability that a link loses a packet, and likewise that it duplicates
     or delays one. seed: of all random choices. device, fabric: as for `Net`.
     """

@@ -59,7 +59,7 @@ class QueueRun:
     """What happened with one way to treat the queue.
 
     times, depths: the packets in the queue (int64), every millisecond (float64 seconds). delays: of each packet that
-    arrived, from sender to receiver (float64 seconds). marked, lost: packets.
+    arrived, from sender to receiver (float64 seconds). delivered, marked, lost: packets.
     """
 
     name: str

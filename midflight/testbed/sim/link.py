@@ -46,7 +46,10 @@ class Clock(Protocol):
 class ChannelStatistics:
     """Counters of frames on one direction of a link; the sum of two objects adds them up.
 
-    `bytes` counts frames without preamble and frame check sequence.
+    `packets` are frames sent, including those that the link then loses, and `bytes` their bytes without preamble and
+    frame check sequence. `lost`, `duplicated` and `reordered` count what the link did, `delivered` the frames that
+    arrived. `overflowed` and `oversized` were dropped before they were sent: the queue was full, or they exceeded the
+    link's MTU.
     """
 
     packets: int = 0  # frames sent, including those lost later

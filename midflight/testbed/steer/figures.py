@@ -27,6 +27,8 @@ class Figures:
     """The figures of one policy and seed, without the warm-up.
 
     Of `requests`, `lost` got no reply, and `slo_misses` none within the service level objective of their class.
+    `refused` counts how often a full switch forwarded a request, and `retried` how often one was sent again because its
+    instance had died.
     `moved` counts moves of sessions. `bytes` are those on all links: requests, replies, moved state and metrics.
     `joules` is the energy of the work and of the way, and `grams` the CO2 for it. `classes` has p50 and p99 of each
     class in microseconds, and the part that missed its objective. `quantiles` are percentiles 0 to 100 of the delay.

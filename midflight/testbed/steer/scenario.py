@@ -16,8 +16,8 @@ __all__ = ["Failure", "Ingress", "Instance", "Metrics", "Scenario", "ServiceClas
 class Sessions:
     """Requests that belong together, and that one instance serves (instance affinity, RFC 10054).
 
-    A session has `requests` requests, one every `interval`. Its client moves on to the next ingress after each `dwell`;
-    0 is never. To move it to another instance, `state` bytes are transferred.
+    A session has `requests` requests, one every `interval` microseconds. Its client moves on to the next ingress after
+    each `dwell` microseconds; 0 is never. To move it to another instance, `state` bytes are transferred.
     """
 
     requests: int
@@ -28,8 +28,9 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class ServiceClass:
-    """Requests for one service (CS-ID), with a service level objective `slo` for the time to the reply.
+    """Requests for one service (CS-ID), with a service level objective `slo` for the time to the reply (microseconds).
 
+    `request` and `reply` are sizes in bytes. `sessions` describes requests that belong together; None if none do.
     `cv2` is the squared coefficient of variation of the service time: 0 constant, 1 exponential (gamma distributions).
     `share` is the part of the servers that is meant for this class where several classes use them.
     """
@@ -45,7 +46,9 @@ class ServiceClass:
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """An ingress CATS-Forwarder. Its part of the demand is proportional to `weight`."""
+    """An ingress CATS-Forwarder at a place (`x`, `y`) in kilometres. Its part of the demand is proportional to
+    `weight`.
+    """
 
     name: str
     x: float = 0.0
@@ -55,10 +58,10 @@ class Ingress:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A service site behind an egress CATS-Forwarder, over a link of `rate` bits a second.
+    """A service site behind an egress CATS-Forwarder, over a link of `rate` bits a second. `x` and `y` are kilometres.
 
-    A packet needs `access`, plus the propagation over the distance, and passes `hops` forwarders. `carbon` is the
-    carbon intensity of the electricity there, in grams of CO2 a kilowatt-hour.
+    A packet needs `access` microseconds, plus the propagation over the distance, and passes `hops` forwarders. `carbon`
+    is the carbon intensity of the electricity there, in grams of CO2 a kilowatt-hour.
     """
 
     name: str
@@ -72,8 +75,9 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A service contact instance (CSCI-ID): `servers` requests at a time, each in the mean time `serves` of its class.
+    """A service contact instance (CSCI-ID) at a site: `servers` requests at a time.
 
+    `serves` has, by class, the mean service time in microseconds.
     Without `queue`, as in the slots of a switch, a request that finds no free server is forwarded to another instance.
     A busy server needs `watts` more than an idle one.
     """
@@ -88,7 +92,10 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """The demand for a service is multiplied by `factor` from `start` to `end`, at one ingress, or at all if empty."""
+    """The demand for a service is multiplied by `factor` from `start` to `end`, in microseconds of virtual time.
+
+    That is at the ingress of this name, or at all if it is empty.
+    """
 
     service: str
     start: float
@@ -99,7 +106,10 @@ class Surge:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An instance, or all instances of a site, dies at `start` and comes back at `end`. What it was serving is lost."""
+    """An instance, or all instances of a site, dies at `start` and comes back at `end`, in microseconds.
+
+    `name` is that of the instance or site. What it was serving is lost.
+    """
 
     name: str
     start: float
@@ -108,7 +118,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The metrics' way to the C-PS: agents report every `interval`, and reports travel for `delay`.
+    """The metrics' way to the C-PS: agents report every `interval`, and reports travel for `delay`. In microseconds.
 
     The C-PS plans every `round`. A part `stale` of the instances reports values that are `stale_by` older, in replies
     too. A dead instance is known after `detect`.
@@ -128,9 +138,11 @@ class Scenario:
 
     It lasts `seconds` of virtual time; the first `warmup` of them are not counted. `joules_per_megabyte` is the energy
     of a megabyte over one hop, with the network's carbon intensity `network_carbon`. `carbon_price` is the delay in
-    microseconds that our policies accept to save a milligram of CO2.
+    microseconds that our policies accept to save a milligram of CO2. A kilometre takes `kilometre` microseconds.
 
-    MidflightError if names do not match, a service has no instance, or a time or rate that must be positive is not.
+    MidflightError if a name is unknown, if there are no classes or ingresses or no ingress has a weight above 0, if a
+    class has no instance with a queue, if the warm-up is not shorter than the scenario, or if a time or rate that must
+    be positive is not.
     """
 
     name: str

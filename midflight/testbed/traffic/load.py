@@ -31,6 +31,10 @@ class Load:
 
     The answer to a request is the first message with its application and sequence number that reaches any host: a
     result, or the request itself if it was forwarded. A request that a kernel drops has no answer, like a lost one.
+
+    `host` is the sender's name, and `sent` the sending time in nanoseconds from the first request. `latency` is in
+    nanoseconds, NaN without an answer. `kind` is the answer's: `RESULT`, `REQUEST` or `FOR_HOST`, 0 without an answer.
+    `answers` counts the messages with the request's number at all hosts. `size` is the bytes of the UDP payload.
     """
 
     application: str

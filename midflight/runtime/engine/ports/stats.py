@@ -26,7 +26,10 @@ class PortStats:
 
 @dataclass(frozen=True, slots=True)
 class TrafficStats:
-    """The counters of all ports, and of packets dropped between them.
+    """The counters of all ports by number (`ports`), and of packets dropped between them by reason (`other`).
+
+    `packets_in` and `packets_out` count the switch's packet-ins and packet-outs, and `lost` messages that not every
+    controller received, by reason.
 
     `dropped` counts by reason: those of the ports; those of the engine (`ingress` and `egress` for drops by the
     program); `no port` for packets to an unknown port; `no program` for packets that arrived before there was one;

@@ -21,7 +21,10 @@ _CLOCK = 1 << 48  # the switches' clocks in microseconds wrap
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """The stamps of one switch: its number, the packets in the queue, and seconds in the queue and in the switch."""
+    """The stamps of one switch for a packet: the switch's number, and the packets in the queue (`depth`).
+
+    `queued` and `inside` are the seconds that the packet spent in the queue and in the switch.
+    """
 
     switch: int
     depth: int

@@ -57,7 +57,8 @@ class Energy:
 class Room:
     """What is left of a switch pipeline, or what a request class needs there. None is no limit, or no need.
 
-    `slots` are those of a primitive's protocol, such as the shadow copies of an aggregation.
+    `slots` are those of a primitive's protocol, such as the shadow copies of an aggregation; the others are pipeline
+    stages, bits of registers and table entries.
     """
 
     slots: int | None = None
