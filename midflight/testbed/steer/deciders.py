@@ -37,7 +37,7 @@ class Baseline:
         self._flow = view.requests.flow.tolist()
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return an instance, or -1 to hold the request, as `Decider.choose`."""
+        """Return the number of an instance for a request, or -1 to hold it: see `Decider.choose`."""
         del now, bound
         pool, alive = self._world.pools[c], self._view.up
         up = [alive[i] and (without < 0 or self._world.queue[i]) for i in pool]
@@ -75,12 +75,12 @@ class Baseline:
         return pool[index]
 
     def sent(self, g: int, c: int, i: int) -> None:
-        """Count a request to an instance."""
+        """Count a request from ingress number `g` to instance number `i`: see `Decider.sent`."""
         del c
         self._outstanding[g][i] += 1
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
-        """Store the load that a reply carries, and count it for JBSQ."""
+        """Store the load that a reply of instance `i` carries to ingress `g`, and count it: see `Decider.replied`."""
         del now, c, at
         self._carried[g][i] = load
         self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
@@ -121,7 +121,7 @@ class Oracle:
         self._ends: list[tuple[float, int]] = []
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return the instance that will have answered first, as `Decider.choose`."""
+        """Return the number of the instance that will have answered first: see `Decider.choose`."""
         world, work = self._world, self._work[r]
         sessions = world.scenario.classes[c].sessions
         if sessions:

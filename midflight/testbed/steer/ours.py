@@ -94,7 +94,7 @@ class Steering:
         self._planned = 0.0
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return an instance, as `Decider.choose`."""
+        """Return the number of an instance for a request: see `Decider.choose`."""
         del r
         table, alive, draw = self._tables[g, c], self._view.up, self._random.random
         index = pick(table.first, draw())
@@ -117,13 +117,13 @@ class Steering:
         return i
 
     def sent(self, g: int, c: int, i: int) -> None:
-        """Count a request to an instance."""
+        """Count a request from ingress number `g` to instance number `i`: see `Decider.sent`."""
         self._load[g][i] += 1.0
         self._outstanding[g][i] += 1
         self._sent[g][c][i] += 1
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
-        """Store the load that a reply carries."""
+        """Store the load that a reply of instance `i` carries to ingress `g`: see `Decider.replied`."""
         del now, c
         self._outstanding[g][i] -= 1
         if at > self._at[g][i]:

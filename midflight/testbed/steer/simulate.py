@@ -56,29 +56,35 @@ class View:
 
 
 class Decider(Protocol):
-    """Chooses instances: the policy with its state at all ingresses. Times are in microseconds."""
+    """Chooses instances: the policy with its state at all ingresses. Times are in microseconds of virtual time.
+
+    Ingresses (`g`), classes (`c`), instances (`i`) and requests (`r`) are given by their numbers, from 0.
+    """
 
     moves_sessions: bool
     """Whether `choose` is asked again when a session's client has moved to another ingress."""
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return an instance for request `r` of class `c` at ingress `g`, or -1 to hold it until a reply arrives.
+        """Return an instance for request `r` of class `c` at ingress `g`, or -1 to hold it until a reply arrives there.
 
         `bound` is the instance of its session so far, or -1. `without` is a switch that has refused it for want of a
         free slot, or -1: then only instances with a queue are possible.
         """
 
     def sent(self, g: int, c: int, i: int) -> None:
-        """Count a request that follows its session to instance `i`, without a choice."""
+        """Count a request of class `c` that follows its session from ingress `g` to instance `i`, without a choice."""
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
-        """Process a reply. It carries the load of its instance, the number of requests in it, measured at time `at`."""
+        """Process a reply of instance `i` to a request of class `c`, which reaches ingress `g` at time `now`.
+
+        It carries the instance's `load`, the number of requests in it, measured at time `at`.
+        """
 
     def unanswered(self, g: int, i: int) -> None:
         """Forget a request to instance `i`, which has refused it, or has died before the reply."""
 
     def plan(self, now: float) -> None:
-        """Run a round of the slow loop."""
+        """Run a round of the slow loop at time `now`, which adapts the shares of requests that instances get."""
 
 
 @dataclass(slots=True)
@@ -86,9 +92,10 @@ class Run:
     """The results of a simulation.
 
     `latency` is the time from request to reply in microseconds, infinite if there was none by the end of the run, and
-    `instance` the one that served it. `moved` counts the moves of sessions from one instance to another, `refused` the
-    requests that a full switch forwarded, `retried` those that an instance took down with it, and `reports` the metric
-    updates. `last_sent` is the time of the last request to an instance that had failed, by number of the failure.
+    `instance` the number of the one that served it. `moved` counts the moves of sessions from one instance to another,
+    `refused` how often a full switch forwarded a request, `retried` how often one was sent again because its instance
+    had died, and `reports` the metric updates. `last_sent` is the time of the last request to an instance that had
+    failed, by number of the failure.
     """
 
     latency: NDArray[np.float64]
@@ -101,7 +108,10 @@ class Run:
 
 
 def simulate(world: World, requests: Requests, policy: Callable[[World, View], Decider], seed: int = 0) -> Run:
-    """Return the run of these requests under a policy, until all of them have been answered."""
+    """Return the run of these requests under a policy, until each has been answered or has no instance left.
+
+    `policy` makes the decider for the scenario and its view of the run. `seed` is that of its random choices.
+    """
     return _Simulation(world, requests, policy, seed).run()
 
 
