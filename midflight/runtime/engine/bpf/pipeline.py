@@ -15,6 +15,7 @@ from llvmlite import ir as ll
 
 from midflight.p4 import ir
 from midflight.runtime.engine.apply import Tables
+from midflight.runtime.engine.bpf.codegen import VOLATILE
 from midflight.runtime.engine.bpf.linking import AGAIN_WITH
 from midflight.runtime.engine.bpf.target import MOST_PROCESSORS, RECORD, ROOT, Bpf, helper
 from midflight.runtime.engine.builder import I8, I32, I64, POINTER, Builder, Value
@@ -198,7 +199,10 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
     tested = b.icmp_unsigned("==", interface, code.i32(TEST_INTERFACE))
     given = code.load(code.at(root, ROOT["length"]), 64)
     shortened = b.and_(tested, b.icmp_unsigned("!=", given, code.i64(0)))
-    length = b.select(shortened, given, length)
+    # The verifier follows each choice to the end of the program, unless nothing of it is left in a register.
+    for name, value in (("length", b.select(shortened, given, length)), ("tested", tested), ("shortened", shortened)):
+        code.store(code.resize(value, 64), local(name))
+    length = _reload(code, local("length"))
     with code.when(b.icmp_unsigned(">", length, code.i64(LARGEST))):
         _count(code, local("dropped.memory"))
         b.ret(code.i32(_DROP))
@@ -224,6 +228,8 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
             b.call(run, arguments)
     else:
         b.call(run, arguments)
+    tested = b.icmp_unsigned("!=", _reload(code, local("tested")), code.i64(0))
+    shortened = b.icmp_unsigned("!=", _reload(code, local("shortened")), code.i64(0))
     leaving = code.load(local("place.port"), 64)
     start = code.at(local("out", ROOM + 64), code.load(local("place.start"), 64))
     size = code.load(local("place.length"), 64)
@@ -252,6 +258,11 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, *, exclusive: bool) -
     devices.type = POINTER
     result = helper(code, _REDIRECT_MAP, I64, [devices, b.sub(leaving, code.i64(1)), code.i64(_DROP)])
     b.ret(code.resize(result, 32))
+
+
+def _reload(code: Builder, place: Value) -> Value:
+    """Load an i64 that was stored in this function, of which the verifier then knows nothing."""
+    return code.b.load(place, name=VOLATILE, typ=I64, align=8)
 
 
 class _Frame:
