@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,6 +36,7 @@ from midflight.testbed.fabric.endpoints import FabricEndpoint
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.group import Group
 from midflight.testbed.membership import Memberships
+from midflight.testbed.services import steer
 from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.software import ServerHosts
 from midflight.testbed.topology import Topology
@@ -410,11 +410,11 @@ class Net:
     def steer(self, service: str, address: str, weights: Mapping[str, float]) -> Services:
         """Steer requests to a service's address to hosts, by weight, and return what changes the weights.
 
-        weights: by the host's name. These hosts accept packets for the address. See `Services.add`, also for errors.
+        weights: by the host's name. These hosts also receive packets for the address; for a prefix, call `accept` of
+        each host. After an error there is no service. MidflightError for an IPv6 address and a host that has only IPv4;
+        DeviceError if a host does not take the address. See `Services.add` for other errors.
         """
-        self.controller.services.add(service, address, weights)
-        for name in weights:
-            self.host(name).accept(ip_address(address))
+        steer(self.controller.services, self.fabric.hosts, service, address, weights)
         return self.controller.services
 
     def state(self, application: str, switch: str = "") -> State:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from midflight.errors import MidflightError
 from midflight.primitives import Program, Steering, Threshold
 from midflight.testbed.net import Net
 from midflight.testbed.topology import Topology
@@ -13,6 +17,7 @@ from tests.bmv2 import BMV2, ROOT
 
 pytestmark = ROOT
 
+PAGE = Path(__file__).parents[2] / "docs" / "steering.md"
 CS_ID, PORT, FLOWS = "10.9.0.1", 7000, 12
 SERVER = """
 import socket, sys
@@ -67,6 +72,8 @@ def test_linux_hosts_need_nothing_special(device: str) -> None:
     program = Program(Threshold("pressure", above=9, clear=5), Steering(buckets=16))
     topology = Topology.of([("h1", "s1"), ("h2", "s2"), ("h3", "s2"), ("h4", "s1"), ("s1", "s2")])
     with Net(topology, program=program, device=device, fabric="netns") as net, ThreadPoolExecutor(3) as pool:
+        with pytest.raises(MidflightError, match="h2 has an IPv4 address"):
+            net.steer("vision", "2001:db8::9", {"h2": 1})
         services = net.steer("vision", CS_ID, {"h2": 1, "h3": 1, "h4": 1})
         running = [pool.submit(net.host(name).run, ["python3", "-c", SERVER, name]) for name in ("h2", "h3", "h4")]
         try:
@@ -84,3 +91,11 @@ def test_linux_hosts_need_nothing_special(device: str) -> None:
         assert {*expected} == {"h2", "h3", "h4"}
         for each in running:
             each.result(timeout=10)
+
+
+def test_the_example_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    found = re.search(r"^    from concurrent.*?(?=^\S)", PAGE.read_text(), re.S | re.M)
+    assert found
+    topology = Topology.of([("h1", "s1"), ("h2", "s2"), ("s1", "s2")])
+    exec(dedent(found[0]), {"Net": Net, "program": Program(Steering(buckets=16)), "topology": topology})
+    assert capsys.readouterr().out.strip() == f"b'answer' ('{CS_ID}', {PORT})"

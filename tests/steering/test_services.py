@@ -154,6 +154,47 @@ def test_a_class_has_weights_of_its_own(lab: Lab) -> None:
         services.weigh("vision", {"h2": 1}, traffic_class="other")
 
 
+def test_the_requests_to_a_prefix_reach_instances_that_accept_their_address(lab: Lab) -> None:
+    services = lab.net.steer("vision", "10.9.0.0/24", {"h2": 1, "h3": 1})
+    for name in ("h2", "h3"):
+        lab.net.host(name).accept(IPv4Address(CS_ID))
+    client = lab.net.host("h1").address
+    assert lab.ask() == {flow: services.instance("vision", client, 20_000 + flow, PORT) for flow in range(FLOWS)}
+
+
+@pytest.mark.parametrize(
+    ("address", "reported"),
+    [
+        ("10.0.0.3", "10.0.0.3/32 is the address of host h3, 10.0.0.3"),
+        ("64:ff9b:1::10.0.0.3", "is the address of host h3"),
+        ("10.0.0.0/30", "10.0.0.0/30 contains the address of host h1, 10.0.0.1"),
+        ("0.0.0.0/0", "contains the address of host h1"),
+        ("::/0", "contains the address of host h1"),
+    ],
+)
+def test_the_addresses_of_hosts_are_no_services(lab: Lab, address: str, reported: str) -> None:
+    with pytest.raises(MidflightError, match=reported):
+        lab.net.steer("vision", address, {"h2": 1})
+
+
+@pytest.mark.parametrize("address", ["2001:db8::9", "2001:db8::/64"])
+def test_hosts_without_ipv6_are_no_instances_of_an_ipv6_address(lab: Lab, address: str) -> None:
+    with pytest.raises(
+        MidflightError, match=f"h2 has an IPv4 address and cannot receive packets for {address}"
+    ) as error:
+        lab.net.steer("vision", address, {"h2": 1})
+    assert "with_ipv6()" in str(error.value)
+    lab.net.steer("vision", CS_ID, {"h2": 1, "h3": 1})
+    assert {*lab.ask().values()} == {"h2", "h3"}
+
+
+def test_a_host_that_refuses_the_address_leaves_no_service(lab: Lab) -> None:
+    with patch.object(type(lab.net.host("h3")), "accept", side_effect=DeviceError("no")), pytest.raises(DeviceError):
+        lab.net.steer("vision", CS_ID, {"h2": 1, "h3": 1})
+    assert not lab.net.controller.fleet.desired.services
+    assert lab.ask() == {}
+
+
 def test_weights_expire_and_hold_until_then(lab: Lab) -> None:
     services = lab.net.steer("vision", CS_ID, {"h2": 1, "h3": 1})
     at_first = lab.ask()
@@ -231,6 +272,25 @@ def test_mistakes(lab: Lab) -> None:
     ):
         with pytest.raises(MidflightError, match=reported):
             services.add("sound", address, weights)
+    for mistake, reported in (
+        (lambda: services.add("", "10.9.0.2", {"h2": 1}), "a service needs a name"),
+        (lambda: services.classify("vision", "", Rule(), {"h2": 1}), "a class needs a name"),
+        (lambda: services.add("sound", "64:ff9b:1::10.9.0.1", {"h2": 1}), "is the address of service 'vision'"),
+        (lambda: services.weigh("vision", {"h2": "x"}), "the weight of h2 is 'x'"),  # type: ignore[dict-item]
+        (lambda: services.weigh("vision", {"h2": float("nan")}), "the weight of h2 is nan"),
+        (lambda: services.weigh("vision", {"h2": 1}, valid=-1), "cannot be valid for -1 seconds"),
+        (lambda: services.weigh("vision", {"h2": 1}, valid=0), "cannot be valid for 0 seconds"),
+        (lambda: services.weigh("vision", {"h2": 1}, valid=float("nan")), "cannot be valid for nan seconds"),
+        (lambda: services.weigh("vision", {"h2": 1}, valid=1e300), "cannot be valid for 1e"),
+        (lambda: services.drain("vision", "h7"), "h7 is not an instance of 'vision'"),
+        (lambda: services.drain("vision", "h3"), "h3 is not an instance of 'vision'"),
+        (lambda: services.instance("vision", "nowhere"), "'nowhere' does not appear to be an IPv4 or IPv6 address"),
+        (lambda: services.instance("vision", "10.0.0.1", 70_000), "a port is 0 to 65535, not 70000"),
+        (lambda: services.instance("vision", "10.0.0.1", 1, -1), "a port is 0 to 65535, not -1"),
+    ):
+        with pytest.raises(MidflightError, match=reported):
+            mistake()
+    assert services.instance("vision", "2001:db8::1", 7, PORT) == "h2"
     services.add("sound", "2001:db8::/64", {"h2": 1})
     with pytest.raises(MidflightError, match=r"3 services, but the program has Steering\(services=2\)"):
         services.add("third", "10.9.0.3", {"h2": 1})

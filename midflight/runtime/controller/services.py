@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from math import inf
+from numbers import Real
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives.steering import Steering, bucket_of
@@ -13,9 +15,11 @@ from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import IPAddress
-from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, steering_entries
+from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, mapped_prefix, steering_entries
 
 __all__ = ["Services"]
+
+_LONGEST = 1e9  # seconds that weights may be valid
 
 
 class Services:
@@ -46,17 +50,19 @@ class Services:
         """Start steering requests to `address`, an IPv4 or IPv6 address or prefix (CS-ID), to instances by weight.
 
         weights: by the host's name; each is finite and at least 0. They are also the static weights, which apply when
-        updates stop: see `expire`. MidflightError if the name or address is in use, or the program's `Steering` has no
-        room.
+        updates stop: see `expire`. MidflightError if the name is empty or in use, if the address is in use by a service
+        or a host, if the prefix contains a host's address, or if the program's `Steering` has no room.
         """
         with self._fleet.lock:
             steering, desired = self._steering, self._fleet.desired
             network = _network(address)
+            _check_name("service", service)
             if service in desired.services:
                 raise MidflightError(f"there is a service {service!r} already", hint="remove it first, or weigh it")
             for other in desired.services.values():
-                if other.address == network:
-                    raise MidflightError(f"{network} is the address of service {other.name!r}")
+                if mapped_prefix(other.address) == mapped_prefix(network):
+                    raise MidflightError(f"{address} is the address of service {other.name!r}")
+            self._check_hosts(network)
             desired, numbered = self._numbered(desired, weights)
             pool = Pool.of(_free(desired), numbered, steering.buckets)
             self._request(desired, Service(service, network, pool))
@@ -75,11 +81,12 @@ class Services:
         """Give the requests of a service that `rule` matches weights of their own (C-TC).
 
         `traffic_class` is the name of the class, and `weights` are by the host's name. Replaces an earlier class of the
-        same name. MidflightError if another class of the service has the same rule, or
-        if the program's `Steering` has no room.
+        same name. MidflightError if the name is empty, if another class of the service has the same rule, or if the
+        program's `Steering` has no room.
         """
         with self._fleet.lock:
             found, steering = self[service], self._steering
+            _check_name("class", traffic_class)
             desired, numbered = self._numbered(self._fleet.desired, weights)
             for name, (other, _) in found.classes.items():
                 if name != traffic_class and (other.match(), other.priority) == (rule.match(), rule.priority):
@@ -100,10 +107,12 @@ class Services:
         `weights` are by the host's name; empty `traffic_class` means the requests without a class. Hosts that are left
         out get no new flows. As few flows move as possible. With `valid`, all weights of the service, also those of
         other classes, hold for this many seconds of the controller's clock: see `expire`. A later call without it, for
-        any class, makes them permanent.
+        any class, makes them permanent. MidflightError if `valid` is not above 0, or above 1e9.
         """
         with self._fleet.lock:
             found = self[service]
+            if valid is not None and not (isinstance(valid, Real) and 0 < valid <= _LONGEST):
+                raise MidflightError(f"weights cannot be valid for {valid!r} seconds; give a number above 0, up to 1e9")
             pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
             desired, numbered = self._numbered(self._fleet.desired, weights)
             changed = pool.weighted(numbered)
@@ -115,14 +124,18 @@ class Services:
         """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
 
         Pools are the sets of instances of the service itself and of each of its classes. Its entry remains, so requests
-        for which a kernel such as `Balance` has chosen it still reach it. Does nothing if the host is not an instance.
-        MidflightError if it would leave a pool without an instance.
+        for which a kernel such as `Balance` has chosen it still reach it. MidflightError if the host is not an instance
+        of the service, or if this would leave a pool without an instance.
         """
         with self._fleet.lock:
-            found = self[service]
-            number = self._fleet.desired.instances.get(host)
+            found, instances = self[service], self._fleet.desired.instances
+            used = _used([found])
+            number = instances.get(host)
+            if number not in used:
+                names = ", ".join(name for name, each in instances.items() if each in used)
+                raise MidflightError(f"{host} is not an instance of {service!r}", hint=f"instances: {names}")
             for pool in found.pools:
-                if number is None or number not in pool.weights:
+                if number not in pool.weights:
                     continue
                 weights = {**pool.weights, number: 0.0}
                 if not any(weights.values()):
@@ -148,16 +161,20 @@ class Services:
             return tuple(gone)
 
     def instance(
-        self, service: str, source: IPAddress, source_port: int = 0, port: int = 0, *, traffic_class: str = ""
+        self, service: str, source: IPAddress | str, source_port: int = 0, port: int = 0, *, traffic_class: str = ""
     ) -> str:
         """Return the name of the host that a flow's requests go to, or "" if its bucket has none.
 
-        source: the client's address. source_port and port: the client's and the destination's UDP or TCP port. Sends
-        nothing: every switch computes the same.
+        source: the client's address. source_port and port: the client's and the destination's UDP or TCP port, 0 for
+        packets without ports. Sends nothing: every switch computes the same. MidflightError if the address or a port is
+        invalid.
         """
         found = self[service]
+        for each in (source_port, port):
+            if not 0 <= each <= 65535:
+                raise MidflightError(f"a port is 0 to 65535, not {each}")
         pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
-        number = pool.table[bucket_of(mapped(source), source_port, port, len(pool.table))]
+        number = pool.table[bucket_of(mapped(_address(source)), source_port, port, len(pool.table))]
         names = {each: name for name, each in self._fleet.desired.instances.items()}
         return names.get(number, "")
 
@@ -193,14 +210,27 @@ class Services:
         """Return weights by the instances' numbers, and the desired state in which their hosts have numbers."""
         known = {each.name for each in self._fleet.whole.hosts}
         numbers = dict(desired.instances)
-        for name in weights:
+        for name, weight in weights.items():
             if name not in known:
                 raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(sorted(known))}")
             if name not in numbers:
                 numbers[name] = _unused(numbers.values())
+            if not (isinstance(weight, Real) and 0 <= weight < inf):
+                raise MidflightError(f"the weight of {name} is {weight!r}; a weight is finite and at least 0")
         if not any(weights.values()):
             raise MidflightError("at least one instance needs a weight above 0")
         return replace(desired, instances=numbers), {numbers[name]: float(each) for name, each in weights.items()}
+
+    def _check_hosts(self, network: IPNetwork) -> None:
+        """Check that no host has an address of a service, as what is sent to that host would go to an instance."""
+        address, length = mapped_prefix(network)
+        for host in self._fleet.whole.hosts:
+            if mapped(host.address) >> 128 - length == address >> 128 - length:
+                what = "is" if length == 128 else "contains"
+                raise MidflightError(
+                    f"{network} {what} the address of host {host.name}, {host.address}",
+                    hint="a service needs addresses that no host has",
+                )
 
     def _request(self, desired: DesiredState, service: Service) -> None:
         self._change(replace(desired, services={**desired.services, service.name: service}))
@@ -232,6 +262,20 @@ def _network(address: str) -> IPNetwork:
         return ip_network(address)
     except ValueError as error:
         raise MidflightError(f"{address!r} is not the address or prefix of a service: {error}") from None
+
+
+def _address(address: IPAddress | str) -> IPAddress:
+    if isinstance(address, IPv4Address | IPv6Address):
+        return address
+    try:
+        return ip_address(address)
+    except ValueError as error:
+        raise MidflightError(f"not the address of a client: {error}") from None
+
+
+def _check_name(what: str, name: str) -> None:
+    if not name:
+        raise MidflightError(f"a {what} needs a name that is not empty")
 
 
 def _free(desired: DesiredState) -> int:

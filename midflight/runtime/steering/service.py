@@ -12,7 +12,7 @@ from midflight.runtime.steering.buckets import rebalance, spread
 from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import Graph, IPAddress
 
-__all__ = ["IPNetwork", "Pool", "Rule", "Service", "mapped", "steering_entries"]
+__all__ = ["IPNetwork", "Pool", "Rule", "Service", "mapped", "mapped_prefix", "steering_entries"]
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -26,6 +26,11 @@ _CONTROL = "ingress.steering"
 def mapped(address: IPAddress) -> int:
     """Return an address as the IPv6 address that a switch compares: IPv4 addresses are mapped to 64:ff9b:1::/96."""
     return int(address) if address.version == 6 else int(_MAPPED) + int(address)
+
+
+def mapped_prefix(network: IPNetwork) -> tuple[int, int]:
+    """Return a network as the IPv6 prefix that a switch compares, its address and its length in bits: see `mapped`."""
+    return mapped(network.network_address), network.prefixlen + (96 if network.version == 4 else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,8 @@ class Rule:
         """Return the match of a table entry, without fields that match everything."""
         found: list[tuple[str, object]] = []
         if self.source is not None:
-            length = self.source.prefixlen + (96 if self.source.version == 4 else 0)
-            mask = (1 << 128) - (1 << 128 - length)
-            found.append(("source", (mapped(self.source.network_address), mask)))
+            address, length = mapped_prefix(self.source)
+            found.append(("source", (address, (1 << 128) - (1 << 128 - length))))
         widths = {"protocol": 8, "port": 16, "dscp": 6, "flow_label": 20, "application": 16}
         for name, width in widths.items():
             if (value := getattr(self, name)) is not None:
@@ -158,8 +162,7 @@ def _service(service: Service) -> list[Entry]:
     for rule, pool in service.classes.values():
         match = (("pool", service.pool.number), *rule.match())
         found.append(_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
-    length = service.address.prefixlen + (96 if service.address.version == 4 else 0)
-    where = (("address", (mapped(service.address.network_address), length)),)
+    where = (("address", mapped_prefix(service.address)),)
     rules = int(bool(service.classes))
     return [*found, _entry("services", where, "service", pool_number=service.pool.number, has_rules=rules)]
 

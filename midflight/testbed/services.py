@@ -1,0 +1,36 @@
+"""Services on a network's hosts: switches steer requests to them, and the hosts receive packets for their address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.services import Services
+from midflight.testbed.fabric.base import Host
+
+__all__ = ["steer"]
+
+
+def steer(
+    services: Services, hosts: Mapping[str, Host], service: str, address: str, weights: Mapping[str, float]
+) -> None:
+    """Add a service, and let the hosts that are its instances receive packets for its address. See `Net.steer`.
+
+    For a prefix, hosts receive nothing more. MidflightError or DeviceError if a host cannot receive the address; the
+    service is then removed again, but hosts that have taken the address keep it.
+    """
+    services.add(service, address, weights)
+    try:
+        network = services[service].address
+        for name in weights:
+            if network.version > hosts[name].address.version:
+                raise MidflightError(
+                    f"{name} has an IPv4 address and cannot receive packets for {address}",
+                    hint="give the hosts IPv6 addresses: Topology.with_ipv6(), or Star(ipv6=True)",
+                )
+        if network.prefixlen == network.max_prefixlen:
+            for name in weights:
+                hosts[name].accept(network.network_address)
+    except BaseException:
+        services.remove(service)
+        raise
