@@ -34,6 +34,8 @@ class TrafficStats:
     `dropped` counts by reason: those of the ports; those of the engine (`ingress` and `egress` for drops by the
     program); `no port` for packets to an unknown port; `no program` for packets that arrived before there was one;
     `packet-in` for packets to the CPU port that the control plane did not fetch in time.
+
+    `together` is how many packets all ports received and sent, where they are not counted by port; otherwise None.
     """
 
     ports: Mapping[int, PortStats]
@@ -41,15 +43,20 @@ class TrafficStats:
     packets_in: int = 0
     packets_out: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
+    together: tuple[int, int] | None = None
 
     @property
     def received(self) -> int:
         """The number of packets that arrived at any port."""
+        if self.together is not None:
+            return self.together[0]
         return sum(each.received for each in self.ports.values())
 
     @property
     def sent(self) -> int:
         """The number of packets sent by any port."""
+        if self.together is not None:
+            return self.together[1]
         return sum(each.sent for each in self.ports.values())
 
     @property

@@ -18,7 +18,7 @@ from midflight.runtime.engine.bpf.pipeline import TEST_INTERFACE
 from midflight.runtime.engine.bpf.syscall import attach, replace
 from midflight.runtime.engine.ports.interface import is_up
 from midflight.runtime.engine.ports.namespace import within
-from midflight.runtime.engine.ports.stats import PortStats, TrafficStats
+from midflight.runtime.engine.ports.stats import TrafficStats
 from midflight.runtime.p4runtime.server.switch import Switch
 
 __all__ = ["KernelPorts"]
@@ -59,7 +59,6 @@ class KernelPorts:
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             opened.callback(os.close, self._wake)
             self._opened = opened.pop_all()
-        self._sent = dict.fromkeys(interfaces, 0)
         self._messenger = threading.Thread(target=self._carry_messages, name="packet-ins", daemon=True)
 
     # As a carrier
@@ -116,7 +115,6 @@ class KernelPorts:
         if port in self._sockets:
             try:
                 self._sockets[port].send(packet)
-                self._sent[port] += 1
             except OSError:
                 return
 
@@ -128,12 +126,12 @@ class KernelPorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """The packets of the program; of the ports, only those that this process sent."""
+        """The packets of the present program, of all ports together: `ip -s link` has those of each."""
         engine, switch = self._engine, self._switch
-        ports = {port: PortStats(0, count) for port, count in self._sent.items()}
-        if engine is None:
-            return TrafficStats(ports, {}, switch.packets_in, switch.packets_out, switch.lost)
-        return TrafficStats(ports, engine.stats.dropped, switch.packets_in, switch.packets_out, switch.lost)
+        counts = None if engine is None else engine.stats
+        together = (0, 0) if counts is None else (counts.received, counts.sent)
+        dropped = {} if counts is None else counts.dropped
+        return TrafficStats({}, dropped, switch.packets_in, switch.packets_out, switch.lost, together)
 
     def start(self) -> None:
         """Attach the program, and start delivering messages. Returns at once."""
