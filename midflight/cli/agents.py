@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from midflight.cli.options import FiniteRange
+
 if TYPE_CHECKING:
     from midflight.runtime.steering.agents.publisher import Publisher
     from midflight.runtime.steering.metrics import Update
 
 __all__ = ["Loop", "address", "agent_options", "stopping"]
+
+DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,10 @@ def agent_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--to", metavar="HOST:PORT", multiple=True, help="A path selector to send updates to, over UDP."),
         click.option("--key", type=click.Path(path_type=Path), help="The key file to sign records with."),
         click.option(
-            "--interval", default=10.0, show_default=True, type=click.FloatRange(0.01), help="Seconds between updates."
+            "--interval", default=10.0, show_default=True, type=FiniteRange(0.01, DAY), help="Seconds between updates."
         ),
         click.option(
-            "--period", default=1.0, show_default=True, type=click.FloatRange(0), help="Seconds between readings."
+            "--period", default=1.0, show_default=True, type=FiniteRange(0, DAY), help="Seconds between readings."
         ),
         click.option(
             "--threshold",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import FiniteRange
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -238,9 +240,9 @@ def _opening_table(found: OpeningBench, console: Console) -> Table:
     show_default=True,
     help="Linux namespaces with a process for each switch and worker (needs root), or a simulation in this process.",
 )
-@click.option("--minutes", type=click.FloatRange(0.01), default=10.0, show_default=True, help="The duration.")
+@click.option("--minutes", type=FiniteRange(0.01), default=10.0, show_default=True, help="The duration.")
 @click.option(
-    "--rate", metavar="N", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Rounds a second, at most."
+    "--rate", metavar="N", type=FiniteRange(0.01), default=1.0, show_default=True, help="Rounds a second, at most."
 )
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The seed.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import FiniteRange
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -46,7 +48,7 @@ def demo() -> None:
 @click.option(
     "--loss",
     metavar="P",
-    type=click.FloatRange(0, 0.5),
+    type=FiniteRange(0, 0.5),
     default=0.0,
     help="Probability that a link loses a packet; also that it duplicates one, and that it reorders one.",
 )
@@ -143,7 +145,7 @@ def allreduce(
 @click.option(
     "--seconds",
     metavar="S",
-    type=click.FloatRange(0.1, 600),
+    type=FiniteRange(0.1, 600),
     default=6.0,
     show_default=True,
     help="Virtual time of each run.",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from midflight.cli.options import FiniteRange
+
 __all__ = ["identity"]
 
 EPILOG = """\b
@@ -41,7 +43,7 @@ def key(file: Path) -> None:
 @click.option("--id", "name", required=True, metavar="SPIFFE-ID", help="The instance's identity.")
 @click.option("--cs-id", required=True, metavar="ADDRESS", help="The service.")
 @click.option("--csci-id", required=True, metavar="ADDRESS", help="The instance.")
-@click.option("--days", default=30.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Validity.")
+@click.option("--days", default=30.0, show_default=True, type=FiniteRange(0, 36_500, min_open=True), help="Validity.")
 @click.option("--best", metavar="TYPE=SCORE", multiple=True, help="The highest score of a type that it may claim.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file of the descriptor.")
 def issue(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from midflight.cli.agents import Loop, address, agent_options, stopping
+from midflight.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     from midflight.runtime.steering.agents.cnma import PathAgent
@@ -37,9 +38,23 @@ Examples:
 @click.option("--reflect", metavar="HOST:PORT", help="Answer probes at this address instead; nothing else is done.")
 @agent_options
 @click.option("--port", "interface", metavar="INTERFACE", help="The interface whose counter gives the path's rate.")
-@click.option("--capacity", type=float, help="The interface's bits a second, for its utilisation.")
-@click.option("--delay", default=0.05, show_default=True, help="Seconds of delay that score 0.")
-@click.option("--loss", default=0.02, show_default=True, help="The share of lost packets that scores 0.")
+@click.option(
+    "--capacity", type=FiniteRange(0, min_open=True), help="The interface's bits a second, for its utilisation."
+)
+@click.option(
+    "--delay",
+    default=0.05,
+    show_default=True,
+    type=FiniteRange(0, min_open=True),
+    help="Seconds of delay that score 0.",
+)
+@click.option(
+    "--loss",
+    default=0.02,
+    show_default=True,
+    type=FiniteRange(0, 1, min_open=True),
+    help="The share of lost packets that scores 0.",
+)
 def nma(
     paths: tuple[str, ...],
     reflect: str | None,

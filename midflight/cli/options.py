@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["ENTRIES_HELP", "cpu_port_option", "defines", "entries_option", "p4_options", "queue_options"]
+__all__ = ["ENTRIES_HELP", "FiniteRange", "cpu_port_option", "defines", "entries_option", "p4_options", "queue_options"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 ENTRIES_HELP = "Table entries: JSON as in p4lang's tutorials, or commands of simple_switch_CLI. May be repeated."
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers. Unlike click's, it refuses nan, which is neither too small nor too large, and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that `value` is. click.BadParameter if it is not a finite number in the range."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
 
 
 def entries_option(command: Command) -> Command:

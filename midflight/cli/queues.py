@@ -30,7 +30,7 @@ Examples:
 @click.option("--port", metavar="N", type=click.IntRange(0, 511), help="The port.  [default: all]")
 @click.option("--queue", metavar="N", type=click.IntRange(0, 7), help="The queue of the port.  [default: all]")
 @click.option("--depth", metavar="PACKETS", type=click.IntRange(0, 1 << 20), help="Set the depth.")
-@click.option("--rate", metavar="RATE", help="Set the rate: 100pps, 10Mbit, unlimited.")
+@click.option("--rate", metavar="RATE", help="Set the rate: 100pps, 10Mbit; 0 or unlimited.")
 @click.option("--weight", metavar="N", type=click.IntRange(0, 100), help="Set the weight, with 0 for strict priority.")
 @click.option("--port-rate", metavar="RATE", help="Set the rate of the port.")
 @click.option("--tls-ca", "ca", metavar="PEM", type=click.Path(path_type=Path), help="The server's authority; use TLS.")
@@ -58,11 +58,14 @@ def queues(
     a running `midflight net` network. Without --port, queues are not printed if they have the default settings and no
     packet has reached them.
     """
+    from midflight.runtime.engine.queues import as_rate
     from midflight.runtime.p4runtime.client.queues import RemoteQueues
     from midflight.runtime.p4runtime.queuemessages import QueueRequest
 
     if device_of and address:
         raise click.UsageError("use either --device-of or --grpc-addr, not both")
+    for each in (rate, port_rate):
+        as_rate(each)  # refuses mistakes here, with a hint that the switch's answer would not have
     if device_of:
         from midflight.testbed.fabric.running import find_switch
 

@@ -9,6 +9,7 @@ import click
 
 from midflight.cli.agents import Loop, agent_options
 from midflight.cli.controlled import state_option
+from midflight.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     from midflight.runtime.steering.agents.readers import Reader
@@ -40,8 +41,20 @@ Examples:
 @click.option("--map", "names", metavar="METRIC=NAME", multiple=True, help="Name a raw metric of a Prometheus scrape.")
 @click.option("--switch", default="", help="The switch, if several run the application.")
 @state_option
-@click.option("--queue", default=64.0, show_default=True, help="Requests in the queue that score 0.")
-@click.option("--service-time", default=0.1, show_default=True, help="Seconds of service time that score 0.")
+@click.option(
+    "--queue",
+    default=64.0,
+    show_default=True,
+    type=FiniteRange(0, min_open=True),
+    help="Requests in the queue that score 0.",
+)
+@click.option(
+    "--service-time",
+    default=0.1,
+    show_default=True,
+    type=FiniteRange(0, min_open=True),
+    help="Seconds of service time that score 0.",
+)
 def sma(
     url: str,
     loop: Loop,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import FiniteRange
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -30,10 +32,16 @@ Examples:
 @click.argument("file", metavar="[FILE.yaml]", required=False, type=click.Path(path_type=Path))
 @click.option("--seeds", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Number of seeds.")
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
-@click.option("--load", metavar="PART", type=click.FloatRange(0.01, 2.0), help="Offered load instead of the file's.")
-@click.option("--stale", metavar="PART", type=click.FloatRange(0, 1), help="Part of the instances with stale metrics.")
+@click.option("--load", metavar="PART", type=FiniteRange(0.01, 2.0), help="Offered load instead of the file's.")
+@click.option("--stale", metavar="PART", type=FiniteRange(0, 1), help="Part of the instances with stale metrics.")
 @click.option("--policy", "policies", metavar="NAME", multiple=True, help="Only this policy. May be repeated.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@click.option(
+    "--json",
+    "json_to",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the figures as JSON; - is standard output.",
+)
 @click.option(
     "--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with plots."
 )

@@ -104,6 +104,9 @@ def test_the_command_prints_and_sets_queues(device: HostDevice) -> None:
     done = midflight("queues", "--grpc-addr", device.address, "--rate", "fast")
     assert done.exit_code == 1
     assert "'fast' is not a rate" in done.output
+    done = midflight("queues", "--grpc-addr", device.address, "--rate", "-5pps")
+    assert "'-5pps' is not a rate" in done.output
+    assert "such as 100pps" in done.output
 
 
 def test_the_prompt_of_a_network_sets_queues(tmp_path: Path) -> None:

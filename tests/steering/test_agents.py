@@ -406,7 +406,10 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.M
         (("--service", "prometheus:http://127.0.0.1:1", "--map", "x"), "'x' is not METRIC=NAME"),
         (("--service", "http://127.0.0.1:1", "--key", "nowhere"), "nowhere: no private key"),
         (("--service", "switch:cache", "--state", "/nonexistent"), "controller"),
-        (("--service", "http://127.0.0.1:1", "--queue", "0"), "must be positive"),
+        (("--service", "http://127.0.0.1:1", "--queue", "0"), "is not in the range"),
+        (("--service", "http://127.0.0.1:1", "--queue", "nan"), "nan is not a finite number"),
+        (("--service", "http://127.0.0.1:1", "--interval", "nan"), "nan is not a finite number"),
+        (("--service", "http://127.0.0.1:1", "--period", "inf"), "is not in the range"),
     ],
 )
 def test_mistakes_on_the_command_line(words: tuple[str, ...], message: str) -> None:

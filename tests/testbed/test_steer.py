@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -85,11 +87,13 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
         ("site: cloud", "site: moon", "small.yaml:14:22: there is no site moon"),
         ("servers: 4", "speed: 4", "an instance has no 'speed'"),
         ("weight: [2, 1]", "weight: [2]", "1 weights are given for 2 ingresses"),
-        ("serves: {task: 1ms}", "serves: {job: 1ms}", "there is no class job"),
-        ("warmup: 50ms", "warmup: 1s", "leaves nothing"),
+        ("serves: {task: 1ms}", "serves: {job: 1ms}", "small.yaml:14:38: there is no class job"),
+        ("warmup: 50ms", "warmup: 1s", "small.yaml:4:9: a warmup of 1 s leaves nothing of 0.3 s"),
+        ("load: 0.6", "load: 5", "small.yaml:2:7: a load from 0.01 to 2 is expected here, not 5"),
         ("name: small\n", "", "a scenario needs name"),
-        ("interval: 10ms", "interval: 0ms", "must be positive"),
-        ("access: 1ms", "access: 1ms, rate: 0bit", "the rate of each site must be positive"),
+        ("interval: 10ms", "interval: 0ms", "small.yaml:15:21: '0ms' is not positive"),
+        ("round: 20ms", "round: 0ms", "small.yaml:15:46: '0ms' is not positive"),
+        ("access: 1ms", "access: 1ms, rate: 0bit", "small.yaml:11:44: '0bit' is not positive"),
         ("metrics:", "failures: [{name: cloud, start: 2ms, end: 1ms}]\nmetrics:", "ends too early"),
     ],
 )
@@ -98,6 +102,12 @@ def test_mistakes_in_a_file_are_reported_with_their_place(old: str, new: str, me
         parse_scenario(SMALL.replace(old, new), "small.yaml")
     assert message in str(error.value)
     assert str(error.value).startswith("small.yaml:")
+
+
+@pytest.mark.parametrize("option", ["--load", "--stale"])
+def test_options_that_are_no_numbers_are_refused(option: str) -> None:
+    done = CliRunner().invoke(midflight, ["steer", "factory", option, "nan"])
+    assert (done.exit_code, "nan is not a finite number" in done.output) == (2, True)
 
 
 def test_a_scenario_of_too_many_requests_is_refused() -> None:
@@ -196,6 +206,28 @@ def test_results_do_not_depend_on_workers_even_if_one_is_killed() -> None:
 
         assert sweep(scenario, [0, 1], names, client=client, progress=progress) == alone
     assert killed
+
+
+def test_an_interrupt_ends_the_workers_without_their_tracebacks() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from midflight.testbed.steer import local_cluster, parse_scenario, shipped, sweep\n"
+        "try:\n"
+        "    with local_cluster(2) as client:\n"
+        "        sweep(parse_scenario(shipped('v2x')), range(4), ['nearest', 'random'], client=client,\n"
+        "              progress=lambda *_: os.killpg(0, signal.SIGINT))\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], start_new_session=True, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_folder_as_the_output_is_refused_before_the_run(tmp_path: Path) -> None:
+    done = CliRunner().invoke(midflight, ["steer", "factory", "--json", str(tmp_path)])
+    assert (done.exit_code, "is a directory" in done.output) == (2, True)
 
 
 def test_the_command_writes_json_with_every_policy(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Rate:
 def parse_rate(text: str) -> Rate:
     """Return the rate that a text describes: "100", "100pps" or "5kpps" in packets a second, "10Mbit" in bits a second.
 
-    "unlimited" is no limit. DeviceError for other texts.
+    "unlimited" and 0 are no limit. DeviceError for other texts.
     """
     if text.lower() == "unlimited":
         return Rate()

@@ -10,6 +10,10 @@ import yaml
 
 from midflight.errors import MidflightError
 from midflight.testbed.steer.scenario import (
+    LEAST_LOAD,
+    MOST_LOAD,
+    SECONDS,
+    WARMUP,
     Failure,
     Ingress,
     Instance,
@@ -59,17 +63,25 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
     lines = source.mapping(parts["sites"][1], "sites")
     values["sites"] = tuple(_placed(source, parts["sites"][1], Site, _SITE))
     families = {name: _names(name, _count(source, node)) for name, (_, node) in lines.items()}
-    values["instances"] = tuple(_instances(source, parts["instances"][1], families))
+    values["instances"] = tuple(_instances(source, parts["instances"][1], families, tuple(classes)))
     for name, kind, fields in (("surges", Surge, _SURGE), ("failures", Failure, _FAILURE)):
         if name in parts:
             items = source.sequence(parts[name][1], f"a list of {name}")
             values[name] = tuple(kind(**_required(source, each, name[:-1], fields)) for each in items)
     if "metrics" in parts:
         values["metrics"] = Metrics(**_fields(source, parts["metrics"][1], "metrics", _METRICS))
+    _check_warmup(source, parts, values)
     try:
         return Scenario(**values)
     except MidflightError as error:
         raise source.placed(source.root, error) from None
+
+
+def _check_warmup(source: YamlFile, parts: Pairs, values: Mapping[str, float]) -> None:
+    seconds, warmup = values.get("seconds", SECONDS), values.get("warmup", WARMUP)
+    if warmup >= seconds:
+        node = parts["warmup" if "warmup" in parts else "duration"][1]
+        source.fail(node, f"a warmup of {warmup:g} s leaves nothing of {seconds:g} s")
 
 
 def _service(source: YamlFile, name: str, node: yaml.Node) -> ServiceClass:
@@ -110,7 +122,9 @@ def _weights(source: YamlFile, parts: Pairs, count: int) -> list[float]:
     return weights
 
 
-def _instances(source: YamlFile, node: yaml.Node, families: Mapping[str, list[str]]) -> list[Instance]:
+def _instances(
+    source: YamlFile, node: yaml.Node, families: Mapping[str, list[str]], classes: tuple[str, ...]
+) -> list[Instance]:
     """Return the instances: `count` at each of the sites of a line."""
     made: list[Instance] = []
     for line, each in enumerate(source.sequence(node, "a list of instances"), 1):
@@ -118,6 +132,9 @@ def _instances(source: YamlFile, node: yaml.Node, families: Mapping[str, list[st
         values = _values(source, parts, _INSTANCE)
         if "site" not in parts or "serves" not in values:
             source.fail(each, "an instance needs a site and the classes that it serves", "serves: {plc: 150us}, say")
+        for served, (key, _) in source.mapping(parts["serves"][1], "the classes served").items():
+            if served not in classes:
+                source.fail(key, f"there is no class {served}", f"there are {', '.join(classes)}")
         site = source.text(parts["site"][1])
         sites = families.get(site) or [one for names in families.values() for one in names if one == site]
         if not sites:
@@ -184,10 +201,20 @@ def _number(source: YamlFile, node: yaml.Node) -> float:
     return float(value)
 
 
-def _positive(source: YamlFile, node: yaml.Node) -> float:
+def _positive(kind: Kind) -> Kind:
+    def read(source: YamlFile, node: yaml.Node) -> float:
+        value: float = kind(source, node)
+        if value <= 0.0:
+            source.fail(node, f"{source.text(node)!r} is not positive")
+        return value
+
+    return read
+
+
+def _load(source: YamlFile, node: yaml.Node) -> float:
     value = _number(source, node)
-    if value <= 0.0:
-        source.fail(node, "a positive number is expected here")
+    if not LEAST_LOAD <= value <= MOST_LOAD:
+        source.fail(node, f"a load from {LEAST_LOAD:g} to {MOST_LOAD:g} is expected here, not {value:g}")
     return value
 
 
@@ -220,11 +247,8 @@ def _pair(source: YamlFile, node: yaml.Node) -> tuple[float, float]:
 
 
 def _serves(source: YamlFile, node: yaml.Node) -> dict[str, float]:
-    times = {name: _time(source, each) for name, (_, each) in source.mapping(node, "the classes served").items()}
-    for name, time in times.items():
-        if time <= 0.0:
-            source.fail(node, f"the service time of {name} must be positive")
-    return times
+    served = source.mapping(node, "the classes served")
+    return {name: _positive(_time)(source, each) for name, (_, each) in served.items()}
 
 
 def _text(source: YamlFile, node: yaml.Node) -> str:
@@ -242,20 +266,21 @@ _bytes = _quantity(SIZES, "a size", "200B", 1.0)
 
 _LISTS = ("classes", "ingresses", "sites", "instances", "surges", "failures", "metrics")
 _SCENARIO: Mapping[str, Kind] = {
-    "name": _text, "load": _positive, "duration": _seconds, "warmup": _seconds, "kilometre": _time,
+    "name": _text, "load": _load, "duration": _seconds, "warmup": _seconds, "kilometre": _time,
     "joules_per_megabyte": _number, "network_carbon": _number, "carbon_price": _number,
 }  # fmt: skip
 _CLASS: Mapping[str, Kind] = {
     "slo": _time, "request": _size, "reply": _size, "cv2": _number, "share": _part,
 }  # fmt: skip
-_SESSIONS: Mapping[str, Kind] = {"requests": _whole, "interval": _time, "dwell": _time, "state": _size}
+_SESSIONS: Mapping[str, Kind] = {"requests": _whole, "interval": _positive(_time), "dwell": _time, "state": _size}
 _INGRESS: Mapping[str, Kind] = {}
-_SITE: Mapping[str, Kind] = {"access": _time, "rate": _rate, "hops": _whole, "carbon": _number}
+_SITE: Mapping[str, Kind] = {"access": _time, "rate": _positive(_rate), "hops": _whole, "carbon": _number}
 _INSTANCE: Mapping[str, Kind] = {"serves": _serves, "servers": _whole, "watts": _number, "queue": _flag}
 _SURGE: Mapping[str, Kind] = {
-    "service": _text, "start": _time, "end": _time, "factor": _positive, "ingress": _text,
+    "service": _text, "start": _time, "end": _time, "factor": _positive(_number), "ingress": _text,
 }  # fmt: skip
 _FAILURE: Mapping[str, Kind] = {"name": _text, "start": _time, "end": _time}
 _METRICS: Mapping[str, Kind] = {
-    "interval": _time, "delay": _time, "round": _time, "stale": _part, "stale_by": _time, "detect": _time,
+    "interval": _positive(_time), "delay": _time, "round": _positive(_time), "stale": _part,
+    "stale_by": _positive(_time), "detect": _positive(_time),
 }  # fmt: skip

@@ -11,6 +11,9 @@ from midflight.errors import MidflightError
 
 __all__ = ["Failure", "Ingress", "Instance", "Metrics", "Scenario", "ServiceClass", "Sessions", "Site", "Surge"]
 
+LEAST_LOAD, MOST_LOAD = 0.01, 2.0  # the limits of the offered load in files and of --load
+SECONDS, WARMUP = 5.0, 1.0  # of a scenario, by default
+
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
@@ -151,8 +154,8 @@ class Scenario:
     sites: tuple[Site, ...]
     instances: tuple[Instance, ...]
     load: float = 0.7
-    seconds: float = 5.0
-    warmup: float = 1.0
+    seconds: float = SECONDS
+    warmup: float = WARMUP
     surges: tuple[Surge, ...] = ()
     failures: tuple[Failure, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)

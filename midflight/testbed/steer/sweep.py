@@ -6,10 +6,13 @@ workers, and a unit whose worker dies runs again.
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
+from multiprocessing import resource_tracker
 from typing import Any
 
 from midflight.errors import MidflightError
@@ -99,13 +102,35 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
         with client:
             yield client
         return
-    with (
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with ExitStack() as stack:
+        with _interrupts_blocked():
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+                )
+            )
+        client = stack.enter_context(distributed.Client(cluster))
+        client.run(_log_little)
         yield client
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread; the threads and processes that begin here keep it blocked.
+
+    Ctrl-C reaches all processes of a terminal. The workers must ignore it, as this process ends them.
+    """
+    resource_tracker.ensure_running()  # the first process of multiprocessing would unblock SIGINT when it starts this
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _log_little() -> None:
+    """Leave the log of a worker to what is critical: futures report its errors, and the rest is about its end."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def _here(scenario: Scenario, units: Sequence[Unit]) -> Iterator[tuple[Unit, Figures]]:

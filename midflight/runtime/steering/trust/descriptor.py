@@ -86,6 +86,8 @@ def parse(data: bytes) -> tuple[Descriptor, str, bytes]:
             read["not_after"],
             best,
         )
+    except UnicodeDecodeError:
+        raise MidflightError("malformed descriptor: it is not text") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MidflightError(f"malformed descriptor: {error!r}") from None
     if wrong or len(found.public_key) != PUBLIC_KEY:

@@ -50,9 +50,14 @@ class SigningKey:
         installed.
         """
         try:
-            return cls.of(bytes.fromhex(path.read_text().strip()))
-        except (OSError, ValueError) as error:
-            raise MidflightError(f"{path}: no private key: {error}", hint="it has 64 hexadecimal digits") from None
+            seed = bytes.fromhex(path.read_text().strip())
+        except OSError as error:
+            raise MidflightError(f"{path}: no private key: {error.strerror}") from None
+        except ValueError:
+            seed = b""
+        if len(seed) != 32:
+            raise MidflightError(f"{path}: no private key", hint="it has 64 hexadecimal digits")
+        return cls.of(seed)
 
     def save(self, path: Path) -> None:
         """Write the key to a new file that only its owner can read, in hexadecimal digits.
