@@ -94,7 +94,17 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
         ("interval: 10ms", "interval: 0ms", "small.yaml:15:21: '0ms' is not positive"),
         ("round: 20ms", "round: 0ms", "small.yaml:15:46: '0ms' is not positive"),
         ("access: 1ms", "access: 1ms, rate: 0bit", "small.yaml:11:44: '0bit' is not positive"),
-        ("metrics:", "failures: [{name: cloud, start: 2ms, end: 1ms}]\nmetrics:", "ends too early"),
+        (
+            "metrics:",
+            "failures: [{name: cloud, start: 2ms, end: 1ms}]\nmetrics:",
+            "small.yaml:15:12: a surge or failure",
+        ),
+        ("metrics:", "failures: [{name: moon, start: 1ms, end: 2ms}]\nmetrics:", "small.yaml:15:12: there is no site"),
+        (
+            "metrics:",
+            "surges: [{service: x, start: 1ms, end: 2ms, factor: 2}]\nmetrics:",
+            "small.yaml:15:10: there is no",
+        ),
     ],
 )
 def test_mistakes_in_a_file_are_reported_with_their_place(old: str, new: str, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,15 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
     values["sites"] = tuple(_placed(source, parts["sites"][1], Site, _SITE))
     families = {name: _names(name, _count(source, node)) for name, (_, node) in lines.items()}
     values["instances"] = tuple(_instances(source, parts["instances"][1], families, tuple(classes)))
-    for name, kind, fields in (("surges", Surge, _SURGE), ("failures", Failure, _FAILURE)):
+    ingresses = {each.name for each in values["ingresses"]}
+    known = {each.name for each in (*values["sites"], *values["instances"])}
+    for name, kind, fields, names in (
+        ("surges", Surge, _SURGE, (classes, ingresses)),
+        ("failures", Failure, _FAILURE, (known,)),
+    ):
         if name in parts:
             items = source.sequence(parts[name][1], f"a list of {name}")
-            values[name] = tuple(kind(**_required(source, each, name[:-1], fields)) for each in items)
+            values[name] = tuple(_checked(source, each, kind, name[:-1], fields, names) for each in items)
     if "metrics" in parts:
         values["metrics"] = Metrics(**_fields(source, parts["metrics"][1], "metrics", _METRICS))
     _check_warmup(source, parts, values)
@@ -75,6 +80,22 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
         return Scenario(**values)
     except MidflightError as error:
         raise source.placed(source.root, error) from None
+
+
+def _checked(
+    source: YamlFile,
+    node: yaml.Node,
+    kind: Callable[..., Any],
+    what: str,
+    fields: Mapping[str, Kind],
+    names: tuple[Collection[str], ...],
+) -> Any:
+    made = kind(**_required(source, node, what, fields))
+    try:
+        made.check(*names)
+    except MidflightError as error:
+        raise source.placed(node, error) from None
+    return made
 
 
 def _check_warmup(source: YamlFile, parts: Pairs, values: Mapping[str, float]) -> None:

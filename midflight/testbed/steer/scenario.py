@@ -5,6 +5,7 @@ Times are in microseconds, places in kilometres, sizes in bytes. `file.py` reads
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from midflight.errors import MidflightError
@@ -106,6 +107,12 @@ class Surge:
     factor: float
     ingress: str = ""
 
+    def check(self, classes: Collection[str], ingresses: Collection[str]) -> None:
+        """Raise MidflightError if the service or ingress is unknown, or if the surge ends too early."""
+        if self.service not in classes or (self.ingress and self.ingress not in ingresses):
+            raise MidflightError(f"there is no class {self.service} at ingress {self.ingress or 'any'}")
+        _check_span(self.start, self.end)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -117,6 +124,17 @@ class Failure:
     name: str
     start: float
     end: float
+
+    def check(self, known: Collection[str]) -> None:
+        """Raise MidflightError if the name is unknown, or if the failure ends too early."""
+        if self.name not in known:
+            raise MidflightError(f"there is no site or instance {self.name} that could fail")
+        _check_span(self.start, self.end)
+
+
+def _check_span(start: float, end: float) -> None:
+    if not 0.0 <= start < end:
+        raise MidflightError(f"a surge or failure from {start:g} us to {end:g} us ends too early")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +200,10 @@ class Scenario:
                 raise MidflightError(f"class {name}: no instance with a queue serves it")
         known = sites | {each.name for each in self.instances}
         for failure in self.failures:
-            if failure.name not in known:
-                raise MidflightError(f"there is no site or instance {failure.name} that could fail")
-        ingresses = {each.name for each in self.ingresses} | {""}
+            failure.check(known)
+        ingresses = {each.name for each in self.ingresses}
+        for surge in self.surges:
+            surge.check(names, ingresses)
         metrics = self.metrics
         if min(metrics.interval, metrics.round, metrics.detect, metrics.stale_by) <= 0.0:
             raise MidflightError("interval, round, detect and stale_by of the metrics must be positive")
@@ -192,10 +211,3 @@ class Scenario:
             raise MidflightError("the rate of each site must be positive")
         if any(each.sessions and each.sessions.interval <= 0.0 for each in self.classes):
             raise MidflightError("the interval of the requests of a session must be positive")
-        spans = [(each.start, each.end) for each in self.surges] + [(each.start, each.end) for each in self.failures]
-        for start, end in spans:
-            if not 0.0 <= start < end:
-                raise MidflightError(f"a surge or failure from {start:g} us to {end:g} us ends too early")
-        for surge in self.surges:
-            if surge.service not in names or surge.ingress not in ingresses:
-                raise MidflightError(f"there is no class {surge.service} at ingress {surge.ingress or 'any'}")
