@@ -74,8 +74,14 @@ class Ids:
         """Return the id of an object, after `settle`."""
         return self._ids[prefix, name]
 
-    def alias(self, name: str) -> str:
-        """Return the shortest trailing part of a dotted name that is unique in the program, or the full name."""
+    def identity(self, prefix: int, name: str) -> tuple[int, str]:
+        """Return the id of an object, after `settle`, and its alias.
+
+        The alias is the shortest trailing part of the dotted name that is unique in the program, or the full name.
+        """
+        return self._ids[prefix, name], self._alias(name)
+
+    def _alias(self, name: str) -> str:
         parts = name.split(".")
         for start in range(len(parts) - 1, 0, -1):
             tail = ".".join(parts[start:])

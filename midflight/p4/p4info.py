@@ -180,9 +180,8 @@ class _Writer:
         _annotate(package, annotations)
 
     def _preamble(self, preamble: p4i.Preamble, prefix: int, name: str, annotations: Mapping[str, str]) -> None:
-        preamble.id = self.ids(prefix, name)
+        preamble.id, preamble.alias = self.ids.identity(prefix, name)
         preamble.name = name
-        preamble.alias = self.ids.alias(name)
         _annotate(preamble, annotations)
         _document(preamble, annotations)
 

@@ -28,14 +28,15 @@ def check_runnable(parser: ir.Parser, controls: dict[str, ir.Control]) -> None:
     A packet is resubmitted from ingress and recirculated from egress, and a clone's type names the stage of its call.
     Headers on the wire have whole bytes. A varbit is no part of a digest or of a message.
     """
+    whole: set[int] = set()  # the identities of headers of whole bytes
     for state in parser.states.values():
         for node in within(*parser.locals, *state.body):
-            _on_wire(node)
+            _on_wire(node, whole)
             if isinstance(node, ir.Call) and node.instance is None:
                 _call(node, "the parser")
     for stage, control in controls.items():
         for node in reached(control):
-            _on_wire(node)
+            _on_wire(node, whole)
             if isinstance(node, ir.Call) and node.instance is None:
                 _call(node, stage)
 
@@ -64,11 +65,14 @@ def _member(call: ir.Call, position: int, what: str) -> str:
     raise P4Error(f"the {what} of {call.name} must be known at compile time", place=call.place)
 
 
-def _on_wire(node: ir.Node) -> None:
+def _on_wire(node: ir.Node, whole: set[int]) -> None:
     """Raise P4Error for a header that is extracted, emitted or made valid, and does not have whole bytes."""
     match node:
-        case ir.Extract(header=whole) | ir.Emit(value=whole) | ir.SetValidity(header=whole):
-            for header in _headers(whole.type):
+        case ir.Extract(header=value) | ir.Emit(value=value) | ir.SetValidity(header=value):
+            for header in _headers(value.type):
+                if id(header) in whole:
+                    continue
+                whole.add(id(header))
                 bits = _fixed(header)
                 if bits % 8:
                     hint = "Its fields must add up to a multiple of 8 bits, as BMv2 requires."

@@ -12,10 +12,11 @@ from typing import TypeAlias
 
 from llvmlite import ir as ll
 
+from midflight.errors import Place
 from midflight.runtime.engine.context import Slots
-from midflight.runtime.engine.target import NATIVE, Target
+from midflight.runtime.engine.target import Target
 
-__all__ = ["I1", "I8", "I16", "I32", "I64", "POINTER", "Builder", "Choice", "Module", "Value", "integer"]
+__all__ = ["I1", "I8", "I16", "I32", "I64", "NATIVE", "POINTER", "Builder", "Choice", "Module", "Value", "integer"]
 
 Value: TypeAlias = "ll.Value"
 
@@ -26,6 +27,65 @@ POINTER = ll.PointerType()
 def integer(width: int) -> ll.IntType:
     """Return LLVM's integer type with a width in bits."""
     return ll.IntType(width)
+
+
+class _Native:
+    """Code that runs in this process, with the context as its first argument."""
+
+    located = False
+
+    def slot(self, code: Builder, name: str, size: int) -> Value:
+        return code.at(code.context, code.unit.slots.offset(name, size))
+
+    def pointer(self, code: Builder, address: Value, *, invariant: bool) -> Value:
+        value = code.b.load(address, typ=POINTER, align=8)
+        if invariant:
+            value.set_metadata("invariant.load", code.unit.module.add_metadata([]))
+        return value
+
+    def words(self, code: Builder, name: str, width: int, values: list[int]) -> Value:
+        return code.unit.constants(name, width, values)
+
+    def again(self, code: Builder) -> Value | None:  # noqa: ARG002
+        return None
+
+    def multiply(self, code: Builder, left: Value, right: Value) -> Value:
+        return code.b.mul(left, right)
+
+    def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
+        shifted: Value = getattr(code.b, operation)(left, by)
+        return shifted
+
+    def locate(self, code: Builder, place: Place | None) -> None:  # noqa: ARG002
+        return
+
+    def forget(self, code: Builder, value: Value) -> Value:  # noqa: ARG002
+        return value
+
+    def clear(self, code: Builder, pointer: Value, size: int) -> None:
+        code.fill(pointer, size)
+
+    def copy(self, code: Builder, target: Value, source: Value, size: int | Value) -> None:
+        code.copy_plainly(target, source, size)
+
+    def move(self, code: Builder, target: Value, source: Value, size: int) -> None:
+        code.move_plainly(target, source, size)
+
+    @contextmanager
+    def record(self, code: Builder, size: int, lost: str) -> Iterator[Value]:
+        b = code.b
+        used = code.slot_value("digests.used")
+        end = b.add(used, code.i64(size))
+        fits = b.icmp_unsigned("<=", end, code.slot_value("digests.capacity"))
+        with code.when(b.not_(fits)):
+            code.count(lost)
+        with code.when(fits):
+            yield code.at(code.slot_pointer("digests"), used)
+            code.set_slot("digests.used", end)
+
+
+NATIVE: Target = _Native()
+"""The target of the embedded switch."""
 
 
 class Module:

@@ -15,11 +15,11 @@ from midflight.errors import Place as SourcePlace
 from midflight.p4 import ir
 from midflight.p4.calls import digests
 from midflight.p4.types import StackType, Type
-from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, POINTER, Builder, Module, Value, integer
+from midflight.runtime.engine.builder import I1, I8, I16, I32, I64, NATIVE, POINTER, Builder, Module, Value, integer
 from midflight.runtime.engine.context import Slots
 from midflight.runtime.engine.layout import Layout, scalar_width, stored_width
 from midflight.runtime.engine.packetstate import PacketState
-from midflight.runtime.engine.target import NATIVE, Target
+from midflight.runtime.engine.target import Target
 
 __all__ = [
     "I1", "I8", "I16", "I32", "I64", "POINTER", "Applied", "Code", "Cursor", "Frame", "Place",

@@ -39,7 +39,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
     Raises P4Error for statements that only parsers and deparsers have, which these emit themselves, and for constructs
     that the engine does not support.
     """
-    code.unit.target.locate(code, statement.place)
+    if code.unit.target.located:
+        code.unit.target.locate(code, statement.place)
     match statement:
         case ir.Assign(target=target, value=source):
             if isinstance(source, ir.StructValue) and isinstance(target.type, HeaderType):

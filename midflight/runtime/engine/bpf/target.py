@@ -65,6 +65,8 @@ class Bpf:
     single file: line 1 is the first of `places`, and line 0 is none.
     """
 
+    located = True
+
     locals: Slots = field(default_factory=Slots)
     constants: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
