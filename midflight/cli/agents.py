@@ -56,9 +56,11 @@ class Loop:
         return Publisher(self.cs_id, csci_id or self.csci_id, schedule, first=self.now() // 1_000_000_000)
 
     def run(self, *polls: Callable[[int], Update | None]) -> None:
-        """Call all `polls` until `count` readings are made, or Ctrl-C or SIGTERM arrives; print and send the updates.
+        """Call each of `polls` every `period` seconds with the time, in nanoseconds since 1970. Print the updates that
+        they return, and send them to the receivers.
 
-        MidflightError for a wrong receiver or key, and whatever a poll raises.
+        One call of all polls is a reading. Ends after `count` readings, if there is a count, or when Ctrl-C or SIGTERM
+        arrives. MidflightError for a wrong receiver or key, and whatever a poll raises.
         """
         from midflight.runtime.steering.agents.channel import Sender
         from midflight.runtime.steering.trust.keys import SigningKey

@@ -66,10 +66,12 @@ def write_figures(figures: Mapping[str, object], to: str | None, console: Consol
 
 
 def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> None:
-    """Write several files by path, and create missing folders. If one of them cannot be written, none is changed.
+    """Write several files by path, and create missing folders.
 
-    Each file is written under a temporary name first; then all are renamed. Devices and pipes, such as /dev/stdout, are
-    written to directly. Only their owner can access `private` files. MidflightError if a file cannot be written.
+    All are written under temporary names first, then renamed. So if one cannot be written, for example on a full disk,
+    no file is changed; if a rename fails, earlier ones remain. Devices and pipes, such as /dev/stdout, are written to
+    directly, before the renames. Only their owner can access `private` files. MidflightError if a file cannot be
+    written or renamed, BrokenPipeError if nobody reads a pipe any more.
     """
     streams = [path for path in files if _is_stream(path)]
     with contextlib.ExitStack() as stack:

@@ -46,9 +46,10 @@ class SwitchEndpoint(Protocol):
         """The switch's device: its capabilities and its compiler. `power` may replace it by another object."""
 
     def session(self) -> Session:
-        """Open a P4Runtime session as the primary controller of the switch. The caller closes it.
+        """Open a P4Runtime session with the switch, which the caller closes.
 
-        DeviceError if the switch does not answer or has another primary.
+        If another controller is the primary, the session is a backup (see `Session.was_primary`), or DeviceError is
+        raised, as by `DeployedSwitch`. DeviceError if the switch does not answer.
         """
 
     def power(self, *, on: bool) -> None:

@@ -71,10 +71,11 @@ class Queues:
         return engine.queue(port, queue)
 
     def states(self, port: int | None = None, queue: int | None = None) -> dict[tuple[int, int], QueueState]:
-        """Return the states of queues by port and queue: of one queue, of a port, or of all ports.
+        """Return the states of queues by port and queue. None for `queue` means all queues of a port, and None for
+        `port` all ports.
 
-        Without `port`, queues are left out if they have the default settings and no packet has reached them.
-        DeviceError as for `set`.
+        Without `port`, queues are left out if they have the default settings and no packet has reached them. With
+        `port`, DeviceError as for `set`; without it, a `queue` that does not exist gives an empty dict.
         """
         numbers = range(self.count) if queue is None else [queue]
         if port is not None:
