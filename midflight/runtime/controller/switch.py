@@ -86,7 +86,7 @@ class ManagedSwitch:
     def connect(self) -> None:
         """Open a session in place of any earlier one, and mark the switch as on.
 
-        Blocks until the switch answers. DeviceError if it does not, or has another primary controller.
+        Blocks until the switch answers. DeviceError if it does not, or as its endpoint's `session` says.
         """
         self.attach(self.open())
 
