@@ -28,7 +28,5 @@ def shared_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
     folder.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        shared = partial(Programs, Store(folder))
-        patch.setattr("midflight.testbed.net.Programs", shared)
-        patch.setattr("midflight.runtime.p4runtime.server.switch.Programs", shared)
+        patch.setattr("midflight.testbed.net.Programs", partial(Programs, Store(folder)))
         yield

@@ -92,7 +92,7 @@ class CheckedProgram:
         """Whether `compiled` is there, or being made already, or stored on disk."""
         with self._lock:
             if "compiled" not in self._parts and self._store is not None:
-                stored: Compiled | None = self._store.load(self.text)
+                stored: Compiled | None = self._store.load(self._key)
                 if stored is not None:
                     self._parts.update(program=stored.program, compiled=stored)
             return "compiled" in self._parts or "begun" in self._parts
@@ -105,7 +105,12 @@ class CheckedProgram:
         with self._lock:
             self._parts.update(program=compiled.program, compiled=compiled)
             if self._store is not None:
-                self._store.save(self.text, compiled)
+                self._store.save(self._key, compiled)
+
+    @property
+    def _key(self) -> str:
+        """The key in the store. Places in the code name the file."""
+        return f"{self.file}\0{self.text}"
 
     def _part(self, name: str, make: Callable[[], T]) -> T:
         with self._lock:
@@ -116,7 +121,7 @@ class CheckedProgram:
 
     def _program(self) -> ir.Program:
         if self._store is not None:
-            stored: Compiled | None = self._store.load(self.text)
+            stored: Compiled | None = self._store.load(self._key)
             if stored is not None:
                 self._parts["compiled"] = stored
                 return stored.program
@@ -134,7 +139,7 @@ class CheckedProgram:
             return compiled
         compiled = self._parts.pop("begun", None) or Compiled(program)
         if self._store is not None:
-            self._store.save(self.text, compiled)
+            self._store.save(self._key, compiled)
         return compiled
 
 

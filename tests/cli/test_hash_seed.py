@@ -12,7 +12,10 @@ import pytest
 
 from midflight.cli.demo import demo
 
-DEMOS = {"allreduce": ["--loss", "0.3", "--seed", "7", "--steps", "1", "--picture", "demo.png"]}
+DEMOS = {
+    "allreduce": ["--loss", "0.3", "--seed", "7", "--steps", "1", "--picture", "demo.png"],
+    "queues": ["--seconds", "1", "--picture", "queues.svg"],
+}
 COMMANDS = [
     *(["demo", name, *arguments, "--json", "-"] for name, arguments in DEMOS.items()),
     *(["adversary", "--on", on, "--schedules", "3", "--seed", "3", "--json", "-"] for on in ("kernel", "tree")),

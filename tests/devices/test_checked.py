@@ -158,8 +158,8 @@ def test_included_files_are_expanded_for_a_device(tmp_path: Path) -> None:
 
 
 def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with HostDevice(EVERYTHING, programs=Programs(Store(folder))):
-        pass
+    with HostDevice(programs=Programs(Store(folder))) as device, device.session() as session:
+        session.load(p4info(frontend.check(EVERYTHING)), EVERYTHING)
     monkeypatch.setattr("midflight.runtime.checked.check", None)
     monkeypatch.setattr("midflight.runtime.checked.Compiled", None)
     with HostDevice(programs=Programs(Store(folder))) as other, other.session() as session:
@@ -171,6 +171,14 @@ def test_processes_that_share_a_store_compile_once(folder: Path, monkeypatch: py
         other.switch.trace("test", reported.append)
         assert [port for port, _ in other.process(packets)] == [2]
         assert len(reported) == 1
+
+
+def test_stored_code_names_its_own_file(folder: Path) -> None:
+    programs = Programs(Store(folder))
+    assert programs.get(EVERYTHING, "one.p4").compiled is not None
+    other = Programs(Store(folder)).get(EVERYTHING, "other.p4")
+    assert not other.is_compiled
+    assert Programs(Store(folder)).get(EVERYTHING, "one.p4").is_compiled
 
 
 def test_an_invalid_program_is_reported_with_a_store(folder: Path) -> None:

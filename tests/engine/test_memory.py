@@ -99,7 +99,7 @@ def test_the_largest_packet_state_runs_on_a_thread_with_the_default_stack() -> N
         ("register<bit<65>>({})", 16),
         ("register<int<2048>>({})", 256),
         ("counter({}, CounterType.packets_and_bytes)", 16),
-        ("meter({}, MeterType.packets)", 64),
+        ("meter({}, MeterType.packets)", 128),
     ],
 )
 def test_arrays_must_fit_the_memory_limit(kind: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:

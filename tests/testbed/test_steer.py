@@ -222,6 +222,7 @@ def test_an_interrupt_ends_the_workers_without_their_tracebacks() -> None:
     script = (
         "import os, signal, sys\n"
         "from midflight.testbed.steer import local_cluster, parse_scenario, shipped, sweep\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs begin without\n"
         "try:\n"
         "    with local_cluster(2) as client:\n"
         "        sweep(parse_scenario(shipped('v2x')), range(4), ['nearest', 'random'], client=client,\n"
