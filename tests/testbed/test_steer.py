@@ -92,6 +92,7 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
         ("load: 0.6", "load: 5", "small.yaml:2:7: a load from 0.01 to 2 is expected here, not 5"),
         ("name: small\n", "", "a scenario needs name"),
         ("interval: 10ms", "interval: 0ms", "small.yaml:15:21: '0ms' is not positive"),
+        ("interval: 10ms", "interval: 1ns", "interval and round of the metrics take at least 1 ms"),
         ("round: 20ms", "round: 0ms", "small.yaml:15:46: '0ms' is not positive"),
         ("access: 1ms", "access: 1ms, rate: 0bit", "small.yaml:11:44: '0bit' is not positive"),
         (

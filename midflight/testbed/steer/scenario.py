@@ -12,6 +12,9 @@ from midflight.errors import MidflightError
 
 __all__ = ["Failure", "Ingress", "Instance", "Metrics", "Scenario", "ServiceClass", "Sessions", "Site", "Surge"]
 
+SHORTEST = 1000.0
+"""The shortest interval and round of the metrics, in microseconds."""
+
 LEAST_LOAD, MOST_LOAD = 0.01, 2.0  # the limits of the offered load in files and of --load
 SECONDS, WARMUP = 5.0, 1.0  # of a scenario, by default
 
@@ -207,6 +210,8 @@ class Scenario:
         metrics = self.metrics
         if min(metrics.interval, metrics.round, metrics.detect, metrics.stale_by) <= 0.0:
             raise MidflightError("interval, round, detect and stale_by of the metrics must be positive")
+        if min(metrics.interval, metrics.round) < SHORTEST:
+            raise MidflightError("interval and round of the metrics take at least 1 ms")
         if any(each.rate <= 0.0 for each in self.sites):
             raise MidflightError("the rate of each site must be positive")
         if any(each.sessions and each.sessions.interval <= 0.0 for each in self.classes):
