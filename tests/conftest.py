@@ -23,10 +23,11 @@ settings.register_profile(
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the networks of all tests share compiled programs, because many tests use the same ones."""
+    """Let the networks and switches of all tests share compiled programs, because many tests use the same ones."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
     folder.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("midflight.testbed.net.Programs", partial(Programs, Store(folder)))
+        for user in ("midflight.testbed.net", "midflight.runtime.p4runtime.server.switch"):
+            patch.setattr(f"{user}.Programs", partial(Programs, Store(folder)))
         yield

@@ -11,7 +11,7 @@ from finsy.proto import p4i, p4r, rpc_status
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
-from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Backend, Engine, Packets
 from midflight.runtime.engine.apart import CompileBudget
@@ -472,7 +472,7 @@ def test_a_program_that_compiles_too_long_is_rejected_and_the_switch_continues(
     config: p4r.ForwardingPipelineConfig,
 ) -> None:
     for budget, expected in ((CompileBudget(), None), (CompileBudget(seconds=0), "RESOURCE_EXHAUSTED")):
-        with Server(Switch(apart=budget)) as server, Controller(server.address) as controller:
+        with Server(Switch(apart=budget, programs=Programs())) as server, Controller(server.address) as controller:
             controller.arbitrate(1)
             if expected is None:
                 controller.push("VERIFY_AND_COMMIT", config)
