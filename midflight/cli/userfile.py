@@ -108,6 +108,9 @@ def _hint(error: BaseException) -> str:
 def _compiled(text: str, path: Path) -> CodeType:
     try:
         return compile(text, str(path), "exec", dont_inherit=True)
+    except ValueError as error:  # null bytes, which Python reports as a SyntaxError only since 3.11.4
+        line = text.count("\n", 0, max(0, text.find("\0"))) + 1
+        raise MidflightError(f"SyntaxError: {error}", place=Place(str(path), line, 1, 1, "")) from None
     except (RecursionError, MemoryError):
         lines = text.splitlines() or [""]
         longest = max(range(len(lines)), key=lambda number: len(lines[number]))
