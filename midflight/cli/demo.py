@@ -60,7 +60,7 @@ def demo() -> None:
     type=click.Choice(["host", "bmv2", "xdp"]),
     default="host",
     show_default=True,
-    help="The switch: host, the embedded switch, or bmv2.",
+    help="The switch: host (the embedded switch), bmv2, or xdp (in the kernel; needs root).",
 )
 @click.option(
     "--fabric",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -15,12 +14,12 @@ from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.serving import serve
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.ports.opening import Ports, open_ports
 from midflight.runtime.p4runtime.server.queues import Queues
-from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
 
 __all__ = ["CAPABILITIES", "HostDevice"]
@@ -75,13 +74,8 @@ class HostDevice:
         self.ports: Ports | None = None
         if interfaces:
             self.ports = open_ports(self.switch, interfaces, netns=netns, captures=pcap, threads=threads)
-        try:
-            self._server = Server(self.switch, address).start()
-        except BaseException:
-            if self.ports is not None:
-                self.ports.close()
-            raise
-        self._close = Closer(self, partial(_close, self.ports, self._server))
+        self._server, close = serve(self.switch, address, self.ports)
+        self._close = Closer(self, close)
         if self.ports is not None:
             self.ports.start()
 
@@ -178,11 +172,3 @@ class HostDevice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _close(ports: Ports | None, server: Server) -> None:
-    try:
-        if ports is not None:
-            ports.close()
-    finally:
-        server.stop()

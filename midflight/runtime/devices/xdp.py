@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -14,13 +13,13 @@ from midflight.p4.types import Bits
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.serving import serve
 from midflight.runtime.engine import Backend, Packets
 from midflight.runtime.engine.bpf.engine import XdpEngine
 from midflight.runtime.engine.bpf.pipeline import LARGEST
 from midflight.runtime.engine.bpf.syscall import unavailable
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.ports.kernel import KernelPorts
-from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
 
 __all__ = ["CAPABILITIES", "XdpDevice", "in_kernel", "refuse"]
@@ -83,13 +82,8 @@ class XdpDevice:
         if source is not None:
             self.switch.load(source, file)
         self.ports = KernelPorts(self.switch, interfaces, netns=netns, mode=mode) if interfaces else None
-        try:
-            self._server = Server(self.switch, address).start()
-        except BaseException:
-            if self.ports is not None:
-                self.ports.close()
-            raise
-        self._close = Closer(self, partial(_close, self.ports, self._server))
+        self._server, close = serve(self.switch, address, self.ports)
+        self._close = Closer(self, close)
         if self.ports is not None:
             self.ports.start()
 
@@ -162,11 +156,3 @@ def refuse(program: ir.Program) -> None:
                 place=table.place,
                 hint="Use fewer or narrower fields, or run the program on another device.",
             )
-
-
-def _close(ports: KernelPorts | None, server: Server) -> None:
-    try:
-        if ports is not None:
-            ports.close()
-    finally:
-        server.stop()
