@@ -17,7 +17,7 @@ from midflight.runtime.engine.queue import QUEUE_LENGTH
 from midflight.runtime.engine.queuememory import QueueMemory
 from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
-from midflight.runtime.engine.state import State
+from midflight.runtime.engine.state import State, generator
 from midflight.runtime.engine.stats import Stats
 from midflight.runtime.engine.traces import Trace, Traces
 from midflight.runtime.engine.trafficmanager import NEVER
@@ -78,8 +78,7 @@ class Engine:
         self._records = Records(compiled.records, context)
         self._output = Output(context)
         context.point("queue", np.zeros(compiled.record * QUEUE_LENGTH if context.has("queue") else 0, np.uint8))
-        # The generator's state must not be zero, and similar seeds must not give similar states.
-        context.set("random", (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1)
+        context.set("random", generator(seed))
         self._select()
         self.apply_queueing()
 

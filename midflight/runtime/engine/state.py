@@ -17,7 +17,7 @@ from midflight.runtime.engine.profiles import Profile
 from midflight.runtime.engine.registers import Register
 from midflight.runtime.engine.tables import Table
 
-__all__ = ["State"]
+__all__ = ["State", "generator"]
 
 
 class State:
@@ -102,3 +102,11 @@ class State:
 
     def _note(self, changed: Table | Groups | Profile) -> None:
         self._dirty[changed.name] = changed
+
+
+def generator(seed: int) -> int:
+    """Return the first state, of 64 bits, of the generator of a program's random numbers.
+
+    It is never zero, and similar seeds do not give similar states.
+    """
+    return (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1

@@ -36,7 +36,7 @@ from midflight.runtime.engine.packets import Packets
 from midflight.runtime.engine.passes import DROPS
 from midflight.runtime.engine.queues import Queueing, QueueState
 from midflight.runtime.engine.records import Digest, Records
-from midflight.runtime.engine.state import State
+from midflight.runtime.engine.state import State, generator
 from midflight.runtime.engine.stats import Stats
 from midflight.runtime.engine.traces import Trace
 
@@ -113,7 +113,7 @@ class XdpEngine:
             context.point(f"constant.{name}", np.array(values, f"u{width // 8}"))
         context.point("interfaces", self._interfaces)
         root = self._root
-        root[ROOT["random"] // 8] = (seed * 0x9E37_79B9_7F4A_7C15 + 0xD1B5_4A32_D192_ED03) % (1 << 64) or 1
+        root[ROOT["random"] // 8] = generator(seed)
         root[ROOT["cpu"] // 8] = self.cpu_port
         self._blocks: list[NDArray[np.uint64]] = []
         for processor in range(min(possible_processors(), MOST_PROCESSORS)):
