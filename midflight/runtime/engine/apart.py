@@ -46,9 +46,10 @@ class CompilerDied(DeviceError):  # noqa: N818 - named after the event
 def compile_apart(text: str, file: str, budget: CompileBudget, memory: int) -> Compiled:
     """Compile an untrusted P4 program, given as text, in a separate process, and return its code.
 
-    Blocks until it is done. `file` names the program in messages; it may include only core.p4 and v1model.p4. Raises
-    P4Error for an invalid program, BudgetError if its state takes more than `memory` bytes or compiling it exceeds the
-    budget, and CompilerDied if the process fails in another way.
+    Blocks until it is done, at most for four times `budget.seconds` of real time. `file` names the program in messages;
+    it may include only core.p4 and v1model.p4. Raises P4Error for an invalid program, BudgetError if its state takes
+    more than `memory` bytes or compiling it exceeds the budget or that time, and CompilerDied if the process fails in
+    another way.
     """
     command = [sys.executable, "-m", __name__, str(budget.seconds), str(budget.memory), file, str(memory)]
     try:
@@ -87,8 +88,9 @@ def _answer(text: str, file: str, memory: int) -> Compiled | P4Error | BudgetErr
 def main() -> int:
     """Compile the program on standard input, write the pickled result to standard output, and return 0.
 
-    Arguments are taken from `sys.argv`. The process gets the limits, also on processor time. Any error other than an
-    invalid program is raised.
+    The result is a `Compiled`, or the P4Error or BudgetError of a program that is invalid or needs too much memory. Any
+    other error is raised. Arguments are taken from `sys.argv`: seconds, bytes, file and state, as described above. The
+    process limits its own processor time and memory by the first two.
     """
     seconds, space = int(sys.argv[1]), int(sys.argv[2])
     file, memory = sys.argv[3], int(sys.argv[4])

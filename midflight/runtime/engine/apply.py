@@ -39,7 +39,10 @@ class Tables:
         return self.layouts[table.name]
 
     def member_layout(self, unit: Unit, profile: ir.Instance) -> MemberLayout:
-        """Return the layout of an action profile's or selector's members, the same one each time."""
+        """Return the layout of an action profile's or selector's members, the same object each time.
+
+        Raises P4Error for a type of action data that the engine does not support.
+        """
         if profile.name not in self.members:
             tables = [each for each in unit.program.tables.values() if each.implementation is profile]
             self.members[profile.name] = MemberLayout(tables, unit.layout)
@@ -78,7 +81,10 @@ class Tables:
         return Applied(hit, action)
 
     def contains(self, code: Code, value_set: ir.Table, values: Sequence[Value]) -> Value:
-        """Emit whether a value set contains the values of its fields, as an i1."""
+        """Emit a look-up in a parser's value set, and return whether it contains the values of its fields, as an i1.
+
+        Raises P4Error for a match kind that the engine does not support.
+        """
         found = self._look_up(code, value_set, self.layout(code.unit, value_set), values)
         return code.b.icmp_unsigned("!=", code.b.ptrtoint(found, integer(64)), code.i64(0))
 

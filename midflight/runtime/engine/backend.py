@@ -38,7 +38,10 @@ class Backend(Protocol):
     clones: Groups
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
-        """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports."""
+        """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports.
+
+        times: uint64, when each packet arrives, in nanoseconds and ascending order; None if all arrive at `now`
+        """
 
     def commit(self) -> None:
         """Make changes of tables and groups take effect, all at once."""
@@ -55,19 +58,29 @@ class Backend(Protocol):
         """Whether there are queues between ingress and egress."""
 
     def apply_queueing(self, now: int | None = None) -> bool:
-        """Apply the settings of queues at a time in nanoseconds. Return whether native code changed."""
+        """Apply changed settings of the queues, at a time in nanoseconds, or that of the last batch (None).
+
+        Return whether this replaced the native code that processes a batch. DeviceError from a backend without queues
+        if queues are configured.
+        """
 
     def queue(self, port: int, queue: int = 0) -> QueueState:
-        """Return the settings and packet counts of one queue of a port."""
+        """Return the settings and packet counts of one queue of a port. DeviceError if there is no such port or
+        queue.
+        """
 
     def used_queues(self) -> set[tuple[int, int]]:
-        """Return the queues, as port and queue, that a packet has reached."""
+        """Return the queues, as (port, queue), that a packet has joined or been dropped at since the program
+        started.
+        """
 
     def discard(self) -> None:
-        """Drop all packets that wait in queues."""
+        """Drop all packets that wait in queues, and count them as `waiting` in `stats`."""
 
     def trace(self, on: bool) -> None:
-        """Start or stop recording a trace of every packet, for `traces`."""
+        """Start or stop recording a trace of every packet, for `traces`. DeviceError from a backend that cannot
+        record any.
+        """
 
     def traces(self) -> list[Trace]:
         """Return and remove the traces recorded since the last call, oldest first."""
@@ -76,7 +89,10 @@ class Backend(Protocol):
         """Return and remove the digests that the program has sent since the last call, oldest first."""
 
     def messages(self) -> list[str]:
-        """Return and remove the program's log messages since the last call, oldest first."""
+        """Return and remove the program's log messages since the last call, oldest first.
+
+        They come from `log_msg`, and from `assert` and `assume` whose condition did not hold.
+        """
 
     @property
     def assertions(self) -> int:
@@ -84,7 +100,11 @@ class Backend(Protocol):
 
     @property
     def stats(self) -> Stats:
-        """The packet counts so far."""
+        """The counts of received, sent and dropped packets since this backend was created."""
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port while it is down."""
+        """Record whether a port is up; at first, all are.
+
+        While a port is down, the members of action selectors' groups that watch it are left out, and multicast replicas
+        to it are replaced by their backups.
+        """

@@ -47,8 +47,8 @@ class Output:
     def collect(self, packets: Packets, run: Callable[[], None], *, timed: bool = False) -> Packets:
         """Call `run`, which executes native code on a batch, and return the packets that it wrote.
 
-        `packets` is the batch; only its size is used, to size the arrays. The result has `times` if the code is
-        `timed`: has queues. It shares memory with this object.
+        `packets` is the input batch; only its size is used, to size the arrays. The result has `times` if `timed` (the
+        code has queues). It is a view of this object's arrays, which are not reused while the result exists.
         """
         context = self._context
         given = packets.bytes + 64 * len(packets)

@@ -223,11 +223,11 @@ class Builder:
         return space
 
     def clear(self, pointer: Value, size: int) -> None:
-        """Fill `size` bytes at a pointer with zeros."""
+        """Emit the filling of `size` bytes at a pointer with zeros."""
         self.unit.target.clear(self, pointer, size)
 
     def fill(self, pointer: Value, size: int) -> None:
-        """Fill `size` bytes at a pointer with zeros by LLVM's memset."""
+        """Emit the filling of `size` bytes at a pointer with zeros by LLVM's memset, whatever the target."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, I8, I64, I1])
         memset = self.unit.intrinsic("llvm.memset", [POINTER, I64], kind)
         self.b.call(memset, [pointer, self.constant(8, 0), self.i64(size), self.constant(1, 0)])
@@ -239,7 +239,7 @@ class Builder:
         self.unit.target.copy(self, target, source, size)
 
     def copy_plainly(self, target: Value, source: Value, size: int | Value) -> None:
-        """Emit a copy as `copy` does, by LLVM's memcpy."""
+        """Emit a copy as `copy` does, by LLVM's memcpy on every target."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
@@ -250,7 +250,7 @@ class Builder:
         self.unit.target.move(self, target, source, size)
 
     def move_plainly(self, target: Value, source: Value, size: int) -> None:
-        """Emit a copy as `move` does, by LLVM's memmove."""
+        """Emit a copy as `move` does, by LLVM's memmove on every target."""
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memmove = self.unit.intrinsic("llvm.memmove", [POINTER, POINTER, I64], kind)
         self.b.call(memmove, [target, source, self.i64(size), self.constant(1, 0)])
@@ -284,13 +284,16 @@ class Builder:
         self.store(value, self.slot(name))
 
     def count(self, name: str) -> None:
-        """Add one to the 64-bit number in a slot of the context."""
+        """Emit an addition of one to the 64-bit number in the slot `name` of the context."""
         self.set_slot(name, self.b.add(self.slot_value(name), self.i64(1)))
 
     # Control flow
 
     def call_through(self, pointer: Value, function_type: ll.FunctionType, arguments: list[Value]) -> Value:
-        """Emit a call of the function of type `function_type` at the address `pointer`, and return its result."""
+        """Emit a call of the function of type `function_type` at the address `pointer`, and return its result.
+
+        `arguments` must have the types of the function's parameters.
+        """
         return self.b.call(_Callee(pointer, function_type), arguments)
 
     def block(self, name: str) -> ll.Block:
@@ -298,12 +301,12 @@ class Builder:
         return self.function.append_basic_block(name)
 
     def go(self, block: ll.Block) -> None:
-        """Jump to a block, unless the current block has already ended."""
+        """Emit a jump to a block, unless the current block has already ended. The position does not change."""
         if not self.b.block.is_terminated:
             self.b.branch(block)
 
     def leave(self, block: ll.Block) -> None:
-        """Jump to a block, and continue in a new unreachable block, for code after a `return` in the source."""
+        """Emit a jump to a block, and continue in a new unreachable block, for code after a `return` in the source."""
         self.go(block)
         self.b.position_at_end(self.block("dead"))
 

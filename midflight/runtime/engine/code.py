@@ -195,13 +195,19 @@ class Code(Builder):
         return super().allocate(size, alignment)
 
     def read(self, place: Place) -> Value:
-        """Load a scalar (a number, bool, enum or error) and return it with the width of its type."""
+        """Emit a load of a scalar (a number, bool, enum or error) and return it with the width of its type.
+
+        Raises P4Error for a place whose type is not scalar.
+        """
         width, stored = self._widths(place.type)
         loaded = self.load(place.pointer, stored)
         return loaded if stored == width else self.resize(loaded, width)
 
     def write(self, value: Value, place: Place) -> None:
-        """Store a scalar (a number, bool, enum or error) at its place."""
+        """Emit a store of a scalar (a number, bool, enum or error) at its place.
+
+        Raises P4Error for a place whose type is not scalar.
+        """
         _, stored = self._widths(place.type)
         self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer)
 
@@ -214,7 +220,11 @@ class Code(Builder):
         return known
 
     def member(self, place: Place, *names: str) -> Place:
-        """Return the place of a struct's or header's field, given the names that lead to it from the outside in."""
+        """Return the place of a field of a struct, header, union or tuple.
+
+        `names` lead to it from the outside in; the fields of a tuple are "0", "1" and so on. KeyError for an unknown
+        name.
+        """
         offset, kind = self.layout.field(place.type, names)
         return Place(self.at(place.pointer, offset) if offset else place.pointer, kind)
 
@@ -227,5 +237,9 @@ class Code(Builder):
         return Place(self.at(first, where), stack.type.element)
 
     def temporary(self, kind: Type) -> Place:
-        """Reserve space on the stack for a value of a type, and return its place. It is not initialised."""
+        """Reserve space on the stack for a value of a type, and return its place. It is not initialised.
+
+        Raises P4Error if all functions of the program together exceed `STACK` bytes, or for a type that the engine does
+        not support.
+        """
         return Place(self.allocate(self.layout.size(kind)), kind)

@@ -72,7 +72,9 @@ class Compiled:
         """Return the code of the same program, for the same memory, that records traces if `traced` and has queues if
         `queued`.
 
-        Compiled on first use. Without either, it is `native`. A program that asks for queues always has them.
+        The first call for a variant compiles it, which blocks; later ones return the same object. Without either, it is
+        `native`. A program that asks for queues always has them. Raises P4Error for a construct that the engine does
+        not support.
         """
         queued = queued or self.queued
         if not traced and queued == self.queued:

@@ -45,13 +45,13 @@ class Slots:
 
 
 class Heap(Protocol):
-    """Where the arrays are that a context points to, if native code cannot use those of this process."""
+    """The allocator of the arrays that a context points to, if native code cannot use this process's own memory."""
 
     def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
-        """Return a new array of zeros."""
+        """Return a new array of zeros in the heap. DeviceError if the heap is full."""
 
     def place(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array itself if native code can use it, or else a copy."""
+        """Return the array itself if it is in the heap, or else a copy that is. DeviceError if the heap is full."""
 
     def give(self, address: int) -> None:
         """Free the array at an address once native code no longer uses it. Other addresses are ignored."""

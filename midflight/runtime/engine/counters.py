@@ -72,7 +72,9 @@ class Counter(_Counts):
             return CounterValue(int(self._packets[index]), int(self._bytes[index]))
 
     def write(self, index: int, value: CounterValue) -> None:
-        """Set the counts of one cell. Raises DeviceError for an index out of range."""
+        """Set the counts of one cell. DeviceError for an index out of range; OverflowError for a count that exceeds
+        64 bits.
+        """
         self._check(index)
         with self._lock:
             self._packets[index], self._bytes[index] = value.packets, value.bytes
@@ -106,9 +108,7 @@ class DirectCounter(_Counts):
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:
-        """Set the counts of the entry with this number, which is new, to zero. `number` is `Table.number(keys,
-        priority)`.
-        """
+        """Set the counts of a new entry, by its number, to zero. `number` is `Table.number(keys, priority)`."""
         self.write(number, CounterValue(0, 0))
 
     def grow(self, size: int) -> None:

@@ -28,7 +28,7 @@ def lower_deparser(code: Code, control: ir.Control, out: Value) -> Value:
 
 
 def most_bytes(control: ir.Control) -> int:
-    """Return an upper bound of the bytes of headers that a deparser writes for one packet."""
+    """Return an upper bound of the bytes of headers, without varbits, that a deparser writes for one packet."""
 
     def of_type(kind: Type) -> int:
         match kind:

@@ -149,10 +149,11 @@ class Engine:
             self._context.set("in.spacing", 0)
 
     def apply_queueing(self, now: int | None = None) -> bool:
-        """Apply the settings in `queueing` to the queues, at a time in nanoseconds, or that of the last batch.
+        """Apply the settings in `queueing` to the queues, at a time in nanoseconds, or at that of the last batch
+        (None).
 
         Return whether this changed the function that `native` returns. The first settings compile the program again,
-        unless it asks for queues itself.
+        which blocks, unless it asks for queues itself.
         """
         variant = self.compiled.variant(traced=self._tracing, queued=self.queueing.configured)
         with self._lock:
@@ -173,7 +174,9 @@ class Engine:
             return self._queues.state(self.queueing, port, queue)
 
     def used_queues(self) -> set[tuple[int, int]]:
-        """Return the queues, as port and queue, that a packet has reached."""
+        """Return the queues, as (port, queue), that a packet has joined or been dropped at since the engine was
+        created.
+        """
         with self._lock:
             return self._queues.used()
 
@@ -199,9 +202,10 @@ class Engine:
         return self._running.native.address(self.compiled.entry), self._context
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port, and use backup replicas, while it is down.
+        """Record whether a port is up; at first, all are.
 
-        All ports are up at first.
+        While a port is down, the members of action selectors' groups that watch it are left out, and multicast or clone
+        replicas to it are replaced by their backups; replicas without backups are sent nevertheless.
         """
         self._state.set_port(port, up=up)
 

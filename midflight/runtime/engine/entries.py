@@ -17,8 +17,11 @@ __all__ = [
 
 
 class Reason(Enum):
-    """The reasons for which a table, action profile or selector rejects a request: the entry exists already,
-    and so on.
+    """The reasons for which a table, action profile or selector rejects a request.
+
+    EXISTS: the entry, member or group exists already; NOT_FOUND: there is none; FULL: the size or the memory limit is
+    reached; INVALID: it does not fit the program; CONSTANT: the program declares it const; IN_USE: something refers to
+    it.
     """
 
     EXISTS = "exists"

@@ -199,7 +199,10 @@ def _copy_into(code: Code, expression: ir.Expression, target: Place) -> Walk[Non
 
 
 def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
-    """Emit `target = source`. The source is read completely before the target changes, so they may overlap."""
+    """Emit `target = source`. The source is read completely before the target changes, so they may overlap.
+
+    Raises P4Error for an expression that the engine does not support.
+    """
     if is_scalar(target.type):
         store(code, target, value(code, source))
     elif isinstance(source, ir.StructValue):
@@ -211,7 +214,10 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
 
 def store(code: Code, target: ir.Expression, new: Value) -> None:
-    """Emit a store of the scalar `new` to an lvalue. If that is a slice, only its bits are changed."""
+    """Emit a store of the scalar `new` to an lvalue. If that is a slice, only its bits are changed.
+
+    Raises P4Error for an lvalue that the engine does not support.
+    """
     if isinstance(target, ir.Slice):
         low, base = target.low, target.base
         while isinstance(base, ir.Slice):  # A slice of a slice is a slice of the whole.
@@ -234,7 +240,9 @@ def zero(code: Code, target: Place) -> None:
 
 
 def is_valid(code: Code, header: Place) -> Value:
-    """Load whether the header at a place is valid, or any header of the union there, as an i1."""
+    """Emit a load of whether the header at a place is valid, or any header of the union there, and return it as an
+    i1.
+    """
     if isinstance(header.type, UnionType):
         valid = code.constant(1, 0)
         for each in components(code, header):
@@ -260,7 +268,10 @@ def components(code: Code, whole: Place) -> list[Place]:
 
 
 def items_of(code: Code, expression: ir.Expression) -> list[Item]:
-    """Emit an expression of any type and return the scalars and varbits in it, in wire order."""
+    """Emit an expression of any type and return the scalars and varbits in it, in wire order.
+
+    Raises P4Error for an expression that the engine does not support.
+    """
     if is_scalar(expression.type):
         return [Scalar(value(code, expression))]
     if isinstance(expression, ir.StructValue):
@@ -269,19 +280,22 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
 
 
 def flatten(code: Code, whole: Place) -> list[Item]:
-    """Return the scalars and varbits within a place, at any depth, in wire order. Scalars are loaded."""
+    """Emit loads of the scalars within a place, at any depth, and return them in wire order, with the places of
+    varbits.
+    """
     return [Scalar(code.read(each)) if is_scalar(each.type) else each for each in leaves(code, whole)]
 
 
 def leaves(code: Code, whole: Place) -> list[Place]:
-    """Return the places of the scalars and varbits within a place, at any depth, in order."""
+    """Emit the addresses of the scalars and varbits within a place, at any depth, and return their places in order."""
     return [Place(code.at(whole.pointer, offset), kind) for offset, kind in code.layout.leaves(whole.type)]
 
 
 def equal(code: Code, left: Place, right: Place) -> Value:
     """Emit a comparison of two places of the same type, and return an i1.
 
-    Headers are equal if both are invalid, or both are valid and all fields are equal.
+    Headers are equal if both are invalid, or both are valid and all fields are equal. Raises P4Error for a type that
+    the engine does not support.
     """
     b = code.b
     if is_scalar(left.type):

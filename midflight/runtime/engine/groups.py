@@ -28,11 +28,11 @@ class _Group:
 
 
 class Groups:
-    """The multicast groups or the clone sessions of an engine: lists of replicas by number.
+    """The multicast groups or the clone sessions of an engine: numbered lists of replicas, each a (port, instance).
 
-    `name` is `groups` or `clones`, and `size` one more than the largest number. `changed` is called after each change,
-    as it takes effect only when `flush` writes it to native memory. `has_options` is whether
-    copies may have a priority and a length.
+    `name` is `groups` or `clones`, and `size` one more than the largest number. Changes take effect when `flush` writes
+    them to native memory, and `changed` is called after each with this object. `has_options` is whether copies may have
+    a priority and a length.
     """
 
     def __init__(self, name: str, size: int, context: Context, lock: Gate, changed: Callable[[Groups], None]) -> None:
@@ -98,14 +98,22 @@ class Groups:
             self._changed(self)
 
     def adopt(self, other: Groups, numbers: Iterable[int]) -> None:
-        """Create or replace groups with these numbers like those of another object. KeyError for an unknown number."""
+        """Create or replace groups with these numbers by those of another object. KeyError for a number that it does
+        not have.
+
+        The numbers before an unknown one are changed nevertheless.
+        """
         with self._lock:
             for number in numbers:
                 self._groups[number] = other._groups[number]
             self._changed(self)
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Use backups of replicas whose port is down. A replica without one that is up sends no copy."""
+        """Record whether a port is up; at first, all are.
+
+        While its port is down, a replica with backups is replaced by the first backup whose port is up, or sends no
+        copy if there is none. A replica without backups is sent in any case.
+        """
         with self._lock:
             (self._down.discard if up else self._down.add)(port)
             self._changed(self)

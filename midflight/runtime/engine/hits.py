@@ -27,7 +27,7 @@ class Hits:
         return int(self._times[number])
 
     def reset(self, number: int) -> None:
-        """Forget the hits of the entry with this number, which is new."""
+        """Set the time of the last hit of a new entry, by its number, to 0."""
         self._times[number] = 0
 
     def grow(self, size: int) -> None:

@@ -57,7 +57,10 @@ class Native:
             self._link(machine.emit_object(module), machine)
 
     def function(self, name: str) -> Any:
-        """Return the exported function `void name(void *)` as a ctypes function; calls release the GIL."""
+        """Return the exported function `void name(void *)` as a ctypes function; calls release the GIL.
+
+        For an unknown name, calling the result crashes the process.
+        """
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address(name))
 
     def address(self, name: str) -> int:

@@ -105,7 +105,10 @@ def _fixed_bits(kind: Type) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The size of a type and the offsets of its fields, all in bytes, and the types of the fields."""
+    """The size of a type in bytes, its alignment, and the offsets in bytes and types of its fields by name.
+
+    A header stack has no fields here; `Layout.stride` gives the distance of its elements.
+    """
 
     size: int
     alignment: int
@@ -133,11 +136,16 @@ class Layout:
         return found[1]
 
     def size(self, kind: Type) -> int:
-        """Return the size of a type in bytes, rounded up to its alignment."""
+        """Return the size of a type in bytes, rounded up to its alignment. Raises P4Error for a type that is not
+        supported.
+        """
         return self.of(kind).size
 
     def field(self, kind: Type, names: Sequence[str]) -> tuple[int, Type]:
-        """Return (offset in bytes, type) of a field, given the names that lead to it from the outside in."""
+        """Return (offset in bytes, type) of a field, given the names that lead to it from the outside in.
+
+        KeyError for an unknown name; P4Error for a type that is not supported.
+        """
         offset = 0
         for name in names:
             extent = self.of(kind)
@@ -146,7 +154,10 @@ class Layout:
         return offset, kind
 
     def leaves(self, kind: Type) -> list[tuple[int, Type]]:
-        """Return (offset in bytes, type) of each scalar and varbit within a type, at any depth, in order."""
+        """Return (offset in bytes, type) of each scalar and varbit within a type, at any depth, in order.
+
+        Raises P4Error for a type that the engine does not support.
+        """
         if is_scalar(kind) or isinstance(kind, Varbit):
             return [(0, kind)]
         parts: list[tuple[int, Type]]

@@ -23,7 +23,7 @@ class Packets:
         2**32 - 1 if the packet comes from an earlier batch
     times: uint64[n], when each packet leaves a switch with queues, in nanoseconds; otherwise None
 
-    Raises ValueError for arrays of another shape or type, or if a packet lies outside `data`.
+    Raises ValueError for arrays of another shape or type, or if a packet lies outside `data`; `times` is not checked.
     """
 
     data: NDArray[np.uint8]

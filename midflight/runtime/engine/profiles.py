@@ -211,7 +211,9 @@ class Profile:
             self._changed(self)
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port while it is down."""
+        """Record whether a port is up; at first, all are. While it is down, members of groups that watch it are left
+        out.
+        """
         with self._lock:
             if up != (port in self._down):
                 return
@@ -221,7 +223,12 @@ class Profile:
     # References of table entries, for `Table`, which holds the lock
 
     def check(self, choice: Choice | None) -> None:
-        """Check what needs no state. Raises TableError INVALID for a reference that does not fit this profile."""
+        """Check that a table entry may refer to `choice`, as far as this does not depend on the current members and
+        groups.
+
+        Raises TableError INVALID for None, for a group or one-shot set without a selector, and for actions, arguments
+        or weights that do not fit. The caller, a `Table`, holds the lock.
+        """
         match choice:
             case MemberOf():
                 return
@@ -237,7 +244,11 @@ class Profile:
         raise TableError(Reason.INVALID, f"an entry must refer to a member{' or group' * self.selects} of {self.name}")
 
     def acquire(self, choice: Choice) -> tuple[int, int]:
-        """Return the slot that an entry refers to, and 1 if it is that of a group. The referred object cannot end."""
+        """Record that a table entry refers to `choice`, and return (slot, 1 if it is a group's or set's slot, else 0).
+
+        The member or group cannot be deleted until `release`; a one-shot set is created here. TableError NOT_FOUND,
+        FULL or INVALID. The caller, a `Table`, holds the lock.
+        """
         match choice:
             case MemberOf(number=number):
                 held = self._member(number)
@@ -251,7 +262,10 @@ class Profile:
                 return self._acquire_set(choice), 1
 
     def release(self, choice: Choice, slot: int) -> None:
-        """Record that a table entry no longer refers to a slot that `acquire` returned for `choice`."""
+        """Record that a table entry no longer refers to the slot that `acquire` returned for `choice`.
+
+        A one-shot set is deleted. The caller, a `Table`, holds the lock.
+        """
         match choice:
             case MemberOf(number=number):
                 self._member(number).users -= 1

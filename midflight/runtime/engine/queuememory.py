@@ -75,7 +75,7 @@ class QueueMemory:
         )
 
     def used(self) -> set[tuple[int, int]]:
-        """Return the queues, as port and queue, that a packet has reached."""
+        """Return the queues, as (port, queue), that a packet has joined or been dropped at."""
         if self._words is None:
             return set()
         queues = self._words[:, PortWords.QUEUES :].reshape(PORTS, QUEUES, QueueWords.COUNT)

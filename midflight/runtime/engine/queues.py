@@ -130,7 +130,7 @@ class QueueOptions:
         self.queueing()
 
     def queueing(self) -> Queueing:
-        """Return new settings of the queues of one switch."""
+        """Return new settings (`Queueing`) of the queues of one switch with these options."""
         made = Queueing(self.queues, port_rate=as_rate(self.port_rate))
         made.set(depth=self.depth, rate=as_rate(self.rate))
         return made

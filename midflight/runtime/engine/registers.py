@@ -65,7 +65,8 @@ class Register:
     def write_all(self, values: ArrayLike) -> None:
         """Set all elements at once, from an array like that of `read_all` or any sequence of `size` ints.
 
-        DeviceError if there are not `size` of them, or if one does not fit; then nothing is written.
+        DeviceError if there are not `size` of them, or if one does not fit; then nothing is written. The words of an
+        array with the shape (size, words) are not checked.
         """
         given = np.asarray(values)
         if self._words > 1 and given.shape == (self.size, self._words):

@@ -91,9 +91,10 @@ class State:
         self._dirty.clear()
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port, and use backup replicas, while it is down.
+        """Record whether a port is up; at first, all are.
 
-        All ports are up at first.
+        While a port is down, the members of action selectors' groups that watch it are left out, and multicast or clone
+        replicas to it are replaced by their backups; replicas without backups are sent nevertheless.
         """
         for profile in self.profiles.values():
             profile.set_port(port, up=up)

@@ -94,7 +94,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
 def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Iterable[ir.Statement]) -> Walk[None]:
     """Emit the body of a control, parser or action, and then the copies of its results.
 
-    A `return` in the body jumps to the end, before the copies. `copy_outs`, from `bind`, emit these.
+    A `return` in the body jumps to the end, before the copies. `copy_outs`, from `bind`, emit these. Raises P4Error as
+    `lower` does.
     """
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)
@@ -118,7 +119,8 @@ def bind(
 
     The caller calls these functions at the callee's end. P4 copies arguments in and out. A parameter may use its
     argument's place directly if this makes no difference, that is, if no other parameter writes the place. An action
-    can also access its control's variables, so `always_copy` is set for actions.
+    can also access its control's variables, so `always_copy` is set for actions. Raises P4Error for an argument that
+    the engine does not support.
     """
     targets = [each.target if isinstance(each, ir.CopyIn) else each for each in arguments]
     writable = [_path(each) for each, p in zip(targets, parameters, strict=True) if _writes(p)]
@@ -223,7 +225,10 @@ def _copy_back(code: Code) -> None:
 
 
 def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) -> Walk[None]:
-    """Emit an `if` statement. `body` is called with each side, and returns the step that emits it."""
+    """Emit an `if` statement. `body` is called with each side, and returns the step that emits it.
+
+    Raises P4Error for a condition that the engine does not support.
+    """
     first, after = code.block("then"), code.block("endif")
     second = code.block("else") if node.no else after
     code.b.cbranch(value(code, node.condition), first, second)

@@ -16,9 +16,9 @@ class Stats:
     program), `replicas` (a multicast group or clone session without members), `memory` (no memory for the output),
     `queue` (the queue for another round was full) and `rounds` (too many rounds). Between ingress and egress, it counts
     `tail` (a full queue), `priority` (no queue has the packet's priority), `buffer` (no memory for packets in queues)
-    and `waiting` (in a queue when the program was replaced or the switch closed). `assertions` counts `assert` and
-    `assume` calls that failed. `digests_lost` and `messages_lost` count digests and log messages that were lost because
-    their buffer was full.
+    and `waiting` (in a queue when the program was replaced or the switch closed). An XDP program also counts `busy`
+    (another processor ran the program for too long). `assertions` counts `assert` and `assume` calls that failed.
+    `digests_lost` and `messages_lost` count digests and log messages that were lost because their buffer was full.
     """
 
     received: int

@@ -43,7 +43,10 @@ class Store:
         self._circumstances = repr((__version__, sys.version, binding.llvm_version_info, *processor))
 
     def load(self, key: str) -> Any:
-        """Return the object with this key, or None if there is none. Reads a file."""
+        """Return the object with this key, or None if there is none.
+
+        OSError if the file cannot be read; a damaged file raises an error of `pickle`.
+        """
         try:
             return pickle.loads(self._path(key).read_bytes())
         except FileNotFoundError:

@@ -207,7 +207,7 @@ class Table:
             self._write_default(chosen, checked)
 
     def reset_default(self) -> None:
-        """Restore the default action that the program declares, with its data."""
+        """Restore the default action that the program declares, with its data, also if it is const."""
         with self._lock:
             self._write_default(self._table.default.action, self._table.default_arguments)
 

@@ -43,7 +43,7 @@ class Target(Protocol):
         """Emit `shl`, `lshr` or `ashr` of an integer by an amount below its width, and as wide."""
 
     def locate(self, code: Builder, place: Place | None) -> None:
-        """Note that what is emitted from here on comes from a place in the P4, or from none."""
+        """Record that what is emitted from here on comes from a place in the P4, or from none (None)."""
 
     def forget(self, code: Builder, value: Value) -> Value:
         """Return an integer of at most 64 bits whose value must not be known to whoever checks the code.
@@ -61,7 +61,7 @@ class Target(Protocol):
         """Emit the copying of `size` bytes between two places, which may overlap."""
 
     def record(self, code: Builder, size: int, lost: str) -> AbstractContextManager[Value]:
-        """Emit what the body of the `with` emits if there is space for a record of `size` bytes, at the given address.
+        """Emit what the body of the `with` emits if there is space for a record of `size` bytes for the control plane.
 
-        Otherwise, add one to the slot `lost`.
+        Yields the record's address for the body to fill. Without space, the slot `lost` is incremented instead.
         """

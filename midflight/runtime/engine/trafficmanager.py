@@ -82,7 +82,8 @@ class _Packet:
 class TrafficManager:
     """Builds the native functions of the traffic manager, the queues between ingress and egress.
 
-    They are `enqueue`, `advance` and `discard`, for the program that `unit` compiles.
+    `unit` is the module of the program. The constructor builds `enqueue` and `refresh`; the methods build `advance`,
+    `settle` and `discard`. Raises P4Error as `Code.allocate` does.
     """
 
     def __init__(self, unit: Unit) -> None:

@@ -22,6 +22,7 @@ def accesses(*controls: ir.Control) -> dict[str, int]:
 
     Reads and writes are counted separately and the larger number is returned, because hardware performs a read and a
     later write as one read-modify-write. Of alternative branches, the one with more accesses counts, array by array.
+    The body of a loop counts twice, however often it runs. Register arrays without accesses are left out.
     """
     count = _Count()
     worst = Calls()

@@ -23,11 +23,14 @@ class Demand:
 
     * `registers`: bits of each register array; `register_width`: bits of the widest cell.
     * `accesses`: the most often that one packet may access each register array, where a read with a later write is one.
-    * `tables`: entries of each table as declared; `key_bits`: bits of the widest match key.
+    * `tables`: entries of each table as declared; `key_bits`: bits of the widest match key; `match_kinds`: their names.
     * `header_bits`: bits of the part's own headers.
+    * `externs`: names of the extern functions that are called, and kinds of extern objects such as `register`.
     * `multicast`: whether it sets a multicast group. `products`: whether it multiplies two numbers that are not
       constants.
     * `ingress`, `egress`: operations, which `stages_on` assigns to stages.
+
+    The sum of two demands (`+`) is that of both parts together on one device.
     """
 
     registers: Mapping[str, int] = field(default_factory=dict)
@@ -65,13 +68,16 @@ class Demand:
 
     @property
     def circles(self) -> tuple[tuple[str, ...], ...]:
-        """Sets of operations with cyclic dependencies, which no pipeline of stages can order."""
+        """Sets of operations (names of tables and register arrays) with cyclic dependencies, which no pipeline can
+        order.
+        """
         return circles(self.ingress) + circles(self.egress)
 
     def stages_on(self, per_stage: Mapping[str, int] | None = None) -> int:
-        """Return the smallest number of pipeline stages for the operations; ingress and egress share the stages.
+        """Return a sufficient number of pipeline stages for the operations; ingress and egress share the stages.
 
-        `per_stage` limits the operations of a kind (`register`, `table`) in one stage; None is no limit.
+        `per_stage` limits the operations of a kind (`register`, `table`) in one stage. Without limits (None) the number
+        is the smallest; with limits, operations are placed greedily and fewer stages may do.
         """
         return max(stages(self.ingress, per_stage), stages(self.egress, per_stage))
 

@@ -91,14 +91,19 @@ class Rests:
         return {key: self._names.get(key) for branch in branches for key in branch.before if key[0] not in gone}
 
     def close(self) -> Change:
-        """Undo the changes of the innermost open branch, close it, and return the changes."""
+        """Undo the changes of the innermost open branch, close it, and return its changes, for `merge`.
+
+        IndexError if no branch is open.
+        """
         change = self.change(len(self._open) - 1)
         for key, old in self._open.pop().before.items():
             self._put(key, self._names.get(key), old)
         return change
 
     def keep(self) -> None:
-        """Close the innermost open branch, and keep its changes, as part of the enclosing branch."""
+        """Close the innermost open branch, and keep its changes, as part of the enclosing branch. IndexError if none
+        is open.
+        """
         branch = self._open.pop()
         if self._open:
             around = self._open[-1]
@@ -107,7 +112,11 @@ class Rests:
                 around.before.setdefault(key, old)
 
     def merge(self, ends: Sequence[Change]) -> None:
-        """Join several branches: an lvalue depends on everything that any of them left there."""
+        """Set each lvalue that any of several closed branches changed to depend on everything that any of them left
+        there.
+
+        `ends` are their changes, from `close`; an empty one stands for a path without changes.
+        """
         merged: Change = {}
         for key in dict.fromkeys(key for end in ends for key in end):
             known = any(end.get(key, self._names.get(key)) is not None for end in ends)

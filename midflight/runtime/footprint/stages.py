@@ -48,7 +48,9 @@ def stages(operations: Sequence[Operation], per_stage: Mapping[str, int] | None 
 
 
 def circles(operations: Iterable[Operation]) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of operations with cyclic dependencies, which no pipeline can order. Names are sorted."""
+    """Return the sets of operations with cyclic dependencies, which no pipeline can order. Names and sets are
+    sorted.
+    """
     follow = {each.name: each.needs | each.follows for each in operations}
 
     def reach(start: str) -> set[str]:

@@ -64,7 +64,7 @@ class Arena:
         return array
 
     def place(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array itself if it is in the arena, or else a copy that is."""
+        """Return the array itself if it is in the arena, or else a copy that is. DeviceError if the arena is full."""
         if self.address <= array.__array_interface__["data"][0] < self.address + self.size:
             return array
         copy = self.zeros(array.shape, array.dtype)
@@ -72,12 +72,18 @@ class Arena:
         return copy
 
     def bytes_at(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at an address, of which the upper half may be missing."""
+        """Return a copy of `size` bytes at an address in the arena.
+
+        Only the lower 32 bits of the address count, because a BPF program may report no more of it.
+        """
         start = (address - self.address) % (1 << 32)
         return self._bytes[start : start + size].tobytes()
 
     def give(self, address: int) -> None:
-        """Free the array at an address, as soon as all programs that run now have ended."""
+        """Free the array at an address, as soon as all BPF programs that run now have ended.
+
+        An address at which the arena has no array is ignored.
+        """
         start = address - self.address
         if start in self._blocks:
             self._retired.append(start)

@@ -39,10 +39,11 @@ class CodegenError(UnsupportedError):
 
 
 def emit_apart(text: str, start: int, *, inline: bool = False) -> tuple[bytes, int]:
-    """Compile a module in a separate process; return the object file and the bytes of scratch memory.
+    """Compile LLVM code, given as text, for BPF in a separate process; return (object file, bytes of scratch memory).
 
-    `start` is the offset of scratch memory from `%context`. With `inline`, the module becomes a single function as far
-    as possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate it.
+    `start` is the offset of scratch memory from `%context`. With `inline`, the code becomes a single function as far as
+    possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate it, and
+    subprocess.TimeoutExpired after five minutes.
     """
     if inline:
         text = _INTERNAL.sub(r"\1 alwaysinline\2", text)
@@ -56,9 +57,10 @@ def emit_apart(text: str, start: int, *, inline: bool = False) -> tuple[bytes, i
 
 
 def emit(text: str, start: int) -> tuple[bytes, int]:
-    """Compile a module in this process; return the object file and the bytes of scratch memory.
+    """Compile LLVM code, given as text, for BPF in this process; return (object file, bytes of scratch memory).
 
-    `start` is the offset of scratch memory from `%context`. LLVM may end the process.
+    `start` is the offset of scratch memory from `%context`. LLVM ends the whole process for code that BPF cannot
+    express. RuntimeError if the text is not valid LLVM code.
     """
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
@@ -109,7 +111,11 @@ def _size(kind: str) -> int:
 
 
 def main() -> None:
-    """Compile the module on standard input, with the offset of scratch memory as the argument."""
+    """Compile the LLVM code on standard input for BPF, and write the result to standard output: see the module's
+    docstring.
+
+    The command's only argument is the offset of scratch memory from `%context` in bytes.
+    """
     file, scratch = emit(sys.stdin.read(), int(sys.argv[1]))
     sys.stdout.buffer.write(scratch.to_bytes(8, "little") + file)
 

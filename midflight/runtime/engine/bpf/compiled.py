@@ -21,7 +21,7 @@ _STATEFUL = ("register", "counter", "meter", "direct_counter", "direct_meter")
 
 
 class BpfCompiled:
-    """A checked program, compiled for BPF. Raises P4Error for a construct that the engine does not support.
+    """A checked program, compiled for BPF.
 
     `files` are the object files to try, the faster one first. `slots` is the layout of the settings and `locals` that
     of a processor's block of `block` bytes. `layouts`, `members` and `records` are as in the native `Compiled`;
@@ -30,6 +30,9 @@ class BpfCompiled:
 
     A program with state is `exclusive`: one processor at a time runs it, so that packets see each other's changes in
     whole.
+
+    Raises P4Error for a construct that the engine does not support, for fields that only queues determine, and for idle
+    timeouts; CodegenError for code that BPF cannot express.
     """
 
     def __init__(self, program: ir.Program) -> None:
@@ -71,6 +74,9 @@ class BpfCompiled:
         self._places = target.places
 
     def place(self, file: ObjectFile, offset: int) -> Place | None:
-        """Return the place in the P4 of the instruction at an offset in bytes in an object file's code."""
+        """Return the place in the P4 from which an instruction of an object file comes, or None if it is unknown.
+
+        `offset` is the instruction's offset in bytes in the file's code.
+        """
         line = line_of(lines(file.others.get(".BTF.ext", b"")), offset)
         return self._places[line - 1] if line else None

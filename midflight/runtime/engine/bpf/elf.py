@@ -12,7 +12,7 @@ _SYMTAB, _REL = 2, 9
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A symbol: its name, its offset and size in bytes, and whether it is defined in the section of code."""
+    """A symbol: its name, offset and size in bytes, whether the section of code defines it, and if it is a function."""
 
     name: str
     offset: int
@@ -43,9 +43,10 @@ class ObjectFile:
 
 
 def read_object(data: bytes, section: str) -> ObjectFile:
-    """Return the section of code with a name from the bytes of an object file.
+    """Return the section of code named `section` from the bytes of an object file, with its functions and relocations.
 
-    Raises ValueError for anything but a 64-bit little-endian ELF file with that section.
+    Raises ValueError for anything but a 64-bit little-endian ELF file with that section. A damaged file may raise
+    struct.error or IndexError.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a 64-bit little-endian ELF file")

@@ -50,15 +50,16 @@ _MOST_PORTS = 512
 class XdpEngine:
     """A v1model program in the kernel, as an XDP program, with its own state.
 
-    `program` is its file descriptor, for interfaces, and `processes` packets by test runs. Tables and so on are by
-    fully qualified name. Changes take effect with `commit`, all at once: a packet is processed with all of them, or
-    with none.
+    `program` is the file descriptor of the XDP program, to attach to interfaces; `process` runs it without any.
+    `tables`, `value_sets`, `profiles`, `registers`, `counters` and `meters` are by fully qualified name. Changes of
+    tables and groups take effect with `commit`, all at once: a packet is processed with all of them, or with none.
 
     cpu_port: the controller's port
-    seed: of the program's random numbers
+    seed: the first state of the program's random numbers is derived from it
     gate: the lock that is held during changes; by default, a new one
     compiled: the code of the same program if it is compiled already; engines can share code, but not state
     memory: the limit in bytes for registers, counters, meters, table entries and similar state
+    queueing: settings of queues, of which `apply_queueing` accepts only the defaults
 
     Raises P4Error for a construct that the engine does not support, CodegenError or VerifierError for a program that
     BPF cannot express, BudgetError if it needs more than `memory`, and DeviceError if the kernel refuses.
@@ -151,11 +152,13 @@ class XdpEngine:
                 self._arena.give(before.__array_interface__["data"][0])
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
-        """Process a batch at time `now` in microseconds by test runs; return the packets that leave, with their ports.
+        """Process a batch at time `now` in microseconds by the kernel's test runs, and return the packets that leave.
 
-        times: when each packet arrives, in nanoseconds
+        Packets run one after the other. A time of 0 is the kernel's clock.
+        times: uint64, when each packet arrives, in nanoseconds; None if all arrive at `now`
 
-        Packets of more than 3,840 bytes are dropped. An empty packet is dropped as well.
+        Packets of more than 3,840 bytes and empty ones are dropped and counted. DeviceError if the kernel refuses a
+        run.
         """
         with self._lock:
             self.commit()
@@ -188,7 +191,12 @@ class XdpEngine:
         return leaving
 
     def taken(self) -> list[tuple[int, bytes]]:
-        """Remove and return the packets that left through the ring buffer."""
+        """Remove and return the packets that left through the ring buffer since the last call, as (port, bytes), oldest
+        first.
+
+        These are the packets to the controller, and copies that the kernel did not redirect itself. Does not wait for
+        any.
+        """
         with self._lock:
             self._read()
             packets, self._leaving = self._leaving, []
@@ -208,7 +216,10 @@ class XdpEngine:
         return self._events.map
 
     def connect(self, port: int, interface: int) -> None:
-        """Make an interface, by its index, a port of the program. DeviceError if the kernel refuses."""
+        """Make the network interface with an index port `port` (0 to 511) of the program.
+
+        DeviceError if the kernel refuses, as for a larger number.
+        """
         update(self._ports, struct.pack("=I", port), struct.pack("=I", interface))
         self._interfaces[interface % INTERFACES] = port
 
@@ -254,7 +265,11 @@ class XdpEngine:
             self._blocks[0][offset // 8] += np.uint64(1)
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Leave out the members of groups that watch a port while it is down. All ports are up at first."""
+        """Record whether a port is up; at first, all are.
+
+        While a port is down, the members of action selectors' groups that watch it are left out, and multicast replicas
+        to it are replaced by their backups. Takes effect with `commit`.
+        """
         self._state.set_port(port, up=up)
 
     def trace(self, on: bool) -> None:

@@ -14,7 +14,10 @@ _COLUMN_BITS = 10
 
 
 def lines(section: bytes) -> list[tuple[int, int]]:
-    """Return (offset in bytes in the code, line) for the first instruction of each line, in ascending order."""
+    """Return (offset in bytes in the code, line) for the first instruction of each line, sorted by offset.
+
+    `section` has the bytes of .BTF.ext; one that is too short gives [].
+    """
     if len(section) < 24:
         return []
     header, start, size = struct.unpack_from("<I", section, 4) + struct.unpack_from("<II", section, 16)
@@ -33,7 +36,10 @@ def lines(section: bytes) -> list[tuple[int, int]]:
 
 
 def line_of(table: Sequence[tuple[int, int]], offset: int) -> int:
-    """Return the line of the instruction at an offset in bytes, or 0 if there is none."""
+    """Return the source line of the instruction at an offset in bytes, or 0 if no line starts at or before it.
+
+    `table` is a result of `lines`.
+    """
     at = bisect_right(table, (offset, 1 << 32))
     return table[at - 1][1] if at else 0
 

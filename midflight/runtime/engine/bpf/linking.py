@@ -29,15 +29,18 @@ _MAP, _MAP_VALUE, _FUNCTION = 1, 2, 1
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A map whose memory a symbol stands for, rather than the map itself."""
+    """A map's file descriptor, for a symbol that stands for the map's memory rather than for the map itself."""
 
     map: int
 
 
 def link(file: ObjectFile, main: str, maps: Mapping[str, int | Memory]) -> tuple[bytes, list[int]]:
-    """Return the instructions of a program, and for each one the offset in the object file that it comes from.
+    """Return (code, origins) of a BPF program: its instructions, and for each the offset in bytes in `file` it comes
+    from.
 
-    `maps` are the file descriptors of the maps by the symbols that stand for them. ValueError for an unknown symbol.
+    The function `main` comes first, followed by the functions that it calls. `maps` are the file descriptors of the
+    maps by the symbols that stand for them, or `Memory` for a symbol that stands for a map's memory. ValueError for an
+    unknown symbol or function, or a jump that is too long.
     """
     targets = {each.offset // 8: each.symbol for each in file.relocations}
     functions = _called(file, main, targets)

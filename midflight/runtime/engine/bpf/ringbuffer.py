@@ -30,7 +30,9 @@ class RingBuffer:
         self._data = page
 
     def read(self) -> Iterator[bytes]:
-        """Remove and yield the messages that are complete, oldest first."""
+        """Remove and yield the complete messages, oldest first. Each is removed when it is yielded. Does not wait
+        for messages.
+        """
         (position,) = struct.unpack_from("=Q", self._consumer)
         while True:
             (end,) = struct.unpack_from("=Q", self._producer)

@@ -55,7 +55,12 @@ class Ran:
 
 
 def create_map(kind: int, name: str, *, key: int = 0, value: int = 0, entries: int, flags: int = 0) -> int:
-    """Create a map and return its file descriptor. Sizes of key and value are in bytes.
+    """Create a BPF map and return its file descriptor, which the caller closes.
+
+    kind: the number of its type, such as ARENA
+    name: cut to 15 bytes; used in messages, and shown by the kernel's tools
+    key, value: the sizes of a key and a value in bytes
+    entries: the maximum number of entries; of an arena pages, of a ring buffer bytes
 
     DeviceError if the kernel refuses.
     """
@@ -78,9 +83,10 @@ def update(map_: int, key: bytes, value: bytes) -> None:
 
 
 def load(code: bytes, name: str) -> int:
-    """Load an XDP program, its instructions as bytes, and return its file descriptor.
+    """Load an XDP program, given its instructions as bytes, and return its file descriptor.
 
-    VerifierError if the verifier rejects it, DeviceError if the kernel refuses for another reason.
+    DeviceError without the permission to load programs; VerifierError with the verifier's log if the kernel rejects the
+    program for any other reason.
     """
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
@@ -118,7 +124,8 @@ def load(code: bytes, name: str) -> int:
 def run(program: int, packet: bytes, *, repeat: int = 1, room: int = 4096) -> Ran:
     """Run a program on a packet of at least 14 bytes that seems to come from interface 1, and return the result.
 
-    `room` is the size in bytes that the packet may have afterwards. DeviceError if the kernel refuses the packet.
+    `repeat` is how often it runs, each time on the given packet, and `room` the size in bytes that the packet may have
+    afterwards. Redirections have no effect. DeviceError if the kernel refuses the packet.
     """
     given = ctypes.create_string_buffer(packet, len(packet))
     taken = ctypes.create_string_buffer(room)
@@ -146,7 +153,8 @@ def attach(program: int, interface: int, mode: str = "") -> int:
     """Attach an XDP program to an interface, by its index, and return the link's file descriptor.
 
     Closing the link, or the end of this process, detaches the program. `mode` is `native`, `generic`, or empty for the
-    kernel's choice. DeviceError if the interface already has a program or does not support the mode.
+    kernel's choice; KeyError for another text. DeviceError if the interface already has a program or does not support
+    the mode.
     """
     return _call(
         _LINK_CREATE,
@@ -167,7 +175,9 @@ def possible_processors() -> int:
 
 
 def unavailable() -> str:
-    """Return why XDP programs cannot be loaded here, or an empty string if they can."""
+    """Return the reason why XDP programs cannot be loaded here, or an empty string if they can. It tries to create a
+    map.
+    """
     if platform.machine() not in _NUMBERS or os.uname().sysname != "Linux":
         return "XDP needs Linux on x86-64, arm64 or riscv64"
     try:

@@ -106,20 +106,26 @@ class Bpf:
         return code.b.addrspacecast(code.b.inttoptr(address, far), POINTER)
 
     def pointer(self, code: Builder, address: Value, *, invariant: bool) -> Value:
-        """Load a pointer."""
+        """Emit a load of the pointer at `address`, a place in the arena. `invariant` promises that it never changes."""
         value = code.b.load(address, typ=I64, align=8)
         if invariant:
             value.set_metadata("invariant.load", code.unit.module.add_metadata([]))
         return self.cast(code, value)
 
     def words(self, code: Builder, name: str, width: int, values: list[int]) -> Value:
-        """Return the address of a constant array. It is in the settings, as a program has no memory of its own."""
+        """Return the address of the constant array of `width`-bit numbers with this name.
+
+        It is in the settings, because a program has no memory of its own; `constants` records it for the engine to
+        write.
+        """
         self.constants[name] = width, values
         settings = self.pointer(code, self.root(code), invariant=False)
         return self.pointer(code, code.at(settings, code.unit.slots.offset(f"constant.{name}")), invariant=True)
 
     def again(self, code: Builder) -> Value | None:
-        """Ask the kernel whether a loop may go on; it ends those that take too long."""
+        """Emit what precedes another round of a loop, and return an i1 that is false if the kernel requires the loop
+        to end.
+        """
         known = code.unit.module.globals.get(AGAIN)
         if known is None:
             known = ll.Function(code.unit.module, ll.FunctionType(I64, []), AGAIN)
@@ -127,7 +133,10 @@ class Bpf:
         return code.b.icmp_unsigned("!=", code.b.call(known, []), code.i64(0))
 
     def multiply(self, code: Builder, left: Value, right: Value) -> Value:
-        """Multiply; beyond 64 bits by parts of 32 bits, as LLVM would call a library."""
+        """Emit the product of two integers of the same width, modulo 2**width.
+
+        Beyond 64 bits it is computed from parts of 32 bits, because LLVM would call a library.
+        """
         b, width = code.b, left.type.width
         if width <= 64:
             return b.mul(left, right)
@@ -152,7 +161,10 @@ class Bpf:
         return code.resize(total, width)
 
     def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
-        """Shift; beyond 64 bits by words of 64 bits, as LLVM would call a library."""
+        """Emit `shl`, `lshr` or `ashr` (`operation`) of an integer by an amount below its width. The result is as wide.
+
+        Beyond 64 bits it is computed from words of 64 bits, because LLVM would call a library.
+        """
         b, width = code.b, left.type.width
         if width <= 64 or isinstance(by, ll.Constant):
             shifted: Value = getattr(b, operation)(left, by)
@@ -182,7 +194,9 @@ class Bpf:
         return code.resize(result, width)
 
     def locate(self, code: Builder, place: Place | None) -> None:
-        """Set the line of the instructions that follow."""
+        """Record that the instructions emitted from here on come from a place in the P4, or from none, as debug
+        information.
+        """
         module, function = code.unit.module, code.function
         if self._unit is None:
             self._file = module.add_debug_info("DIFile", {"filename": "program.p4", "directory": ""})
@@ -213,13 +227,16 @@ class Bpf:
         code.b.debug_metadata = module.add_debug_info("DILocation", where)
 
     def forget(self, code: Builder, value: Value) -> Value:
-        """Store an integer and load it, so that the verifier, which looks at every path, does not know it."""
+        """Emit a store and a load of an integer of at most 64 bits, and return the loaded value.
+
+        The kernel's verifier, which follows every path, then knows nothing about the value and checks fewer paths.
+        """
         place = code.allocate(8)
         code.store(value, place)
         return code.b.load(place, name=VOLATILE, typ=value.type, align=8)
 
     def clear(self, code: Builder, pointer: Value, size: int) -> None:
-        """Fill with zeros: in place if there are few bytes, else by a loop."""
+        """Emit the filling of `size` bytes with zeros: by stores if they are at most 512, otherwise by a loop."""
         if size <= _UNROLLED:
             for offset, width in _words(size):
                 code.store(code.constant(width, 0), code.at(pointer, offset), alignment=1)
@@ -228,7 +245,11 @@ class Bpf:
         code.b.call(function, [pointer, code.i32(size)])
 
     def copy(self, code: Builder, target: Value, source: Value, size: int | Value) -> None:
-        """Copy: in place if there are few bytes, else by a loop."""
+        """Emit the copying of `size` bytes from address `source` to address `target`, which must be equal or not
+        overlap.
+
+        A constant size of at most 512 bytes is copied by loads and stores, any other by a loop.
+        """
         if isinstance(size, int) and size <= _UNROLLED:
             for offset, width in _words(size):
                 value = code.load(code.at(source, offset), width, alignment=1)
@@ -239,14 +260,21 @@ class Bpf:
         code.b.call(function, [target, source, length])
 
     def move(self, code: Builder, target: Value, source: Value, size: int) -> None:
-        """Copy by way of another place, so that the two may overlap."""
+        """Emit the copying of `size` bytes from address `source` to address `target`, which may overlap.
+
+        The bytes go through a temporary copy on the stack.
+        """
         between = code.allocate(size)
         self.copy(code, between, source, size)
         self.copy(code, target, between, size)
 
     @contextmanager
     def record(self, code: Builder, size: int, lost: str) -> Iterator[Value]:
-        """Reserve a record in the ring buffer, and submit it."""
+        """Emit what the body of the `with` emits if the ring buffer has space for a record of `size` bytes, and its
+        submission.
+
+        Yields the record's address for the body to fill. Without space, the slot `lost` is incremented instead.
+        """
         with self.message(code, RECORD + size, lost) as memory:
             code.store(code.i32(0), memory)
             code.store(code.i32(size), code.at(memory, 4))

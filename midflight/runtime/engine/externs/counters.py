@@ -11,7 +11,10 @@ __all__ = ["count", "count_direct"]
 
 
 def count(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Emit `counter.count(index)`, which adds the packet and its bytes to a cell. An index out of range is ignored."""
+    """Emit `counter.count(index)`, which adds the packet and its bytes to a cell. An index out of range is ignored.
+
+    Raises P4Error for an index expression that the engine does not support.
+    """
     index = value(code, call.arguments[0])
     wide = code.resize(index, max(64, index.type.width))
     with code.when(code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))):

@@ -22,7 +22,8 @@ __all__ = ["algorithm_of", "digest_of", "fold", "hash_fields", "serialise", "sum
 def hash_fields(code: Code, call: ir.Call) -> None:
     """Emit `hash(result, algorithm, base, data, max)`: the result is base + H % max, or base if max is 0.
 
-    H is the hash of the data. As in BMv2, only the low 64 bits of base and max count, and the sum has 64 bits.
+    H is the hash of the data. As in BMv2, only the low 64 bits of base and max count, and the sum has 64 bits. Raises
+    P4Error for an algorithm that is not a constant, or an expression that the engine does not support.
     """
     target, algorithm, base, data, most = call.arguments
     b = code.b
@@ -42,7 +43,11 @@ def algorithm_of(expression: ir.Expression) -> str:
 
 
 def digest_of(code: Code, algorithm: str, items: list[Item]) -> Value:
-    """Emit the hash of fields by an algorithm, given by name, and return it as a 64-bit value."""
+    """Emit the hash of fields and return it as a 64-bit value.
+
+    `algorithm` is a name of HashAlgorithm: `crc16`, `crc32`, the custom ones, `csum16`, `xor16`, `identity` (the first
+    eight bytes) or `random`. KeyError for another name.
+    """
     if algorithm == "random":
         return next_random(code)
     buffer, length = serialise(code, items)

@@ -39,12 +39,19 @@ def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
 
 def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
-    """Emit the metering of the packet for the table entry with the number `entry`; `read_direct` returns the colour."""
+    """Emit the metering of the packet by a direct meter, for the table entry with the number `entry` (an LLVM value).
+
+    The colour goes to a slot of the context, where `read_direct` finds it.
+    """
     code.set_slot(f"{instance.name}.colour", code.resize(_colour(code, instance, code.resize(entry, 64)), 64))
 
 
 def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Emit `direct_meter.read(result)`, which stores the colour that the packet got at its last hit of the table."""
+    """Emit `direct_meter.read(result)`, which stores the colour of the last packet that hit the meter's table.
+
+    In the action of an entry, that is the current packet: 0 green, 1 yellow, 2 red. In the default action after a miss,
+    it is an earlier one.
+    """
     target = call.arguments[0]
     colour = code.slot_value(f"{instance.name}.colour")
     store(code, target, code.resize(colour, scalar_width(target.type)))

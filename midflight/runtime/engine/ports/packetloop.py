@@ -186,7 +186,8 @@ class PacketLoop:
     def use(self, engine: Backend | None) -> None:
         """Carry packets through this engine from now on; None drops all packets. It takes effect between two batches.
 
-        The engine must share the loop's gate.
+        The engine must be an `Engine` that shares the loop's gate (AssertionError for another class). It then uses real
+        time.
         """
         assert engine is None or isinstance(engine, Engine)
         context = self._context
@@ -289,7 +290,8 @@ class PacketLoop:
     def send(self, port: int, packet: bytes) -> None:
         """Send a packet of the control plane by the port with this number, immediately and without the program.
 
-        It never blocks or raises: a packet for an unknown port, or that the interface rejects, is counted in `stats`.
+        It does not block. A packet for an unknown port, or one that the interface rejects, is counted in `stats`.
+        OSError only if the port is recorded and the capture file cannot be written.
         """
         interface = self._ports.get(port)
         if interface is None:
