@@ -77,7 +77,9 @@ class Entry:
 
 
 def catalogue() -> tuple[Entry, ...]:
-    """Return an entry for each primitive of the library, sorted by name. Reads their source files."""
+    """Return an entry for each primitive of the library, sorted by name. Reads their source files, OSError if that
+    fails.
+    """
     return tuple(_entry(name, each) for name, each in sorted(LIBRARY.items()))
 
 

@@ -26,7 +26,10 @@ class Expressions:
         self._data = data or []
 
     def modular(self, node: Json, width: int) -> str:
-        """Return the P4 text of an expression's value modulo 2**`width`, of type `bit<width>`."""
+        """Return the P4 text of an expression's value modulo 2**`width`, of type `bit<width>`.
+
+        `node` is the expression's JSON object. P4Error for an expression that is not supported.
+        """
         node = _inner(node)
         if node.get("type") == "hexstr":
             return f"{width}w{_number(node) % (1 << width)}"
@@ -59,7 +62,10 @@ class Expressions:
         return _as_bits(self.exact(node), width)
 
     def exact(self, node: Json) -> Value:
-        """Return the P4 text and type of an expression, wide enough that no operation in it wraps."""
+        """Return the P4 text and type of an expression, wide enough that no operation in it wraps.
+
+        `node` is the expression's JSON object. P4Error for an expression that is not supported.
+        """
         node = _inner(node)
         match node.get("type"):
             case "hexstr":
@@ -136,7 +142,10 @@ class Expressions:
         raise refusal(f"the operation {op!r} of BMv2's JSON is not supported")
 
     def boolean(self, node: Json) -> str:
-        """Return the P4 text of a condition, of type `bool`."""
+        """Return the P4 text of a condition, of type `bool`. A number is true if it is not 0.
+
+        `node` is the expression's JSON object. P4Error for an expression that is not supported.
+        """
         node = _inner(node)
         kind = node.get("type")
         if kind == "bool":
@@ -168,7 +177,10 @@ class Expressions:
         return f"({self.exact(node).text} != 0)"
 
     def header(self, node: Json) -> str:
-        """Return the P4 text of a reference to a header or header stack, which may be assigned to."""
+        """Return the P4 text of a reference to a header, union or stack, which may be assigned to.
+
+        `node` is the expression's JSON object. P4Error for anything else.
+        """
         node = _inner(node)
         match node.get("type"):
             case "header":
@@ -184,7 +196,10 @@ class Expressions:
                 raise refusal(f"a header of type {kind or node.get('op')!r} is not supported")
 
     def target(self, node: Json) -> Value:
-        """Return the P4 text and type of a reference to a field, which may be assigned to."""
+        """Return the P4 text and type of a reference to a field, which may be assigned to.
+
+        `node` is the expression's JSON object. P4Error for anything else, and for the read-only `parser_error`.
+        """
         inner = _inner(node)
         read_only = inner.get("value") == ["standard_metadata", "parser_error"]
         if inner.get("type") == "field" and inner["value"][1] != "$valid$" and not read_only:

@@ -84,7 +84,9 @@ class Names:
         self.errors: dict[int, str] = {value: name for name, value in root["errors"]}
 
     def header(self, name: str) -> str:
-        """Return how P4 text refers to the header instance of this name, such as `hdr.ipv4`."""
+        """Return how P4 text refers to the header instance of this name, such as `hdr.ipv4`. P4Error if there is
+        none.
+        """
         if name not in self.headers:
             raise refusal(f"there is no header {name!r}")
         return self._elements.get(name) or f"hdr.{identifier(name)}"
@@ -98,7 +100,7 @@ class Names:
         return union["id"] in self._in_stack
 
     def union(self, name: str) -> str:
-        """Return how P4 text refers to the header union of this name."""
+        """Return how P4 text refers to the header union of this name. P4Error if there is none outside of stacks."""
         if name not in self.unions or self.is_stacked(self.unions[name]):
             raise refusal(f"there is no header union {name!r}")
         return f"hdr.{identifier(name)}"

@@ -22,7 +22,8 @@ def evaluated(ctx: Context, annotations: s.Annotations, pairs: Container[str] = 
     """Return annotations by name, with the text between their brackets.
 
     The expressions in a structured annotation (`@name[...]`), and in those whose names are in `pairs`, are evaluated:
-    such an annotation is returned under the name `[name]`, and its text is a JSON list of keys and values.
+    such an annotation is returned under the name `[name]`, and its text is a JSON list of keys and values. Raises
+    P4Error, with the annotation's place, for an expression that is invalid or not known at compile time.
     """
     made: dict[str, str] = {}
     for each in annotations:
@@ -56,7 +57,7 @@ def annotation_numbers(ctx: Context, node: s.Annotation, wanted: Type) -> Walk[l
 def annotation_values(ctx: Context, node: s.Annotation) -> Walk[list[tuple[str, ir.Literal]]]:
     """Return the literals in the body of a structured annotation, each with its key, which is empty in a list.
 
-    P4Error for a value that is not a number, a string or a bool known at compile time.
+    P4Error, with the annotation's place, for a value that is not a number, a string or a bool known at compile time.
     """
     values: list[tuple[str, ir.Literal]] = []
     for key, each in _parsed(ctx, node):

@@ -100,7 +100,9 @@ class State:
     generic: dict[tuple[int, tuple[Type, ...]], Type | None] = field(default_factory=dict)
 
     def postpone(self, refusal: P4Error) -> None:
-        """Refuse a feature that is not supported, after the rest of the program was checked for mistakes."""
+        """Record the refusal of a feature that is not supported; `refusal` is raised only after the rest was
+        checked.
+        """
         self.postponed.append(refusal)
 
     def use_foreign(self, extern: str, place: Place) -> None:
@@ -181,7 +183,10 @@ class Context:
 
 
 def aside(ctx: Context) -> Context:
-    """Return a context for parts of the program that are checked and then discarded."""
+    """Return a context, with the scope of `ctx`, for parts of the program that are checked and then discarded.
+
+    Tables, actions and instances created with it do not reach the program; warnings, and what counts as used, do.
+    """
     state = ctx.state
     discarded = State(
         state.checks,

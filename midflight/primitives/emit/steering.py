@@ -40,20 +40,22 @@ class SteeringWriter:
         }
 
     def constants(self, out: Writer) -> None:
-        """Write the constants."""
+        """Write the P4 constants that steering needs, such as UDP ports and protocol numbers, to `out`."""
         out.lines(CONSTANTS)
 
     def headers(self, out: Writer) -> None:
-        """Write the types of headers."""
+        """Write the types of the headers that only steering parses and emits (tunnels, TCP, ICMP errors), to `out`."""
         out.lines(HEADERS)
         out.line()
 
     def metadata(self, out: Writer) -> None:
-        """Write the fields of metadata."""
+        """Write the fields that steering adds to the struct of the program's metadata, to `out`."""
         out.lines(METADATA)
 
     def parser(self, text: str) -> str:
-        """Return the common states of the parser, with those for packets between forwarders and for TCP."""
+        """Return the parser states `text` that all programs share, with those for packets between forwarders and for
+        TCP added.
+        """
         for udp in ("(5, 0, 0, PROTOCOL_UDP): parse_udp;", "            PROTOCOL_UDP: parse_udp;"):
             assert udp in text
             text = text.replace(udp, f"{udp}\n            {udp.strip().replace('UDP', 'TCP').replace('udp', 'tcp')}")
@@ -61,7 +63,7 @@ class SteeringWriter:
         return text.replace("    state parse_udp {", f"{states}\n\n    state parse_datagram {{")
 
     def checksums(self, out: Writer) -> None:
-        """Write the checksums of ICMP errors, after those of what they quote."""
+        """Write the updates of the checksums of ICMP errors that steering sends, to `out`."""
         out.lines(CHECKSUMS)
 
     @staticmethod
@@ -73,7 +75,7 @@ class SteeringWriter:
         out.line('@noWarn("invalid-header")')
 
     def control(self, out: Writer) -> None:
-        """Write the control that steers a packet."""
+        """Write the P4 control `steering_control` to `out`: it sends a request to the instance that serves it."""
         out.line("// Compute-aware forwarding (RFC 10053): a request to a service goes to one of its instances.")
         self.quiet(out)
         opening = "control steering_control("

@@ -31,10 +31,11 @@ def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], ite
 
 
 def bound(rows: int, columns: int, total: int) -> tuple[float, float]:
-    """Return (error, probability): an estimate exceeds the true amount by more than `error` at most so often.
+    """Return (error, probability) of an estimate: it exceeds the true amount by more than `error` with that
+    probability.
 
-    `total` is the sum of all amounts. The error, in the same unit, is e / columns * total, and the probability
-    e**-rows.
+    The probability, e**-rows, is an upper bound. `total` is the sum of all amounts; the error, in the same unit, is e /
+    columns * total.
     """
     return math.e / columns * total, math.exp(-rows)
 

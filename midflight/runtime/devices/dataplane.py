@@ -52,7 +52,8 @@ class Dataplane:
         """Process packets, block until the switch has finished, and return the packets that leave through ports.
 
         They are in the order of the input packets, and by port for the same input packet. Packets that come from
-        elsewhere, such as a controller's packet-outs, wait for `transmitted`.
+        elsewhere, such as a controller's packet-outs, wait for `transmitted`. Raises the error of `died` if the switch
+        ends or takes longer than `timeout`.
         """
         left: list[tuple[int, int, bytes]] = []
         given = list(packets)
@@ -67,7 +68,10 @@ class Dataplane:
         return result
 
     def transmitted(self) -> Packets:
-        """Wait until the switch is idle; remove and return the packets that left but do not come from `process`."""
+        """Wait until the switch is idle; remove and return the packets that left but do not come from `process`.
+
+        Raises the error of `died` if the switch ends or takes longer than `timeout`.
+        """
         with self._lock:
             self._drain()
             packets, self._transmitted = self._transmitted, []

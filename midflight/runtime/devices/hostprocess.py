@@ -123,7 +123,9 @@ class HostProcessDevice(SwitchProcess):
 
     @property
     def queues(self) -> RemoteQueues:
-        """The queues between ingress and egress."""
+        """The queues between ingress and egress of the running switch; its methods send requests. DeviceError if it
+        has died.
+        """
         return RemoteQueues(self.address, self.device_id)
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:

@@ -43,7 +43,9 @@ class Wires:
         self._ports = {each.fileno(): port for port, each in self._sockets.items()}
 
     def send(self, port: int, frame: bytes) -> None:
-        """Send an Ethernet frame to a port of the switch. DeviceError if the interface rejects it."""
+        """Send an Ethernet frame to a port of the switch. DeviceError if the interface rejects it; KeyError for
+        another port.
+        """
         try:
             self._sockets[port].send(frame)
         except OSError as error:
@@ -74,6 +76,8 @@ class Wires:
     def drain(self, quiet: float = 0.0) -> None:
         """Receive and discard frames until none arrives for `quiet` seconds, or for at most 100 times `quiet` (at least
         1 s).
+
+        DeviceError if an interface no longer exists.
         """
         deadline = time.monotonic() + 100 * max(quiet, 0.01)
         while self.receive(quiet) and time.monotonic() < deadline:
