@@ -37,12 +37,12 @@ class QueueRequest:
         return any(each is not None for each in (self.depth, self.rate, self.weight, self.port_rate))
 
     def encode(self) -> bytes:
-        """Return the request as JSON."""
+        """Return the request as a JSON object in UTF-8, without the fields that are None."""
         return json.dumps({name: value for name, value in asdict(self).items() if value is not None}).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> QueueRequest:
-        """Return the request in JSON. ValueError if it is none."""
+        """Return the request that `encode` made these bytes from. ValueError if they are not such a request."""
         found = json.loads(data)
         known = {each.name for each in fields(cls)}
         if not isinstance(found, dict) or not known.issuperset(found):
@@ -62,7 +62,7 @@ class QueueReport:
     port_rates: Mapping[int, Rate]
 
     def encode(self) -> bytes:
-        """Return the report as JSON."""
+        """Return the report as a JSON object in UTF-8."""
         rows = [
             {
                 "port": port,
@@ -79,7 +79,7 @@ class QueueReport:
 
     @classmethod
     def decode(cls, data: bytes) -> QueueReport:
-        """Return the report in JSON. ValueError if it is none."""
+        """Return the report that `encode` made these bytes from. ValueError if they are not such a report."""
         found = json.loads(data)
         try:
             states = {

@@ -94,7 +94,7 @@ def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "")
     """Return a name for each scalar in a value of type `spec`, in the order of `flat_types`.
 
     Names are those of struct members, or positions in tuples, joined with dots and after `prefix`: "point.x". A scalar
-    itself has the name `prefix`. `info` has the named types.
+    itself has the name `prefix`. `info` has the named types. Refusal with UNIMPLEMENTED for translated strings.
     """
     match spec.WhichOneof("type_spec"):
         case "new_type":
@@ -112,6 +112,8 @@ def flat_names(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, prefix: str = "")
 def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int]) -> p4d.P4Data:
     """Return P4Data for the first scalars of `values`, as many as the type has (see `flat_types`), and remove them from
     it.
+
+    Raises Refusal with UNIMPLEMENTED for a type that P4Data cannot carry here.
     """
     data = p4d.P4Data()
     match spec.WhichOneof("type_spec"):

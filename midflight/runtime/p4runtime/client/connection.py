@@ -113,7 +113,7 @@ class Connection:
     def bid(self, election_id: int) -> None:
         """Join the arbitration again with another election id, which should exceed the previous one.
 
-        See `was_primary` for the outcome.
+        Does not wait: see `was_primary` for the outcome. DeviceError if the connection has failed.
         """
         self.election_id = election_id
         self._arbitrate()

@@ -93,10 +93,11 @@ class Link:
         self._closed = False
 
     def request(self, rpc: str, message: Any, timeout: float | None = None) -> Any:
-        """Make a unary request and return its response. `rpc` is the name of the RPC, such as "Write", `message` its
-        request.
+        """Make a unary request, wait for its response, and return that.
 
-        `timeout` is in seconds; None is the link's own.
+        `rpc` is the name of the RPC, such as "Write", `message` its request. `timeout` is in seconds; None is the
+        link's own. RequestError if the device rejects the request; DeviceError if it does not answer in time, or the
+        link is closed.
         """
         begun, succeeded = time.perf_counter(), False
         try:
@@ -123,7 +124,10 @@ class Link:
             raise self._failed(error, "Read") from None
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
-        """Send a message on the stream, without waiting for an answer. The first one opens the stream."""
+        """Send a message on the stream, without waiting for an answer. The first one opens the stream.
+
+        DeviceError as for `send_all`.
+        """
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
@@ -150,7 +154,8 @@ class Link:
     def sync(self) -> None:
         """Block until the device has processed all messages sent before on the stream, and its answers have arrived.
 
-        Requires a server that sends back messages with the field `other`, as Midflight's does.
+        Requires a server that sends back messages with the field `other`, as Midflight's does. DeviceError if it does
+        not answer within the link's timeout, or if the connection fails.
         """
         self._synced += 1
         token = f"sync {self._synced}"

@@ -102,7 +102,10 @@ def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, 
 
 
 def encoded(value: object, width: int, what: str) -> bytes:
-    """Return the bytes of a value of `width` bits, or of a string if its type is translated to one (a width of 0)."""
+    """Return the bytes of a value of `width` bits, or of a string if its type is translated to one (a width of 0).
+
+    DeviceError, with `what` in its message, for a value that does not fit.
+    """
     if not width and isinstance(value, str):
         return value.encode()
     return encode(number(value, width or 32, what))

@@ -71,7 +71,10 @@ def action_message(schema: Schema, table: str, action: str | Choice, params: Map
 
 
 def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
-    """Return a table entry that the device sent, with names of fields, actions and parameters instead of ids."""
+    """Return a table entry that the device sent, with names of fields, actions and parameters instead of ids.
+
+    Refusal for an id that the schema does not have.
+    """
     info = schema.tables.of_id(entry.table_id)
     choice = read_choice(schema, entry.action)
     if choice is not None:
@@ -128,7 +131,8 @@ def register_messages(
 ) -> list[p4r.RegisterEntry]:
     """Return entries that set one cell, all cells (one number, no index), or consecutive cells from an index on.
 
-    Raises DeviceError for a value that does not fit the cells.
+    `name` is the register's, and `index` None for no index. Raises DeviceError for an unknown register, cells with
+    several members, or a value that does not fit the cells.
     """
     info = schema.registers.named(name)
     kind = cell_type(schema, info)

@@ -90,23 +90,31 @@ class Profiles:
         """Add a member to an action profile or selector, under a number of at least 1.
 
         `action` is the name of an action of the profile's tables, and `params` are the values of its parameters by
-        name; None for none.
+        name; None for none. DeviceError for an unknown name or a value that does not fit; RequestError if the number is
+        taken, the profile is full, or it has one-shot sets.
         """
         self._write(p4r.Update.INSERT, self._member(profile, number, action, params or {}), f"member {number}")
 
     def modify_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
         """Replace the action of a member, for all groups and entries that refer to it. Parameters are as in
         `insert_member`.
+
+        DeviceError for an unknown name or a value that does not fit; RequestError if there is no such member.
         """
         self._write(p4r.Update.MODIFY, self._member(profile, number, action, params or {}), f"member {number}")
 
     def delete_member(self, profile: str, number: int) -> None:
-        """Remove the member of this number from an action profile. No group and no entry may refer to it."""
+        """Remove the member of this number from an action profile.
+
+        RequestError if there is none, or if a group or an entry refers to it; DeviceError for an unknown profile.
+        """
         message = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id, member_id=number)
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_member=message), f"member {number}")
 
     def read_members(self, profile: str) -> dict[int, WeightedAction]:
-        """Return the actions of all members of an action profile, by member number."""
+        """Return the actions of all members of an action profile, by member number. DeviceError for an unknown
+        profile.
+        """
         wanted = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id)
         found = [each.action_profile_member for each in self._read(p4r.Entity(action_profile_member=wanted))]
         return {each.member_id: _read_action(self._schema(), each.action) for each in found}
@@ -114,25 +122,35 @@ class Profiles:
     def insert_group(
         self, profile: str, number: int, members: Iterable[int | GroupMember], *, max_size: int | None = None
     ) -> None:
-        """Add a group of members, under a number of at least 1.
+        """Add a group of members to an action selector, under a number of at least 1.
 
-        `max_size` limits the sum of the weights; by default, it is the largest that the selector permits.
+        `members` are member numbers, or `GroupMember`s with weights. `max_size` limits the sum of the weights; by
+        default, it is the largest that the selector permits. DeviceError for an unknown selector; RequestError if the
+        number is taken, a member does not exist, or the selector is full.
         """
         self._write(p4r.Update.INSERT, self._group(profile, number, members, max_size), f"group {number}")
 
     def modify_group(
         self, profile: str, number: int, members: Iterable[int | GroupMember], *, max_size: int | None = None
     ) -> None:
-        """Replace the members of a group, whose `max_size` remains the same."""
+        """Replace the members of a group, whose `max_size` remains the same; None does not state it.
+
+        RequestError if there is no such group or member, or if they do not fit; DeviceError for an unknown selector.
+        """
         self._write(p4r.Update.MODIFY, self._group(profile, number, members, max_size), f"group {number}")
 
     def delete_group(self, profile: str, number: int) -> None:
-        """Remove the group of this number from an action selector. No entry may refer to it."""
+        """Remove the group of this number from an action selector.
+
+        RequestError if there is none, or if an entry refers to it; DeviceError for an unknown selector.
+        """
         message = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id, group_id=number)
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_group=message), f"group {number}")
 
     def read_groups(self, profile: str) -> dict[int, list[GroupMember]]:
-        """Return the members of all groups of an action selector, by group number."""
+        """Return the members of all groups of an action selector, by group number. DeviceError for an unknown
+        selector.
+        """
         wanted = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id)
         found = [each.action_profile_group for each in self._read(p4r.Entity(action_profile_group=wanted))]
         return {

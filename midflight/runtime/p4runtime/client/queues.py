@@ -33,7 +33,7 @@ class RemoteQueues:
 
     @property
     def count(self) -> int:
-        """The number of queues of each port."""
+        """The number of queues of each port, 1 to 8; reading it sends a request."""
         return self.answer(QueueRequest(port=0, queue=0)).count
 
     def set(
@@ -58,7 +58,9 @@ class RemoteQueues:
         self.answer(QueueRequest(port=port, port_rate=str(rate)))
 
     def port_rate(self, port: int) -> Rate:
-        """Return the rate of a port. DeviceError if there is no such port."""
+        """Return the rate at which a port (0 to 511) takes packets from its queues. DeviceError if there is no such
+        port.
+        """
         return self.answer(QueueRequest(port=port)).port_rates[port]
 
     def state(self, port: int, queue: int = 0) -> QueueState:
@@ -73,7 +75,9 @@ class RemoteQueues:
         return dict(self.answer(QueueRequest(port=port, queue=queue)).states)
 
     def answer(self, request: QueueRequest) -> QueueReport:
-        """Send a request, with this device id, and return the answer."""
+        """Send a request, with this device id, and return the answer. DeviceError if the switch does not answer or
+        refuses.
+        """
         sent = replace(request, device_id=self.device_id)
         with open_channel(self.address, self._tls) as channel:
             call = channel.unary_unary(f"/{SERVICE}/{METHOD}", QueueRequest.encode, QueueReport.decode)

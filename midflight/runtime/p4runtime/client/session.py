@@ -100,7 +100,10 @@ class Session(Connection):
             self._known = Schema(info)
 
     def commit(self) -> None:
-        """Activate the pipeline that `load` with the action VERIFY_AND_SAVE has saved on the device."""
+        """Activate the pipeline that `load` with the action VERIFY_AND_SAVE has saved on the device.
+
+        RequestError if there is none, or if this controller may not push pipelines.
+        """
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=Actions.COMMIT))
 
     @property
@@ -139,13 +142,15 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Add a table entry. The device rejects one with a match and priority that already exist.
+        """Add a table entry. RequestError if one with this match and priority already exists, or if the table is full.
 
         match: values by field name, in the forms of the module `matches`
         action: an action, or in a table with an action profile or selector a Member, a Group or a OneShot
         priority: at least 1 in tables with ternary, range or optional fields, where the largest wins; 0 in others
         metadata: bytes that the device stores with the entry
         rate: of the table's direct meter, in units per second, with a burst of a tenth of a second; 0 is no limit
+
+        DeviceError for a name that the pipeline does not have, or a value that does not fit.
         """
         entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
@@ -165,7 +170,7 @@ class Session(Connection):
     ) -> None:
         """Replace action, metadata and rate of an existing table entry; parameters and defaults are as in `insert`.
 
-        RequestError if there is no such entry.
+        RequestError if there is no such entry; DeviceError for an unknown name or a value that does not fit.
         """
         entry = entry_message(self._schema, table, match, priority, rate)
         entry.metadata = metadata
@@ -173,7 +178,11 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"modify {table} {dict(match)}")
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove the table entry with this match and priority. RequestError if there is none."""
+        """Remove the table entry with this match and priority.
+
+        RequestError if there is none, or if the program declares it const; DeviceError for an unknown name or a value
+        that does not fit.
+        """
         entity = p4r.Entity(table_entry=entry_message(self._schema, table, match, priority))
         self._write(p4r.Update.DELETE, entity, f"delete from {table} {dict(match)}")
 
@@ -204,7 +213,8 @@ class Session(Connection):
         """Apply a difference to the device: insert missing entities, modify changed ones, then delete stale ones.
 
         A device may apply the updates of one request in any order. Entities of different types therefore go in separate
-        requests, as one may depend on another, for example a table entry on a multicast group.
+        requests, as one may depend on another, for example a table entry on a multicast group. RequestError for the
+        first request with an update that the device rejects; those before it remain, and those after it are not sent.
         """
         updates = [(p4r.Update.INSERT, each) for each in difference.missing]
         updates += [(p4r.Update.MODIFY, each) for each in difference.changed]
@@ -213,24 +223,27 @@ class Session(Connection):
             self._gather([(p4r.Update(type=kind, entity=each), entity_key(each)) for kind, each in run])
 
     def set_default(self, table: str, action: str, params: Mapping[str, object] | None = None) -> None:
-        """Set the default action of a table, which runs if no entry matches, with its parameters by name."""
+        """Set the default action of a table, which runs if no entry matches, with its parameters by name.
+
+        RequestError if the program declares it const; DeviceError for an unknown name or a value that does not fit.
+        """
         entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
         entry.action.CopyFrom(action_message(self._schema, table, action, params or {}))
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
     def reset_default(self, table: str) -> None:
-        """Restore the default action that the program declares for a table."""
+        """Restore the default action that the program declares for a table. DeviceError for an unknown table."""
         entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
     def read_table(self, table: str) -> list[TableEntry]:
-        """Return a table's entries, without the default action."""
+        """Return a table's entries, without the default action. DeviceError for an unknown table."""
         number = self._schema.tables.named(table).preamble.id
         found = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number)))
         return [read_entry(self._schema, each.table_entry) for each in found]
 
     def read_default(self, table: str) -> TableEntry:
-        """Return a table's default action, as an entry without a match."""
+        """Return a table's default action, as an entry without a match. DeviceError for an unknown table."""
         number = self._schema.tables.named(table).preamble.id
         (found,) = self._read(p4r.Entity(table_entry=p4r.TableEntry(table_id=number, is_default_action=True)))
         return read_entry(self._schema, found.table_entry)
@@ -248,13 +261,20 @@ class Session(Connection):
     # Replication
 
     def multicast(self, group: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, of a multicast group. Without ports, the group is removed."""
+        """Set the ports, or (port, instance) pairs, of a multicast group, 1 to 65535. Without ports, the group is
+        removed.
+
+        A port alone has the instance 0. The group need not exist. RequestError for a number or a port out of range.
+        """
         entry = p4r.MulticastGroupEntry(multicast_group_id=group, replicas=replica_messages(ports))
         engine = p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
         self._put(engine, bool(entry.replicas), f"multicast group {group}")
 
     def clone_session(self, number: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, of a clone session. Without ports, the session is removed."""
+        """Set the ports, or (port, instance) pairs, of a clone session. Without ports, the session is removed.
+
+        A port alone has the instance 0. The session need not exist. RequestError for a number or a port out of range.
+        """
         entry = p4r.CloneSessionEntry(session_id=number, replicas=replica_messages(ports))
         engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
         self._put(engine, bool(entry.replicas), f"clone session {number}")
@@ -278,6 +298,8 @@ class Session(Connection):
         """Return the cell at `index` of a register as an int, or all cells if it is None.
 
         All cells are an array of the smallest integer type that fits, or a list of int for more than 64 bits.
+        DeviceError for an unknown register or one with structs; RequestError for an index out of range, or from BMv2,
+        which cannot read any.
         """
         info = self._schema.registers.named(name)
         entry = p4r.RegisterEntry(register_id=info.preamble.id)
@@ -298,10 +320,10 @@ class Session(Connection):
     def write_register(
         self, name: str, values: int | Sequence[int] | npt.NDArray[np.integer], index: int | None = None
     ) -> None:
-        """Set cells of a register.
+        """Set cells of a register. One number sets the cell at `index`, or all cells without an index.
 
-        One number sets the cell at `index`, or all cells without an index. A sequence sets the cells from `index` on,
-        or from 0 on without an index.
+        A sequence sets the cells from `index` on, or from 0 on without an index. DeviceError for an unknown register or
+        a number that does not fit; RequestError for an index out of range, or from BMv2, which cannot write any.
         """
         entries = register_messages(self._schema, name, values, index)
         updates = [p4r.Update(type=p4r.Update.MODIFY, entity=p4r.Entity(register_entry=each)) for each in entries]
@@ -312,7 +334,10 @@ class Session(Connection):
     @overload
     def read_counter(self, name: str, index: int) -> Count: ...
     def read_counter(self, name: str, index: int | None = None) -> Counts | Count:
-        """Return the cell at `index` of a counter, or all cells if it is None."""
+        """Return the cell at `index` of a counter, or all cells if it is None.
+
+        DeviceError for an unknown counter; RequestError for an index out of range.
+        """
         info = self._schema.counters.named(name)
         entry = p4r.CounterEntry(counter_id=info.preamble.id)
         if index is not None:
@@ -326,7 +351,10 @@ class Session(Connection):
         return Counts(packets, octets)
 
     def write_counter(self, name: str, index: int | None = None, *, packets: int = 0, bytes: int = 0) -> None:
-        """Set the cell at `index` of a counter, or all cells if it is None, to these packets and bytes."""
+        """Set the cell at `index` of a counter, or all cells if it is None, to these packets and bytes.
+
+        DeviceError for an unknown counter; RequestError for an index out of range or a negative count.
+        """
         entry = p4r.CounterEntry(counter_id=self._schema.counters.named(name).preamble.id)
         if index is not None:
             entry.index.index = index
@@ -336,6 +364,9 @@ class Session(Connection):
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
         """Return the packets and bytes that the direct counter of the table entry with this match and priority has
         counted.
+
+        RequestError if there is no such entry, or if the table has no direct counter; DeviceError for an unknown name
+        or a value that does not fit.
         """
         place = entry_message(self._schema, table, match, priority)
         entity = p4r.Entity(direct_counter_entry=p4r.DirectCounterEntry(table_entry=place))
@@ -374,6 +405,8 @@ class Session(Connection):
     def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
         """Remove and return the packet-ins that have arrived, oldest first. Waits up to `timeout` seconds for the
         first.
+
+        DeviceError if the device does not answer; RequestError if it has rejected an earlier message on the stream.
         """
         self.flush()
         return [self._packet_in(each) for each in self._link.take(self._link.packets, timeout)]
@@ -392,7 +425,10 @@ class Session(Connection):
         return InBand(self)
 
     def subscribe(self, digest: str) -> None:
-        """Subscribe to a digest: the switch sends each of its messages at once, for `digests`. Idempotent."""
+        """Subscribe to a digest: the switch sends each of its messages at once, for `digests`. Idempotent.
+
+        DeviceError for a digest that the program does not have; RequestError if another session has enabled it.
+        """
         if digest in self.subscriptions and self._planned is None:
             return
         config = p4r.DigestEntry.Config(max_list_size=1)
@@ -407,16 +443,20 @@ class Session(Connection):
         self.subscriptions.discard(digest)
 
     def digests(self, timeout: float = 0.0) -> list[DigestMessage]:
-        """Remove, acknowledge and return the digest messages from the switch.
+        """Remove, acknowledge and return the digest messages from the switch, oldest first.
 
-        Waits up to `timeout` seconds for the first.
+        Waits up to `timeout` seconds for the first. DeviceError if the device does not answer; RequestError if it has
+        rejected an earlier message on the stream.
         """
         self.flush()
         kept, self._kept = self._kept, []
         return kept + self._receive_digests(0.0 if kept else timeout)
 
     def keep(self) -> None:
-        """Decode and store the pending digest messages, so that `digests` returns them after a change of pipeline."""
+        """Decode and store the pending digest messages, so that `digests` returns them after a change of pipeline.
+
+        Raises as `digests`. Does nothing without subscriptions.
+        """
         if self.subscriptions:
             # They can be decoded and acknowledged only with the current pipeline.
             self._kept = self.digests()

@@ -46,7 +46,10 @@ class ValueSets:
         self._write(p4r.Update.MODIFY, p4r.Entity(value_set_entry=message), f"value set {name}")
 
     def read(self, name: str) -> list[dict[str, MatchValue]] | list[MatchValue]:
-        """Return the members of a value set, oldest first: dicts, or values if the set has one field without a name."""
+        """Return the members of a value set, oldest first: dicts, or values if the set has one field without a name.
+
+        `name` is its full name or alias; DeviceError for an unknown one.
+        """
         info, shown = self._info(name)
         wanted = p4r.ValueSetEntry(value_set_id=info.preamble.id)
         (found,) = self._read(p4r.Entity(value_set_entry=wanted))

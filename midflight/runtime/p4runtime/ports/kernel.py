@@ -74,7 +74,10 @@ class KernelPorts:
         return frozenset(port for port, each in self._sockets.items() if not is_up(each, self._names[port]))
 
     def use(self, engine: Backend | None) -> None:
-        """Process packets with this engine from now on. With None, which only comes first, they pass to the system."""
+        """Process packets with this engine, an `XdpEngine`, from now on. DeviceError if the kernel refuses its program.
+
+        None is possible only before the first engine: packets then pass to the system.
+        """
         if engine is None:
             return
         assert isinstance(engine, XdpEngine), "the program runs in the kernel"
@@ -119,7 +122,7 @@ class KernelPorts:
                 return
 
     def wake(self) -> None:
-        """Deliver messages, which packets of the controller may have caused."""
+        """Wake the thread that delivers packet-ins and digests; packets of the controller may have caused some."""
         os.eventfd_write(self._wake, 1)
 
     # As ports
@@ -134,7 +137,11 @@ class KernelPorts:
         return TrafficStats({}, dropped, switch.packets_in, switch.packets_out, switch.lost, together)
 
     def start(self) -> None:
-        """Attach the program, and start delivering messages. Returns at once."""
+        """Attach the program to the interfaces, and start the thread that delivers packet-ins and digests. Returns at
+        once.
+
+        DeviceError if an interface takes no program.
+        """
         self._switch.attach(self)
         self._messenger.start()
 

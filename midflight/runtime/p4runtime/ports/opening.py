@@ -26,7 +26,7 @@ class Ports(Protocol):
 
     @property
     def stats(self) -> TrafficStats:
-        """The packets and bytes that passed each port since it was opened."""
+        """The counts of received, sent and dropped packets of each port since the ports were opened."""
 
     def start(self) -> None:
         """Start processing packets in other threads, and return at once."""
@@ -126,7 +126,9 @@ class InterfacePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """The packets and bytes that passed each port since it was opened."""
+        """The counts of received, sent and dropped packets of each port since the ports were opened, also after
+        `close`.
+        """
         found = self._last or self._loop.stats
         switch = self._switch
         return TrafficStats(found.ports, found.other, switch.packets_in, switch.packets_out, switch.lost)

@@ -138,7 +138,7 @@ class FilePorts:
 
     @property
     def stats(self) -> TrafficStats:
-        """The packets and bytes that passed each port since playback started."""
+        """The counts of received, sent and dropped packets of each port since playback started."""
         other = self._other + Counter({} if self._engine is None else dict(self._engine.stats.dropped))
         ports = {
             each: PortStats(self._received[each], self._sent[each], {"truncated": self._truncated[each]})

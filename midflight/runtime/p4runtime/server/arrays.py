@@ -34,7 +34,10 @@ def write_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Change:
 
 
 def read_register(pipeline: Pipeline, entry: p4r.RegisterEntry) -> Iterator[p4r.RegisterEntry]:
-    """Yield the requested cell, all cells of a register if there is no index, or all registers for id 0."""
+    """Yield the requested cell, all cells of a register if there is no index, or all registers for id 0.
+
+    Refusal for an unknown register, an index out of range, or cells of a type that P4Runtime cannot carry.
+    """
     registers = pipeline.schema.registers
     for info in [registers.of_id(entry.register_id)] if entry.register_id else registers:
         register = pipeline.engine.registers[info.preamble.name]
@@ -66,7 +69,10 @@ def write_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Change:
 
 
 def read_counter(pipeline: Pipeline, entry: p4r.CounterEntry) -> Iterator[p4r.CounterEntry]:
-    """Yield the requested cell, all cells of a counter if there is no index, or all counters for id 0."""
+    """Yield the requested cell, all cells of a counter if there is no index, or all counters for id 0.
+
+    Refusal for an unknown counter or an index out of range.
+    """
     counters = pipeline.schema.counters
     for info in [counters.of_id(entry.counter_id)] if entry.counter_id else counters:
         counter = pipeline.engine.counters[info.preamble.name]

@@ -18,16 +18,19 @@ class Carrier(Protocol):
 
     @property
     def down(self) -> frozenset[int]:
-        """The ports that cannot send now."""
+        """The switch ports that cannot send now, because their interface is down or has no link."""
 
     def use(self, engine: Backend | None) -> None:
-        """Process packets with this engine from now on; with None, drop them."""
+        """Process packets with this engine from now on.
+
+        None stands for no program: packets are dropped, or, if the program runs in the kernel, pass to the system.
+        """
 
     def packets_in(self) -> list[bytes]:
         """Remove and return the packets that the program sent to the CPU port."""
 
     def send(self, port: int, packet: bytes) -> None:
-        """Send a packet that a controller has sent through a port of the switch, immediately."""
+        """Send a packet of a controller through a switch port, immediately. It is dropped if there is no such port."""
 
     def wake(self) -> None:
         """Process packets whose time to leave their queues has come earlier, after a change of settings."""

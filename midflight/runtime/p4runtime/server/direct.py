@@ -40,7 +40,8 @@ def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> Non
 def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry: Entry) -> None:
     """Set the direct counter and meter of an inserted or modified table entry to those of the message.
 
-    A message without a counter leaves the counter unchanged; one without a meter config resets the meter.
+    A message without a counter leaves the counter unchanged; one without a meter config resets the meter. Refusal with
+    INVALID_ARGUMENT for data that does not fit the table; `check` finds it before anything is written.
     """
     number = _number(pipeline, bound, entry)
     if message.HasField("counter_data"):
@@ -123,7 +124,11 @@ def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
 
 
 def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterator[p4r.DirectCounterEntry]:
-    """Yield the counters of one entry, of all entries of a table, or of all tables."""
+    """Yield the direct counters that a read selects: of one entry, of all entries of a table, or of all tables.
+
+    `message` without a table id selects all tables, and without a match a table. Refusal for an unknown table or entry,
+    or a table without a direct counter.
+    """
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_counters]
         places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]
@@ -139,7 +144,11 @@ def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterat
 
 
 def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p4r.DirectMeterEntry]:
-    """Yield the meters of one entry, of all entries of a table, or of all tables."""
+    """Yield the direct meters that a read selects: of one entry, of all entries of a table, or of all tables.
+
+    `message` without a table id selects all tables, and without a match a table. Refusal for an unknown table or entry,
+    or a table without a direct meter.
+    """
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_meters]
         places: list[tuple[BoundTable, Entry | None]] = [(bound, None) for bound in tables]

@@ -48,7 +48,8 @@ def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Change:
 def read_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Iterator[p4r.MeterEntry]:
     """Yield the requested cell, all cells of a meter if there is no index, or all meters for id 0.
 
-    They have `counter_data`, the counts by colour, if the request has it.
+    They have `counter_data`, the counts by colour, if the request has it. Refusal for an unknown meter or an index out
+    of range.
     """
     meters = pipeline.schema.meters
     for info in [meters.of_id(entry.meter_id)] if entry.meter_id else meters:

@@ -94,7 +94,11 @@ class Pipeline:
         return self.tables[number]
 
     def observe(self, down: frozenset[int]) -> None:
-        """Leave out the members of groups that watch a port, and use backup replicas, while it cannot send."""
+        """Record which switch ports cannot send now (`down`), for the groups of the engine.
+
+        While a port cannot send, members of action selectors' groups that watch it are left out, and multicast and
+        clone replicas to it are replaced by their backups. The change takes effect at once.
+        """
         for port in sorted(down ^ self.down):
             self.engine.set_port(port, up=port not in down)
         if down != self.down:

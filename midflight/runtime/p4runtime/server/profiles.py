@@ -105,7 +105,10 @@ def write_group(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4
 
 
 def read_members(pipeline: Pipeline, message: p4r.ActionProfileMember) -> Iterator[p4r.ActionProfileMember]:
-    """Yield the requested member, all of a profile for member id 0, or all of all profiles for profile id 0."""
+    """Yield the requested member, all of a profile for member id 0, or all of all profiles for profile id 0.
+
+    Refusal for an unknown profile or member, or a member id without a profile id.
+    """
     for info in _profiles(pipeline, message.action_profile_id, message.member_id):
         members = pipeline.engine.profiles[info.preamble.name].members
         for number in _chosen(info, "member", message.member_id, list(members)):
@@ -117,7 +120,10 @@ def read_members(pipeline: Pipeline, message: p4r.ActionProfileMember) -> Iterat
 
 
 def read_groups(pipeline: Pipeline, message: p4r.ActionProfileGroup) -> Iterator[p4r.ActionProfileGroup]:
-    """Yield the requested group, all of a selector for group id 0, or all of all selectors for profile id 0."""
+    """Yield the requested group, all of a selector for group id 0, or all of all selectors for profile id 0.
+
+    Refusal for an unknown profile or group, or a group id without a profile id.
+    """
     for info in _profiles(pipeline, message.action_profile_id, message.group_id):
         name = info.preamble.name
         groups = pipeline.engine.profiles[name].groups

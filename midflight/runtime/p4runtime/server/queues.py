@@ -60,7 +60,9 @@ class Queues:
             self._changed()
 
     def port_rate(self, port: int) -> Rate:
-        """Return the rate of a port. DeviceError if there is no such port."""
+        """Return the rate at which a port (0 to 511) takes packets from its queues. DeviceError if there is no such
+        port.
+        """
         return self.queueing.port_rate(port)
 
     def state(self, port: int, queue: int = 0) -> QueueState:

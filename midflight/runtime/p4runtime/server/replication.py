@@ -43,10 +43,17 @@ class Groups(Protocol):
         priority: int = 0,
         length: int = 0,
     ) -> None:
-        """Set the (port, instance) pairs to which the group or session of this number copies a packet."""
+        """Set the (port, instance) pairs to which the group or session of this number copies a packet, replacing
+        earlier ones.
+
+        `backups` has, by pair, the pairs to use while its port is down; `priority` (0 to 7) and `length` (bytes, 0 for
+        no limit) are those of copies.
+        """
 
     def delete(self, group: int, /) -> None:
-        """Remove the replication list of the multicast group or clone session of this number."""
+        """Remove the replication list of the multicast group or clone session of this number. TableError if there is
+        none.
+        """
 
 
 def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry) -> Change:

@@ -147,7 +147,10 @@ class Switch:
         return self.clock() // 1000 if self._carrier is None else self._carrier.now
 
     def tick(self) -> None:
-        """Notify controllers of idle entries, and observe the ports. The server calls it once a second."""
+        """Notify controllers of entries whose idle timeout has passed, and check which ports can send.
+
+        The server calls it once a second.
+        """
         with self._lock:
             if (pipeline := self._forwarding) is not None:
                 self._messages.deliver_idle(pipeline, self._time())
@@ -193,7 +196,9 @@ class Switch:
         return self._forwarding is not None and self._forwarding.engine.queued
 
     def apply_queueing(self) -> None:
-        """Apply changed settings of the queues to the current pipeline, and to a saved one."""
+        """Apply changed settings of the queues to the current pipeline and to a saved one. Compiles a program if
+        necessary.
+        """
         with self._lock:
             now = self.clock() if self._carrier is None else self._carrier.now * 1000
             for pipeline in filter(None, (self._forwarding, self._saved)):
@@ -412,7 +417,11 @@ class Switch:
         return self._demand_pipeline(self._saved or self._forwarding), role, role.limits
 
     def read(self, request: p4r.ReadRequest) -> Reading:
-        """Return the requested entities of the current pipeline in parts. Raises Refusal if there is no pipeline."""
+        """Return the requested entities of the pipeline in parts; of the saved one, if a config waits to be committed.
+
+        Raises Refusal if there is no pipeline, or for another device id. A rejected entity is in the `status` of the
+        result.
+        """
         with self._lock:
             self.demand_device(request.device_id)
             pipeline = self._demand_pipeline(self._saved or self._forwarding)
@@ -451,7 +460,11 @@ class Switch:
                     self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the current config. Before the first one, the response has none."""
+        """Return the parts of the config that the request asks for: of the saved one if there is one, otherwise of the
+        current.
+
+        Before the first one, the response has no config. Raises Refusal for another device id.
+        """
         with self._lock:
             self.demand_device(request.device_id)
             response = p4r.GetForwardingPipelineConfigResponse()

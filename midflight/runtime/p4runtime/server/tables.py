@@ -53,8 +53,9 @@ def decode_priority(table: BoundTable, priority: int) -> int:
 def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) -> tuple[BoundAction, tuple[int, ...]]:
     """Return the action of an entry with its arguments in the program's order.
 
-    Raises Refusal with INVALID_ARGUMENT for another table's action or parameters that do not fit, and with
-    PERMISSION_DENIED for an action outside its scope (table only, or default only).
+    Raises Refusal with INVALID_ARGUMENT for another table's action, parameters that do not fit, or a member, group or
+    set of actions, with UNIMPLEMENTED for one of these as the default, and with PERMISSION_DENIED for an action outside
+    its scope (table only, or default only).
     """
     if action.WhichOneof("type") != "action":
         if default and table.table.implementation is not None:
@@ -116,7 +117,10 @@ def decode_choice(table: BoundTable, profile: p4i.ActionProfile, action: p4r.Tab
 
 
 def watch_port(message: p4r.ActionProfileAction | p4r.ActionProfileGroup.Member) -> int | None:
-    """Return the port that a member watches, or None. Raises Refusal with INVALID_ARGUMENT for one of over 9 bits."""
+    """Return the switch port (0 to 511) that a member of a group watches, or None.
+
+    Raises Refusal with INVALID_ARGUMENT for a larger number.
+    """
     match message.WhichOneof("watch_kind"):
         case "watch_port" if message.watch_port:
             try:

@@ -111,7 +111,10 @@ class Codec:
 
 
 def codec_of(kind: Type, bitwidth: int, strings: dict[str, Strings]) -> Codec:
-    """Return the codec of a type, which has `bitwidth` bits in P4Info. `strings` collects the types with strings."""
+    """Return the codec of a type, which has `bitwidth` bits in P4Info (0 for a string).
+
+    `strings` collects the types with strings, by name. Raises P4Error for a type that is neither a number nor a string.
+    """
     if isinstance(kind, Bits) and kind.new is not None and kind.new.uri is not None and kind.new.width is None:
         name = kind.new.name
         return Codec(kind.width, strings.setdefault(name, Strings(name, kind.width)))

@@ -39,7 +39,7 @@ def write(pipeline: Pipeline, message: p4r.ValueSetEntry) -> Change:
 
 
 def read(pipeline: Pipeline, message: p4r.ValueSetEntry) -> Iterator[p4r.ValueSetEntry]:
-    """Yield a value set with its members, or all value sets for id 0."""
+    """Yield a value set with its members, or all value sets for id 0. Refusal for an unknown id."""
     numbers = [message.value_set_id] if message.value_set_id else list(pipeline.value_sets)
     for number in numbers:
         bound = _bound(pipeline, number)
