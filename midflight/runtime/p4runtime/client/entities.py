@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from finsy.proto import p4r
+from finsy.proto import p4i, p4r
 
 from midflight.runtime.p4runtime.client.journal import entity_key
 from midflight.runtime.p4runtime.client.messages import read_replica
 
-__all__ = ["Difference", "difference"]
+__all__ = ["Difference", "created", "difference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,24 @@ def difference(wanted: Collection[p4r.Entity], held: Mapping[str, p4r.Entity], o
         tuple(each for key, each in beside.items() if key in ours),
         sum(key not in ours for key in beside),
     )
+
+
+def created(info: p4i.P4Info) -> list[p4r.Entity]:
+    """Return the entities to read for all that controllers can create with a pipeline, with the meters of entries."""
+    group, clone = p4r.MulticastGroupEntry(), p4r.CloneSessionEntry()
+    wanted = [
+        p4r.Entity(table_entry=p4r.TableEntry(table_id=each.preamble.id, meter_config=p4r.MeterConfig()))
+        for each in info.tables
+        if not each.is_const_table
+    ]
+    if info.action_profiles:
+        wanted.append(p4r.Entity(action_profile_group=p4r.ActionProfileGroup()))
+        wanted.append(p4r.Entity(action_profile_member=p4r.ActionProfileMember()))
+    wanted += [
+        p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(multicast_group_entry=group)),
+        p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(clone_session_entry=clone)),
+    ]
+    return wanted + [p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=each.preamble.id)) for each in info.digests]
 
 
 def _content(entity: p4r.Entity) -> object:

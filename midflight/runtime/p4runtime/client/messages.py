@@ -11,14 +11,42 @@ from finsy.proto import p4i, p4r
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, encoded
 from midflight.runtime.p4runtime.client.profiles import Choice, choice_message, read_choice
-from midflight.runtime.p4runtime.client.results import TableEntry
+from midflight.runtime.p4runtime.client.results import DigestMessage, TableEntry
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
-from midflight.runtime.p4runtime.values import ValueType, encode, encode_data, flat_types
+from midflight.runtime.p4runtime.values import ValueType, decode_data, encode, encode_data, flat_names, flat_types
 
 __all__ = [
-    "action_message", "bytes_for", "cell_type", "entry_message", "read_entry", "read_replica", "register_messages",
-    "replica_messages", "signed",
+    "action_message", "bytes_for", "cell_type", "entry_message", "pipeline_action", "read_digests", "read_entry",
+    "read_replica", "register_messages", "replica_messages", "signed",
 ]  # fmt: skip
+
+
+Actions = p4r.SetForwardingPipelineConfigRequest
+
+
+def pipeline_action(name: str) -> Actions.Action.ValueType:
+    """Return the value of a pipeline action of P4Runtime, except COMMIT. DeviceError for another name."""
+    actions = {
+        "VERIFY": Actions.VERIFY,
+        "VERIFY_AND_SAVE": Actions.VERIFY_AND_SAVE,
+        "VERIFY_AND_COMMIT": Actions.VERIFY_AND_COMMIT,
+        "RECONCILE_AND_COMMIT": Actions.RECONCILE_AND_COMMIT,
+    }
+    if name not in actions:
+        raise DeviceError(f"there is no pipeline action {name!r}", hint=f"use one of {', '.join(actions)}")
+    return actions[name]
+
+
+def read_digests(schema: Schema, message: p4r.DigestList) -> list[DigestMessage]:
+    """Return the digest messages in a list from the device. Refusal for a digest that the schema does not have."""
+    info = schema.digests.of_id(message.digest_id)
+    names, kinds = flat_names(info.type_spec, schema.types), flat_types(info.type_spec, schema.types)
+    found = []
+    for data in message.data:
+        values = decode_data(info.type_spec, schema.types, data, info.preamble.name)
+        values = [signed(one, kind.width) if kind.signed else one for one, kind in zip(values, kinds, strict=True)]
+        found.append(DigestMessage(info.preamble.name, dict(zip(names, values, strict=True))))
+    return found
 
 
 def entry_message(

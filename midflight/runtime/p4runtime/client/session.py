@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.connection import Connection
-from midflight.runtime.p4runtime.client.entities import Difference
+from midflight.runtime.p4runtime.client.entities import Difference, created
 from midflight.runtime.p4runtime.client.inband import InBand
 from midflight.runtime.p4runtime.client.journal import entity_key
 from midflight.runtime.p4runtime.client.link import RequestError
@@ -25,6 +25,8 @@ from midflight.runtime.p4runtime.client.messages import (
     bytes_for,
     cell_type,
     entry_message,
+    pipeline_action,
+    read_digests,
     read_entry,
     read_replica,
     register_messages,
@@ -37,11 +39,9 @@ from midflight.runtime.p4runtime.client.valuesets import ValueSets
 from midflight.runtime.p4runtime.packets import to_metadata
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.status import Code
-from midflight.runtime.p4runtime.values import decode_data, flat_names, flat_types
+from midflight.runtime.p4runtime.values import decode_data
 
 __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "RequestError", "Session", "TableEntry"]
-
-Actions = p4r.SetForwardingPipelineConfigRequest
 
 
 class Session(Connection):
@@ -80,8 +80,8 @@ class Session(Connection):
     ) -> None:
         """Push a pipeline to the device: its P4Info, as a message or in text format, and the device-specific config.
 
-        cookie: a 64-bit number that the device stores with the pipeline; None for no cookie action: VERIFY,
-        VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT, as in P4Runtime
+        cookie: a 64-bit number that the device stores with the pipeline; None for no cookie
+        action: VERIFY, VERIFY_AND_SAVE, VERIFY_AND_COMMIT or RECONCILE_AND_COMMIT, as in P4Runtime
 
         Except with VERIFY, the session's digest subscriptions end; messages that have arrived by then are kept for
         `digests`. If the device rejects the pipeline, it keeps its previous one, and RequestError is raised.
@@ -94,17 +94,15 @@ class Session(Connection):
             self.keep()
         if cookie is not None:
             message.cookie.cookie = cookie
-        self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=_action(action), config=message))
+        self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=pipeline_action(action), config=message))
         if action != "VERIFY":
             self.subscriptions.clear()
             self._known = Schema(info)
 
     def commit(self) -> None:
-        """Activate the pipeline that `load` with the action VERIFY_AND_SAVE has saved on the device.
-
-        RequestError if there is none, or if this controller may not push pipelines.
-        """
-        self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=Actions.COMMIT))
+        """Activate the pipeline that `load` with VERIFY_AND_SAVE has saved. RequestError if none is saved."""
+        request = p4r.SetForwardingPipelineConfigRequest
+        self._set_pipeline(request(action=request.COMMIT))
 
     @property
     def cookie(self) -> int | None:
@@ -192,21 +190,7 @@ class Session(Connection):
         These are table entries, groups and members of action profiles, multicast groups, clone sessions and digest
         subscriptions, without the const entries of the program.
         """
-        group, clone = p4r.MulticastGroupEntry(), p4r.CloneSessionEntry()
-        wanted = [
-            p4r.Entity(table_entry=p4r.TableEntry(table_id=each.preamble.id, meter_config=p4r.MeterConfig()))
-            for each in self.p4info.tables
-            if not each.is_const_table
-        ]
-        if self.p4info.action_profiles:
-            wanted.append(p4r.Entity(action_profile_group=p4r.ActionProfileGroup()))
-            wanted.append(p4r.Entity(action_profile_member=p4r.ActionProfileMember()))
-        wanted += [
-            p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(multicast_group_entry=group)),
-            p4r.Entity(packet_replication_engine_entry=p4r.PacketReplicationEngineEntry(clone_session_entry=clone)),
-        ]
-        wanted += [p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=each.preamble.id)) for each in self.p4info.digests]
-        found = [each for entity in wanted for each in self._find(entity)]
+        found = [each for entity in created(self.p4info) for each in self._find(entity)]
         return {key: each for each in found if (key := entity_key(each)) and not each.table_entry.is_const}
 
     def amend(self, difference: Difference) -> None:
@@ -261,8 +245,7 @@ class Session(Connection):
     # Replication
 
     def multicast(self, group: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, of a multicast group, 1 to 65535. Without ports, the group is
-        removed.
+        """Set the ports, or (port, instance) pairs, of a multicast group, 1 to 65535; without ports, remove it.
 
         A port alone has the instance 0. The group need not exist. RequestError for a number or a port out of range.
         """
@@ -362,8 +345,7 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(counter_entry=entry), f"counter {name}")
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the packets and bytes that the direct counter of the table entry with this match and priority has
-        counted.
+        """Return what the direct counter of the table entry with this match and priority has counted.
 
         RequestError if there is no such entry, or if the table has no direct counter; DeviceError for an unknown name
         or a value that does not fit.
@@ -378,8 +360,7 @@ class Session(Connection):
     def packet_out(self, payload: bytes, **metadata: object) -> None:
         """Send a packet through the switch, and wait until the switch has processed or queued it.
 
-        `metadata` are the values of all fields of the packet-out header. Raises RequestError if the switch rejects the
-        packet.
+        `metadata` are the values of all fields of the packet-out header. RequestError if the switch rejects it.
         """
         self.packets_out([payload], **metadata)
         self.flush()
@@ -467,17 +448,9 @@ class Session(Connection):
         self._kept, before._kept = before._kept + self._kept, []
 
     def _receive_digests(self, timeout: float) -> list[DigestMessage]:
-        messages = []
+        messages: list[DigestMessage] = []
         for each in self._link.take(self._link.digests, timeout):
-            info = self._schema.digests.of_id(each.digest_id)
-            names = flat_names(info.type_spec, self._schema.types)
-            kinds = flat_types(info.type_spec, self._schema.types)
-            for data in each.data:
-                values = decode_data(info.type_spec, self._schema.types, data, info.preamble.name)
-                values = [
-                    signed(one, kind.width) if kind.signed else one for one, kind in zip(values, kinds, strict=True)
-                ]
-                messages.append(DigestMessage(info.preamble.name, dict(zip(names, values, strict=True))))
+            messages += read_digests(self._schema, each)
             acknowledgement = p4r.DigestListAck(digest_id=each.digest_id, list_id=each.list_id)
             self._link.send(p4r.StreamMessageRequest(digest_ack=acknowledgement))
         return messages
@@ -525,15 +498,3 @@ class Session(Connection):
             if error.code == Code.NOT_FOUND:
                 return []
             raise
-
-
-def _action(name: str) -> Actions.Action.ValueType:
-    actions = {
-        "VERIFY": Actions.VERIFY,
-        "VERIFY_AND_SAVE": Actions.VERIFY_AND_SAVE,
-        "VERIFY_AND_COMMIT": Actions.VERIFY_AND_COMMIT,
-        "RECONCILE_AND_COMMIT": Actions.RECONCILE_AND_COMMIT,
-    }
-    if name not in actions:
-        raise DeviceError(f"there is no pipeline action {name!r}", hint=f"use one of {', '.join(actions)}")
-    return actions[name]
