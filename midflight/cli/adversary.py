@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
+from midflight.cli.options import DeviceKind
 from midflight.errors import MidflightError
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ Examples:
 )
 @click.option(
     "--device",
-    type=click.Choice(["host", "bmv2", "xdp"]),
+    type=DeviceKind(),
+    metavar="KIND",
     default="host",
     show_default=True,
     help="The switch with --fabric netns.",

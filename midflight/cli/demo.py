@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import FiniteRange
+from midflight.cli.options import DeviceKind, FiniteRange
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,8 @@ def demo() -> None:
 )
 @click.option(
     "--device",
-    type=click.Choice(["host", "bmv2", "xdp"]),
+    type=DeviceKind(),
+    metavar="KIND",
     default="host",
     show_default=True,
     help="The switch: host (the embedded switch), bmv2, or xdp (in the kernel; needs root).",

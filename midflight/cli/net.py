@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import ENTRIES_HELP, queue_options
+from midflight.cli.options import ENTRIES_HELP, DeviceKind, queue_options, sheet_option
 
 if TYPE_CHECKING:
     from midflight.testbed import Net
@@ -41,10 +41,11 @@ star.yaml may contain `star: {hosts: 3}`, or links:
 )
 @click.option(
     "--device",
-    type=click.Choice(["host", "bmv2", "xdp"]),
+    type=DeviceKind(),
+    metavar="KIND",
     default="host",
     show_default=True,
-    help="The kind of switches.",
+    help="The kind of switches: host, bmv2, xdp, or one of another package.",
 )
 @click.option(
     "--fabric",
@@ -63,6 +64,7 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     multiple=True,
     help=ENTRIES_HELP,
 )
+@sheet_option
 @queue_options
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
@@ -77,6 +79,7 @@ def net(
     fabric: str,
     seed: int,
     entries: tuple[str, ...],
+    sheet: str | None,
     queues: int | None,
     depth: int | None,
     rate: str | None,
@@ -95,6 +98,7 @@ def net(
     from midflight.cli.output import write_files
     from midflight.cli.userfile import load_program
     from midflight.primitives import Aggregate, Program
+    from midflight.runtime.devices import load_sheet
     from midflight.runtime.engine.queues import QueueOptions
     from midflight.testbed import Net
     from midflight.testbed.topology.file import load_topology
@@ -108,10 +112,14 @@ def net(
         program = Program(Aggregate("gradients", workers=max(1, min(64, len(topology.hosts) - 1))))
     if picture is not None:
         write_files({picture: topology.svg()})
+    sheets = dict.fromkeys(topology.switches, load_sheet(sheet)) if sheet is not None else None
     with (
-        Net(topology, program=program, device=device, fabric=fabric, seed=seed, pcap=pcap, traceable=trace) as made,
+        Net(
+            topology, program=program, device=device, fabric=fabric, seed=seed, capabilities=sheets, pcap=pcap,
+            traceable=trace,
+        ) as made,
         closing(Console(made)) as console,
-    ):
+    ):  # fmt: skip
         _write_entries(made, entries)
         for each in commands:
             if console.onecmd(each) or console.failed:

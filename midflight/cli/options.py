@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["ENTRIES_HELP", "FiniteRange", "cpu_port_option", "defines", "entries_option", "p4_options", "queue_options"]
+__all__ = [
+    "ENTRIES_HELP", "DeviceKind", "FiniteRange", "cpu_port_option", "defines", "entries_option", "p4_options",
+    "queue_options", "sheet_option",
+]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -25,6 +28,29 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return found
+
+
+class DeviceKind(click.ParamType[str]):
+    """A kind of device that can be started: one of Midflight's, or one of another package."""
+
+    name = "kind"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of a kind of device. click.BadParameter if there is none."""
+        from midflight.runtime.devices.registry import kinds
+
+        if value not in kinds():
+            self.fail(f"{value!r} is not one of {', '.join(kinds())}.", param, ctx)
+        return str(value)
+
+
+def sheet_option(command: Command) -> Command:
+    """Add the option `--sheet SHEET` to a command, as the parameter `sheet`: a name or a path, or None."""
+    return click.option(
+        "--sheet",
+        metavar="SHEET",
+        help="Assume the limits of this capability sheet: a name such as tofino, or a TOML file.",
+    )(command)
 
 
 def entries_option(command: Command) -> Command:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import sheet_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,9 +34,10 @@ UNSUPPORTED = 2
 @click.option(
     "--device", metavar="KIND", default="host", show_default=True, help="host (the embedded switch), bmv2 or xdp."
 )
+@sheet_option
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
-def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to: str | None) -> int:
+def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Path | None, json_to: str | None) -> int:
     """Play packet tests in p4c's STF format: entries and packets in, expected packets out.
 
     The exit status is 0 if all tests pass. It is 1 if one fails, with the difference of the packets by field, or if a
@@ -46,8 +49,10 @@ def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to:
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
+    from midflight.runtime.devices import load_sheet
     from midflight.testbed.stf import suite
 
+    limits = load_sheet(sheet) if sheet is not None else None
     console = console_beside(json_to)
     if path.is_dir():
         if test is not None:
@@ -58,11 +63,11 @@ def stf(path: Path, test: Path | None, device: str, junit: Path | None, json_to:
     interrupted = False
     if path.is_dir():
         with interrupts() as stop, bar(console, "Tests:") as progress:
-            results = suite.play_all(tests, device, progress, stop)
+            results = suite.play_all(tests, device, progress, stop, limits)
             interrupted = stop()
     else:
         ((program, file),) = tests
-        results = [suite.Result(file.stem, suite.play(program, file, device))]
+        results = [suite.Result(file.stem, suite.play(program, file, device, limits))]
     left = len(tests) - len(results)
     _print(results, console)
     if path.is_dir():

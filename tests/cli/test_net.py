@@ -67,6 +67,21 @@ def test_an_invalid_command_is_reported_and_ends_a_list_of_commands(file: Path, 
     assert "10.0.0.1" not in done.output
 
 
+def test_a_sheet_limits_the_switches(file: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "mine.toml"
+    sheet.write_text('kind = "mine"\nregister_bits = 100\n')
+    options = ("--fabric", "sim", "-c", "s1 state gradients")
+    done = midflight("net", file, "--sheet", sheet, *options)
+    assert "s1 does not run gradients" in done.output
+    sheet.write_text('kind = "mine"\nregister_bits = "few"\n')
+    done = midflight("net", file, "--sheet", sheet, *options)
+    assert done.exit_code == 1
+    assert "mine.toml:2:1: register_bits must be a whole number" in done.output
+    done = midflight("net", file, "--device", "toaster")
+    assert done.exit_code == 2
+    assert "'toaster' is not one of bmv2, host, xdp." in done.output
+
+
 def test_the_prompt_reads_until_exit_or_the_end(file: Path, tmp_path: Path) -> None:
     lab = tmp_path / "lab.py"
     lab.write_text(PROGRAM)

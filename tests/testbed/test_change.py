@@ -12,7 +12,7 @@ import pytest
 from midflight.errors import DeviceError, KernelError, MidflightError
 from midflight.primitives import Aggregate, Cache, Filter, Program, Threshold
 from midflight.primitives.wire import REQUEST, Message, Schema
-from midflight.runtime.devices.host import CAPABILITIES
+from midflight.runtime.devices import capabilities
 from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import LinkQuality, Net, Star
@@ -85,7 +85,7 @@ def test_invalid_program_changes_are_rejected(wrong: Callable[[], object], words
 @pytest.mark.parametrize("quality", [LinkQuality(), LinkQuality(loss=0.03, duplicate=0.03, reorder=0.05)])
 @pytest.mark.parametrize("live", [True, False], ids=["live", "restarted"])
 def test_a_sum_continues_while_other_applications_change(quality: LinkQuality, live: bool) -> None:
-    sheet = replace(CAPABILITIES, live_pipelines=live)
+    sheet = replace(capabilities("host"), live_pipelines=live)
     with Star(6, program=PROGRAM, quality=quality, seed=5, capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
         extended = PROGRAM.extended(OTHERS)
@@ -188,7 +188,7 @@ def test_a_revived_switch_gets_the_changed_program(net: Star) -> None:
 
 
 def test_an_application_that_no_longer_fits_continues_at_the_server() -> None:
-    sheet = replace(CAPABILITIES, register_arrays=19)
+    sheet = replace(capabilities("host"), register_arrays=19)
     with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
         check(arrays := vectors(3, 100), group.sum(arrays))
@@ -236,7 +236,7 @@ def test_nothing_is_loaded_if_one_switch_cannot_have_the_program(
 
 
 def test_a_change_that_leaves_a_group_without_computation_is_rejected() -> None:
-    sheet = replace(CAPABILITIES, register_arrays=19)
+    sheet = replace(capabilities("host"), register_arrays=19)
     with Star(3, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts)
         wider = Program(Aggregate("wide", workers=3, lanes=9, slots=8), group.aggregate, ids={"gradients": 1})
@@ -246,7 +246,7 @@ def test_a_change_that_leaves_a_group_without_computation_is_rejected() -> None:
 
 
 def test_a_change_is_rolled_back_if_the_server_cannot_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    sheet = replace(CAPABILITIES, register_arrays=19)
+    sheet = replace(capabilities("host"), register_arrays=19)
     with Star(6, program=Program(Aggregate("gradients", workers=3, lanes=8, slots=8)), capabilities=sheet) as net:
         group = net.group("gradients", net.hosts[:3])
         check(arrays := vectors(3, 100), group.sum(arrays))

@@ -9,7 +9,7 @@ import pytest
 from midflight.errors import KernelError, MidflightError
 from midflight.primitives import Barrier, Header, Map, Packet, Primitive, Program, bit
 from midflight.primitives.wire import REQUEST, Message, Schema
-from midflight.runtime.devices.host import CAPABILITIES
+from midflight.runtime.devices import capabilities
 from midflight.testbed import Net, Star
 from tests.bmv2 import ROOT
 from tests.testbed.test_sim import Inbox
@@ -48,7 +48,7 @@ def answers(net: Net, keys: range) -> list[object]:
 @pytest.mark.parametrize("fabric", ["sim", pytest.param("netns", marks=ROOT)])
 @pytest.mark.parametrize("room", [True, False])
 def test_hosts_that_compute_get_the_entries(fabric: str, room: bool) -> None:
-    sheet = replace(CAPABILITIES, table_entries=None if room else 0)
+    sheet = replace(capabilities("host"), table_entries=None if room else 0)
     with Star(2, program=PROGRAM, fabric=fabric, capabilities=sheet) as net:
         owner = net.map("look", "owner")
         owner[3] = 30
@@ -67,7 +67,7 @@ def test_hosts_that_compute_get_the_entries(fabric: str, room: bool) -> None:
 
 
 def test_a_map_that_only_hosts_have_behaves_like_any_map() -> None:
-    with Star(2, program=PROGRAM, capabilities=replace(CAPABILITIES, table_entries=0)) as net:
+    with Star(2, program=PROGRAM, capabilities=replace(capabilities("host"), table_entries=0)) as net:
         owner = net.map("look", "owner")
         for key in range(3, 9):
             owner[key] = key
@@ -88,7 +88,8 @@ def test_a_map_that_only_hosts_have_behaves_like_any_map() -> None:
 
 def test_the_server_of_joined_hosts_gets_the_entries() -> None:
     program = Program(Barrier("steps", parties=1), Look("look"))
-    with Star(2, program=program, capabilities=replace(CAPABILITIES, register_arrays=0, table_entries=0)) as net:
+    sheet = replace(capabilities("host"), register_arrays=0, table_entries=0)
+    with Star(2, program=program, capabilities=sheet) as net:
         server = net.join("steps", net.hosts[:1]).server
         server.serve("look", [])
         net.map("look", "owner")[3] = 30
@@ -98,7 +99,7 @@ def test_the_server_of_joined_hosts_gets_the_entries() -> None:
 
 
 def test_entries_remain_at_the_hosts_when_the_program_changes() -> None:
-    with Star(2, program=PROGRAM, capabilities=replace(CAPABILITIES, table_entries=0)) as net:
+    with Star(2, program=PROGRAM, capabilities=replace(capabilities("host"), table_entries=0)) as net:
         net.map("look", "owner")[3] = 30
         net.fabric.serve("h2", net.program, "look", [], maps=net.controller.fleet.desired.maps.of("look"))
         net.change(net.program.extended(Look("other")))

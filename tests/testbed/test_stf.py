@@ -275,6 +275,15 @@ def test_only_refused_programs_give_status_two(tmp_path: Path) -> None:
     assert midflight("stf", tmp_path).exit_code == 2
 
 
+def test_a_program_beyond_a_sheet_is_not_supported(tmp_path: Path) -> None:
+    write(tmp_path, good=SEND)
+    (tmp_path / "mine.toml").write_text('kind = "mine"\nregister_arrays = 0\n')
+    done = midflight("stf", tmp_path / "good.p4", "--sheet", tmp_path / "mine.toml")
+    assert done.exit_code == 2
+    assert "does not fit mine: needs 1 register arrays, has 0" in " ".join(done.stdout.split())
+    assert midflight("stf", tmp_path / "good.p4", "--sheet", "host").exit_code == 0
+
+
 @pytest.mark.bmv2
 class TestBmv2:
     pytestmark = BMV2

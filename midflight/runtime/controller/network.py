@@ -4,6 +4,7 @@
       s1: {address: "127.0.0.1:9559", kind: host}        # P4Runtime; device_id is 1 by default
       s2: {address: "127.0.0.1:9560", kind: bmv2, device_id: 7}
       s3: {address: "10.9.0.3:9559", capabilities: {stages: 12, register_accesses: 1}}   # overrides the defaults
+      s4: {address: "10.9.0.4:9559", sheet: mine.toml}   # a capability sheet, by name or relative to this file
     hosts:
       h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}
       h2: {address: 10.0.0.2, mac: "02:00:00:00:00:02", port: "s2:1"}    # instead of a link
@@ -30,7 +31,8 @@ import yaml
 
 from midflight.errors import MidflightError
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.devices.registry import KINDS, capabilities
+from midflight.runtime.devices.registry import capabilities, kinds
+from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
 from midflight.runtime.p4runtime.tls import ClientTls
 from midflight.runtime.steering import Graph, Host, IPAddress, Link, Switch
 from midflight.runtime.steering.cabling import plugged
@@ -40,7 +42,7 @@ from midflight.yamlfile import Pairs, YamlFile, read_yaml
 __all__ = ["Network", "SwitchAddress", "load_network", "parse_network"]
 
 _KEYS = ("switches", "hosts", "links", "defaults", "tls")
-_SWITCH = ("address", "device_id", "kind", "capabilities", "compiler", "role", "mac", "tls")
+_SWITCH = ("address", "device_id", "kind", "sheet", "capabilities", "compiler", "role", "mac", "tls")
 _HOST = ("address", "mac", "port")
 _TLS = ("authority", "certificate", "key", "server_name")
 _LINK = {"delay": TIMES, "mtu": SIZES}
@@ -159,13 +161,15 @@ class _Reader:
         if not address.startswith("unix:") and not re.fullmatch(r".+:\d+", address):
             self._yaml.fail(parts["address"][1], f"{address!r} is not an address", 'write "host:port" or "unix:/path"')
         kind = self._yaml.text(parts["kind"][1]) if "kind" in parts else ""
-        if kind and kind not in KINDS:
-            hint = f"the kinds are {', '.join(sorted(KINDS))}; leave it out to query the switch"
+        if kind and kind not in kinds():
+            hint = f"the kinds are {', '.join(kinds())}; leave it out to query the switch"
             self._yaml.fail(parts["kind"][1], f"there is no kind of device called {kind!r}", hint)
         device_id = self._yaml.scalar(parts["device_id"][1]) if "device_id" in parts else 1
         if type(device_id) is not int or not 0 < device_id < 1 << 64:
             self._yaml.fail(parts["device_id"][1], f"a device id is a positive 64-bit integer, not {device_id!r}")
         sheet = capabilities(kind) if kind else None
+        if "sheet" in parts:
+            sheet = self._sheet_file(parts["sheet"][1])
         if "capabilities" in parts:
             sheet = self._sheet(parts["capabilities"][1], sheet or Capabilities(kind="grpc"))
         texts = {each: self._yaml.text(parts[each][1]) if each in parts else "" for each in ("compiler", "role")}
@@ -175,10 +179,19 @@ class _Reader:
             tls = None if plain else self._tls(parts["tls"][1])
         return SwitchAddress(name, address, device_id, kind, sheet, **texts, tls=tls)
 
+    def _sheet_file(self, node: yaml.Node) -> Capabilities:
+        """Return the sheet with a name, or in a file whose path is relative to the network file's folder."""
+        name = self._yaml.text(node)
+        try:
+            return load_sheet(name if name in SHEETS else self._folder / name)
+        except MidflightError as error:
+            raise (error if error.place else self._yaml.placed(node, error)) from None
+
     def _sheet(self, node: yaml.Node, base: Capabilities) -> Capabilities:
         """Return a capability sheet in which the file's values replace those of the kind."""
         known = {each.name: get_type_hints(Capabilities)[each.name] for each in fields(Capabilities)}
-        del known["kind"]
+        for each in ("kind", "sources", "blocks", "containers", "stateful_operations"):  # only in sheets
+            del known[each]
         changes: dict[str, Any] = {}
         for name, (_, value) in self._known(node, "a capability sheet", tuple(known)).items():
             if name == "per_stage":

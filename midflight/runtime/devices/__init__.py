@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from midflight.runtime.devices.base import Device, PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.devices.registry import capabilities, open_device
+from midflight.runtime.devices.registry import capabilities, kinds, open_device
+from midflight.runtime.devices.sheetfile import load_sheet
 
 if TYPE_CHECKING:
     from midflight.runtime.devices.bmv2 import Bmv2Device
     from midflight.runtime.devices.host import HostDevice
 
-__all__ = ["Bmv2Device", "Capabilities", "Device", "HostDevice", "PipelineConfig", "capabilities", "open_device"]
+__all__ = [
+    "Bmv2Device", "Capabilities", "Device", "HostDevice", "PipelineConfig", "capabilities", "kinds", "load_sheet",
+    "open_device",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -28,22 +28,13 @@ from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.blank import blank_program
-from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.dataplane import Dataplane
+from midflight.runtime.devices.sheetfile import SheetOf
 from midflight.runtime.devices.switchprocess import SwitchProcess
 from midflight.runtime.devices.toolchain import SIMPLE_SWITCH_GRPC, compile_p4
 from midflight.runtime.engine import Packets
 
-__all__ = ["CAPABILITIES", "Bmv2Device"]
-
-CAPABILITIES = Capabilities(
-    kind="bmv2",
-    match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
-    registers_over_p4runtime=False,
-    repeated_digests=False,
-    prompt_digests=False,
-    packets_per_second=2e4,
-)
+__all__ = ["Bmv2Device"]
 
 # The maximum bytes in the path of a unix socket.
 LONGEST_PATH = 107
@@ -70,7 +61,7 @@ class Bmv2Device(SwitchProcess):
     does not start or does not answer.
     """
 
-    capabilities = CAPABILITIES
+    capabilities = SheetOf("bmv2")
 
     def __init__(
         self,

@@ -13,8 +13,8 @@ from midflight.closing import Closer
 from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
-from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.serving import serve
+from midflight.runtime.devices.sheetfile import SheetOf
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.client.session import Session
@@ -22,13 +22,7 @@ from midflight.runtime.p4runtime.ports.opening import Ports, open_ports
 from midflight.runtime.p4runtime.server.queues import Queues
 from midflight.runtime.p4runtime.server.switch import Switch
 
-__all__ = ["CAPABILITIES", "HostDevice"]
-
-CAPABILITIES = Capabilities(
-    kind="host",
-    match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
-    packets_per_second=5e6,
-)
+__all__ = ["HostDevice"]
 
 
 class HostDevice:
@@ -50,7 +44,7 @@ class HostDevice:
     opened.
     """
 
-    capabilities = CAPABILITIES
+    capabilities = SheetOf("host")
 
     def __init__(
         self,

@@ -10,9 +10,8 @@ from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.forkserver import ForkServer
-from midflight.runtime.devices.host import CAPABILITIES
+from midflight.runtime.devices.sheetfile import named_sheet
 from midflight.runtime.devices.switchprocess import SwitchProcess
-from midflight.runtime.devices.xdp import CAPABILITIES as XDP
 from midflight.runtime.engine.queues import QueueOptions
 from midflight.runtime.p4runtime.client.queues import RemoteQueues
 
@@ -76,8 +75,6 @@ class HostProcessDevice(SwitchProcess):
     invalid program, and DeviceError, with the end of the log, if the switch does not start or does not answer.
     """
 
-    capabilities: Capabilities = CAPABILITIES
-
     def __init__(
         self,
         source: str | None = None,
@@ -96,8 +93,7 @@ class HostProcessDevice(SwitchProcess):
     ) -> None:
         if source is not None:
             _ = CheckedProgram(source, file).program  # raises errors of the program here, instead of in a log
-        if xdp:
-            self.capabilities = XDP
+        self.capabilities: Capabilities = named_sheet("xdp" if xdp else "host")
         super().__init__("midflight switch", device_id, kind="switch", place=folder)
         try:
             program = self.folder / "program.p4"

@@ -19,7 +19,7 @@ from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.folders import owned_prefix
-from midflight.runtime.devices.host import CAPABILITIES as MIDFLIGHT
+from midflight.runtime.devices.sheetfile import named_sheet
 from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.p4runtime.client.link import Link, RequestError
 from midflight.runtime.p4runtime.client.session import Session
@@ -79,7 +79,7 @@ class RemoteDevice:
             finally:
                 link.close()
             # Such a switch has its own ports, so it is unknown when the processing of a packet is complete.
-            known = replace(MIDFLIGHT, kind="grpc", prompt_digests=False) if ours else None
+            known = replace(named_sheet("host"), kind="grpc", prompt_digests=False) if ours else None
             self._capabilities = sheet or known
             self.compiler = compiler or ("midflight" if ours else "p4c")
         if source is not None:

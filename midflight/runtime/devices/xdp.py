@@ -12,28 +12,19 @@ from midflight.p4 import ir
 from midflight.p4.types import Bits
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.base import PipelineConfig
-from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.serving import serve
+from midflight.runtime.devices.sheetfile import SheetOf
 from midflight.runtime.engine import Backend, Packets
 from midflight.runtime.engine.bpf.engine import XdpEngine
-from midflight.runtime.engine.bpf.pipeline import LARGEST
 from midflight.runtime.engine.bpf.syscall import unavailable
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.ports.kernel import KernelPorts
 from midflight.runtime.p4runtime.server.switch import Switch
 
-__all__ = ["CAPABILITIES", "XdpDevice", "in_kernel", "refuse"]
+__all__ = ["XdpDevice", "in_kernel", "refuse"]
 
 KEY = 256
 """The largest key of a table in bits: a lookup passes it in registers."""
-
-CAPABILITIES = Capabilities(
-    kind="xdp",
-    match_kinds=frozenset({"exact", "lpm", "ternary", "range", "optional"}),
-    header_bits=8 * LARGEST,
-    key_bits=KEY,
-    packets_per_second=1e6,
-)
 
 
 def in_kernel(checked: CheckedProgram, **options: Any) -> Backend:
@@ -60,7 +51,7 @@ class XdpDevice:
     for an invalid program, and DeviceError without root, on a kernel without support, or if a port cannot be opened.
     """
 
-    capabilities = CAPABILITIES
+    capabilities = SheetOf("xdp")
 
     def __init__(
         self,

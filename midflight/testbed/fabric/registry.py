@@ -8,9 +8,8 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.runtime.checked import Programs
-from midflight.runtime.devices import Device, open_device
+from midflight.runtime.devices import Device, open_device, registry
 from midflight.runtime.devices.forkserver import ForkServer
-from midflight.runtime.devices.registry import KINDS
 from midflight.runtime.engine.queues import QueueOptions
 from midflight.testbed.fabric.base import Fabric
 from midflight.testbed.topology import Topology
@@ -47,8 +46,8 @@ def open_fabric(
             raise MidflightError(
                 f"switch {switch} has no kind of device", hint="pass a kind for each switch, or one for all"
             )
-        if kinds[switch] not in KINDS:
-            raise MidflightError(f"there is no device {kinds[switch]!r}", hint=f"use {' or '.join(sorted(KINDS))}")
+        if kinds[switch] not in registry.kinds():
+            raise MidflightError(f"there is no device {kinds[switch]!r}", hint=f"use {' or '.join(registry.kinds())}")
     for name in kinds:
         if name not in topology.switches:
             raise MidflightError(

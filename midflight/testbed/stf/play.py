@@ -13,6 +13,7 @@ from midflight.errors import MidflightError, P4Error, UnsupportedError
 from midflight.p4 import ir
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.bmv2 import Bmv2Device
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.registry import KINDS
 from midflight.runtime.devices.xdp import in_kernel
 from midflight.runtime.engine import Packets
@@ -20,6 +21,7 @@ from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, SwitchTa
 from midflight.runtime.p4runtime.server.pipeline import embedded
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.values import decode
+from midflight.runtime.placement import reasons_against
 from midflight.testbed.stf.compare import differences
 from midflight.testbed.stf.entries import Entries
 from midflight.testbed.stf.syntax import CheckCounter, Expect, Line, NoPacket, Packet, Wait, parse
@@ -52,12 +54,14 @@ class Outcome:
     readings: tuple[str, ...] = ()
 
 
-def run(source: str, program: str, test: str, file: str, device: str = "host") -> Outcome:
+def run(
+    source: str, program: str, test: str, file: str, device: str = "host", sheet: Capabilities | None = None
+) -> Outcome:
     """Play an STF test on a new device, which is closed afterwards, and return the result.
 
     `source` and `program` are the P4_16 text and its file's name; `test` and `file` are the STF text and its file's
-    name. `device` is a kind such as "host" or "bmv2". A program that the device does not support gives the verdict
-    `UNSUPPORTED`.
+    name. `device` is "host", "bmv2" or "xdp". A program that the device does not support, or that exceeds the limits of
+    `sheet`, gives the verdict `UNSUPPORTED`; None is no further limits.
 
     MidflightError, with the place in the test, for lines that are not STF and for names and values that the program
     does not have, or if there is no such kind; DeviceError if the device does not start.
@@ -69,6 +73,8 @@ def run(source: str, program: str, test: str, file: str, device: str = "host") -
     cpu_port = next(each for each in range(510, 0, -1) if each not in mentioned)
     checked = CheckedProgram(source, program)
     try:
+        if sheet is not None and (reasons := reasons_against(checked.footprint.total, sheet)):
+            return Outcome(Verdict.UNSUPPORTED, (f"{program} does not fit {sheet.kind}: {'; '.join(reasons)}",))
         if device == "bmv2":
             with Bmv2Device(source, file=program, cpu_port=cpu_port) as bmv2, bmv2.session() as session:
                 player = _Player(SessionTarget(session), bmv2.process)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from midflight.errors import MidflightError
 from midflight.p4.bounded import LARGEST
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.testbed.stf.play import Outcome, Verdict, run
 
 __all__ = ["Result", "counts", "junit", "play", "play_all", "summary", "tests_in"]
@@ -56,11 +57,12 @@ def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     return tests, others
 
 
-def play(program: Path, test: Path, device: str) -> Outcome:
-    """Play the test in a file on a new device of kind `device`. MidflightError as for `run`, or if a file cannot be
-    read.
+def play(program: Path, test: Path, device: str, sheet: Capabilities | None = None) -> Outcome:
+    """Play the test in a file on a new device of kind `device`, within the limits of `sheet`; None for no limits.
+
+    MidflightError as for `run`, or if a file cannot be read.
     """
-    return run(_text(program), str(program), _text(test), str(test), device)
+    return run(_text(program), str(program), _text(test), str(test), device, sheet)
 
 
 def play_all(
@@ -68,12 +70,13 @@ def play_all(
     device: str,
     progress: Callable[[int, int, str], None],
     stop: Callable[[], bool] = lambda: False,
+    sheet: Capabilities | None = None,
 ) -> list[Result]:
     """Play tests, pairs (program file, test file), one after the other, and return their results. Errors become
     results.
 
     `stop` is called before each test; if it returns True, the remaining ones are not played. `progress` receives the
-    numbers of finished and of all tests, and the name of the next one.
+    numbers of finished and of all tests, and the name of the next one. `sheet` is that of `run`.
     """
     results: list[Result] = []
     for number, (program, test) in enumerate(tests):
@@ -81,7 +84,7 @@ def play_all(
             break
         progress(number, len(tests), test.stem)
         try:
-            results.append(Result(test.stem, play(program, test, device)))
+            results.append(Result(test.stem, play(program, test, device, sheet)))
         except MidflightError as error:
             results.append(Result(test.stem, None, str(error)))
     progress(len(results), len(tests), "")
