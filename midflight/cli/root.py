@@ -32,6 +32,8 @@ COMMANDS = (
     "change",
     "state",
     "counters",
+    "service",
+    "cps",
     "alerts",
     "undeploy",
     "sma",

@@ -96,6 +96,16 @@ class Program:
         """
         return self._changed([*(each.primitive for each in self._applications.values()), *parts], self._ids)
 
+    def steered(self, steering: Steering | None) -> Program:
+        """Return a program with another `Steering`, or without one.
+
+        Raises KernelError if nothing remains, or like `Program`.
+        """
+        parts = () if steering is None else (steering,)
+        made = Program(*(each.primitive for each in self._applications.values()), *parts, ids=self._ids)
+        made._next = self._next
+        return made
+
     def without(self, *names: str) -> Program:
         """Return a program without the applications of these names.
 

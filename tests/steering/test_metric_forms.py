@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +34,19 @@ def test_the_binary_form_comes_back() -> None:
     assert decode(data) == UPDATE
 
 
+def test_raw_metrics_are_only_sent_to_path_selectors() -> None:
+    update = replace(UPDATE, raw=RAW)
+    assert decode(encode(update)) == UPDATE
+    data = encode(update, with_raw=True)
+    assert len(data) == 56 + 2 * 4 + 3 * 12
+    assert decode(data) == update
+    unknown = bytearray(data)
+    unknown[64] = 255
+    assert decode(bytes(unknown)).raw == RAW[1:]
+    with pytest.raises(WireError, match="nan is not a finite number"):
+        decode(data[:-8] + struct.pack("!d", float("nan")))
+
+
 def test_unknown_words_are_ignored() -> None:
     data = bytearray(encode(UPDATE))
     data[56] = 200
@@ -48,7 +63,7 @@ def test_unknown_words_are_ignored() -> None:
     ("change", "message"),
     [
         (lambda data: data[:55], "56 octets or more, not 55"),
-        (lambda data: data + b"\0", "2 words has 65 octets"),
+        (lambda data: data + b"\0", "2 words and 0 raw metrics has 65 octets"),
         (lambda data: b"\x02" + data[1:], "version 2"),
         (lambda data: data[:58] + bytes([data[58] | 0x3C]) + data[59:], "computing_comb has the score"),
         (lambda data: data[:16] + bytes(8) + data[24:], "validity 0"),

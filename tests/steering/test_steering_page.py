@@ -13,7 +13,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.S | re.M)
 
 
 def test_the_examples_run() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
     scope: dict[str, Any] = {}
     for example in EXAMPLES:
         exec(example, scope)

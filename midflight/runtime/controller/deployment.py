@@ -16,6 +16,7 @@ from midflight.primitives import Program
 from midflight.primitives.kernel.packet import Verdict
 from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployed import DeployedSwitch
+from midflight.runtime.controller.expiry import Expiry
 from midflight.runtime.controller.monitor import Monitor, restored
 from midflight.runtime.controller.network import Network
 from midflight.runtime.controller.observe.alerts import AlertLog
@@ -81,6 +82,7 @@ class Deployment:
             self._report_start(resumed=saved is not None)
             self.metrics.read = self._read
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
+            self.expiry = stack.enter_context(Expiry(self.controller, self.emit))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
             self._close = Closer(self, stack.pop_all().close)  # it refers to this, which lasts until closed
 
@@ -144,6 +146,7 @@ class Deployment:
         also keep their admissions. Calling it again does nothing and returns an empty list.
         """
         absent: list[str] = []
+        self.expiry.close()
         self.monitor.close()  # before taking the lock, since its threads may wait for the lock
         with self.controller.fleet.lock:
             if self.ended.is_set():

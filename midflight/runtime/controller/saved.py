@@ -169,6 +169,10 @@ def _pool(pool: Pool) -> Json:
         "static": [[number, weight] for number, weight in pool.static.items()],
         "weights": [[number, weight] for number, weight in pool.weights.items()],
         "table": list(pool.table),
+        "local": [
+            [name, [[number, weight] for number, weight in weights.items()], list(table)]
+            for name, (weights, table) in pool.local.items()
+        ],
     }
 
 
@@ -186,7 +190,11 @@ def _parse_pool(saved: Json) -> Pool:
     static, weights = (
         {int(number): float(weight) for number, weight in saved[which]} for which in ("static", "weights")
     )
-    return Pool(int(saved["number"]), static, weights, tuple(map(int, saved["table"])))
+    local = {
+        str(name): ({int(number): float(weight) for number, weight in those}, tuple(map(int, table)))
+        for name, those, table in saved.get("local", ())
+    }
+    return Pool(int(saved["number"]), static, weights, tuple(map(int, saved["table"])), local)
 
 
 def _entries(entries: Iterable[Entry]) -> list[Any]:

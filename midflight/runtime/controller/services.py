@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -14,7 +14,8 @@ from midflight.primitives.steering import Steering, bucket_of
 from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.p4runtime.client.results import Count
-from midflight.runtime.steering import IPAddress
+from midflight.runtime.steering import Graph, IPAddress
+from midflight.runtime.steering.cps.rounds import Served, ServedInstance
 from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, mapped_prefix, steering_entries
 
 __all__ = ["Services"]
@@ -100,25 +101,35 @@ class Services:
             self._request(desired, replace(found, classes=classes))
 
     def weigh(
-        self, service: str, weights: Mapping[str, float], *, traffic_class: str = "", valid: float | None = None
+        self,
+        service: str,
+        weights: Mapping[str, float],
+        *,
+        traffic_class: str = "",
+        switch: str = "",
+        valid: float | None = None,
     ) -> int:
         """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
 
         `weights` are by the host's name; empty `traffic_class` means the requests without a class. Hosts that are left
-        out get no new flows. As few flows move as possible. With `valid`, all weights of the service, also those of
-        other classes, hold for this many seconds of the controller's clock: see `expire`. A later call without it, for
-        any class, makes them permanent. MidflightError if `valid` is not above 0, or above 1e9.
+        out get no new flows. As few flows move as possible. With `switch`, only the requests that enter the network
+        there follow these weights; a later call without it ends that. With `valid`, all weights of the service, also
+        those of other classes, hold for this many seconds of the controller's clock: see `expire`. A later call without
+        it, for any class, makes them permanent. MidflightError if `valid` is not above 0, or above 1e9, or if there is
+        no such switch.
         """
         with self._fleet.lock:
             found = self[service]
             if valid is not None and not (isinstance(valid, Real) and 0 < valid <= _LONGEST):
                 raise MidflightError(f"weights cannot be valid for {valid!r} seconds; give a number above 0, up to 1e9")
+            if switch:
+                self._fleet.switch(switch)
             pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
             desired, numbered = self._numbered(self._fleet.desired, weights)
-            changed = pool.weighted(numbered)
+            changed = pool.weighted(numbered, switch)
             until = None if valid is None else self._fleet.now() + round(valid * 1e9)
-            self._request(desired, replace(found.with_pool(changed), until=until))
-            return sum(one != other for one, other in zip(pool.table, changed.table, strict=True))
+            self._request(desired, replace(found.with_pool(changed), until=until), written=changed != pool)
+            return sum(one != other for one, other in zip(pool.at(switch), changed.at(switch), strict=True))
 
     def drain(self, service: str, host: str) -> None:
         """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
@@ -135,14 +146,12 @@ class Services:
                 names = ", ".join(name for name, each in instances.items() if each in used)
                 raise MidflightError(f"{host} is not an instance of {service!r}", hint=f"instances: {names}")
             for pool in found.pools:
-                if number not in pool.weights:
-                    continue
-                weights = {**pool.weights, number: 0.0}
-                if not any(weights.values()):
+                drained = pool.drained(number)
+                if not any(drained.weights.values()):
                     raise MidflightError(
                         f"{host} is the last instance of {service!r}", hint="add another one, or remove the service"
                     )
-                found = found.with_pool(pool.weighted(weights))
+                found = found.with_pool(drained)
             self._request(self._fleet.desired, found)
 
     def expire(self) -> tuple[str, ...]:
@@ -161,12 +170,20 @@ class Services:
             return tuple(gone)
 
     def instance(
-        self, service: str, source: IPAddress | str, source_port: int = 0, port: int = 0, *, traffic_class: str = ""
+        self,
+        service: str,
+        source: IPAddress | str,
+        source_port: int = 0,
+        port: int = 0,
+        *,
+        traffic_class: str = "",
+        switch: str = "",
     ) -> str:
         """Return the name of the host that a flow's requests go to, or "" if its bucket has none.
 
         source: the client's address. source_port and port: the client's and the destination's UDP or TCP port, 0 for
-        packets without ports. Sends nothing: every switch computes the same. MidflightError if the address or a port is
+        packets without ports. `switch` is where the requests enter the network; it only matters if that switch has
+        weights of its own. Sends nothing: every switch computes the same. MidflightError if the address or a port is
         invalid.
         """
         found = self[service]
@@ -174,7 +191,8 @@ class Services:
             if not 0 <= each <= 65535:
                 raise MidflightError(f"a port is 0 to 65535, not {each}")
         pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
-        number = pool.table[bucket_of(mapped(_address(source)), source_port, port, len(pool.table))]
+        table = pool.at(switch)
+        number = table[bucket_of(mapped(_address(source)), source_port, port, len(table))]
         names = {each: name for name, each in self._fleet.desired.instances.items()}
         return names.get(number, "")
 
@@ -187,6 +205,47 @@ class Services:
         with self._fleet.lock:
             found = self._fleet.switch(switch).steering.steered()
         return {names[number]: count for number, count in found.items()}
+
+    def served(self, switch: str = "") -> tuple[Served, ...]:
+        """Return all services with their instances, as a C-PS needs them: see `steering.cps`.
+
+        Delays and counts are those of the requests that enter the network at `switch`, or of all. Delays are means over
+        the switches that have hosts. An instance is reachable if a way leads to it over switches that are on. Sends
+        requests to the switches; those that do not answer count nothing. MidflightError if there is no such switch.
+        """
+        fleet = self._fleet
+        with fleet.lock:
+            on = [name for name, each in fleet.switches.items() if each.on]
+            alive = fleet.whole.without([name for name in fleet.switches if name not in on])
+            if switch:
+                fleet.switch(switch)
+            sent: dict[str, int] = {}
+            for name in on if not switch else [switch] if switch in on else []:
+                with suppress(DeviceError):
+                    for host, count in self.counters(name).items():
+                        sent[host] = sent.get(host, 0) + count.packets
+            ingresses = [switch] if switch else _ingresses(fleet.whole)
+            where = {host: _seen(fleet.whole, alive, host, ingresses) for host in fleet.desired.instances}
+            hosts = {each.name: each for each in fleet.whole.hosts}
+            names = {number: name for name, number in fleet.desired.instances.items()}
+            return tuple(
+                Served(
+                    each.name,
+                    str(each.address.network_address),
+                    tuple(
+                        ServedInstance(
+                            names[number],
+                            str(hosts[names[number]].address),
+                            each.pool.static.get(number, 0.0),
+                            each.pool.weights_at(switch).get(number, 0.0),
+                            *where[names[number]],
+                            sent.get(names[number], 0),
+                        )
+                        for number in each.pool.instances
+                    ),
+                )
+                for each in fleet.desired.services.values()
+            )
 
     def apply(self) -> None:
         """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`."""
@@ -232,8 +291,13 @@ class Services:
                     hint="a service needs addresses that no host has",
                 )
 
-    def _request(self, desired: DesiredState, service: Service) -> None:
-        self._change(replace(desired, services={**desired.services, service.name: service}))
+    def _request(self, desired: DesiredState, service: Service, *, written: bool = True) -> None:
+        """Make a service part of the desired state. Without `written`, its entries are the same as before."""
+        desired = replace(desired, services={**desired.services, service.name: service})
+        if written:
+            self._change(desired)
+        else:
+            self._fleet.request(desired)
 
     def _change(self, desired: DesiredState) -> None:
         """Write a desired state to the switches; if one refuses, write the previous one again and raise its error."""
@@ -273,6 +337,23 @@ def _address(address: IPAddress | str) -> IPAddress:
         raise MidflightError(f"not the address of a client: {error}") from None
 
 
+def _ingresses(graph: Graph) -> list[str]:
+    """Return the names of the switches that have hosts, or of all if none has."""
+    hosts = {each.name: None for each in graph.hosts}
+    found = [
+        near for link in graph.links for near, far in ((link.left, link.right), (link.right, link.left)) if far in hosts
+    ]
+    return [*dict.fromkeys(each for each in found if each not in hosts)] or [each.name for each in graph.switches]
+
+
+def _seen(whole: Graph, alive: Graph, host: str, ingresses: Sequence[str]) -> tuple[float, bool]:
+    """Return the mean delay from the ingresses to a host in seconds, and whether a way leads there from one of them."""
+    hops = whole.towards(host)
+    delays = [hops[each].delay / 1e9 for each in ingresses if each in hops]
+    there = alive.towards(host)
+    return sum(delays) / len(delays) if delays else 0.0, any(each in there for each in ingresses)
+
+
 def _check_name(what: str, name: str) -> None:
     if not name:
         raise MidflightError(f"a {what} needs a name that is not empty")
@@ -291,4 +372,4 @@ def _unused(taken: Collection[int]) -> int:
 def _used(services: Iterable[Service]) -> dict[int, None]:
     """Return the numbers of the instances that have a weight in a pool, as keys."""
     pools = [pool for each in services for pool in each.pools]
-    return dict.fromkeys(number for pool in pools for number in (*pool.static, *pool.weights))
+    return dict.fromkeys(number for pool in pools for number in pool.instances)

@@ -73,7 +73,8 @@ class ProgramSource:
                 f"{self.file} no longer defines application {missing[0]}, although its text is the same",
                 hint="check whether a file that it depends on has changed",
             )
-        return Program(*(made.applications[name].primitive for name in ids), ids=ids)
+        steering = () if made.steering is None else (made.steering,)
+        return Program(*(made.applications[name].primitive for name in ids), *steering, ids=ids)
 
     def document(self) -> dict[str, Any]:
         """Return the source as a JSON object, for `of`."""
@@ -86,13 +87,13 @@ class ProgramSource:
 
 
 def succeeding(before: Program, wanted: Program) -> Program:
-    """Return a program with the applications of `wanted`, in which those that `before` has too, by name, keep their
-    ids.
+    """Return a program with the applications and the `Steering` of `wanted`, in which those that `before` has too, by
+    name, keep their ids.
 
     New applications get ids that `before` does not use. The order is that of `before`, then new ones. KernelError if a
     combination of applications is invalid.
     """
-    made = before
+    made = before if before.steering == wanted.steering else before.steered(wanted.steering)
     for name, each in wanted.applications.items():
         made = made.replaced(each.primitive) if name in made.applications else made.extended(each.primitive)
     gone = [name for name in made.applications if name not in wanted.applications]

@@ -77,13 +77,15 @@ class Rule:
 class Pool:
     """A set of instances that share requests: their weights, and the instance of each bucket (0 for none).
 
-    Both are by the instances' numbers (CSCI-ID). `static` are the weights that return when updates stop.
+    Both are by the instances' numbers (CSCI-ID). `static` are the weights that return when updates stop. `local` has
+    the weights and buckets of those ingresses that have their own, by switch name.
     """
 
     number: int
     static: Mapping[int, float]
     weights: Mapping[int, float]
     table: tuple[int, ...]
+    local: Mapping[str, tuple[Mapping[int, float], tuple[int, ...]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, number: int, weights: Mapping[int, float], buckets: int) -> Pool:
@@ -93,12 +95,46 @@ class Pool:
         """
         return cls(number, dict(weights), dict(weights), spread(weights, buckets))
 
-    def weighted(self, weights: Mapping[int, float]) -> Pool:
+    @property
+    def instances(self) -> tuple[int, ...]:
+        """The numbers of all instances that have a weight here, also of 0."""
+        local = [number for weights, _ in self.local.values() for number in weights]
+        return tuple(dict.fromkeys((*self.static, *self.weights, *local)))
+
+    def at(self, switch: str) -> tuple[int, ...]:
+        """Return the instance of each bucket at an ingress."""
+        return self.local[switch][1] if switch in self.local else self.table
+
+    def weights_at(self, switch: str) -> Mapping[int, float]:
+        """Return the weights of the instances at an ingress."""
+        return self.local[switch][0] if switch in self.local else self.weights
+
+    def weighted(self, weights: Mapping[int, float], switch: str = "") -> Pool:
         """Return the pool with other weights, with as few buckets moved as possible. `static` stays the same.
 
+        With `switch`, only that ingress gets these weights. Without it all get them, and none has its own any more.
         MidflightError for a weight that is negative or not finite.
         """
-        return replace(self, weights=dict(weights), table=rebalance(self.table, weights))
+        table = rebalance(self.at(switch), weights)
+        if switch:
+            return replace(self, local={**self.local, switch: (dict(weights), table)})
+        return replace(self, weights=dict(weights), table=table, local={})
+
+    def drained(self, number: int) -> Pool:
+        """Return the pool in which an instance has the weight 0 everywhere.
+
+        An ingress that would be left without an instance loses its own weights.
+        """
+        if number not in self.instances:
+            return self
+        made = replace(self.weighted({**self.weights, number: 0.0}), local=self.local)
+        for switch, (weights, _) in self.local.items():
+            rest = {**weights, number: 0.0}
+            if any(rest.values()):
+                made = made.weighted(rest, switch)
+            else:
+                made = replace(made, local={name: each for name, each in made.local.items() if name != switch})
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +183,20 @@ def steering_entries(
             raise MidflightError(f"{count} {what}, but the program has Steering({what}={getattr(steering, what)})")
     found = _trunks(graph)
     _add_instances(graph, instances, found)
-    same = [entry for each in services for entry in _service(each)]
-    return {switch: entries + same for switch, entries in found.items()}
+    same = [entry for each in services for entry in _service(each, "")]
+    own = dict.fromkeys(name for each in services for pool in each.pools for name in pool.local)
+    return {
+        switch: entries + ([it for each in services for it in _service(each, switch)] if switch in own else same)
+        for switch, entries in found.items()
+    }
 
 
-def _service(service: Service) -> list[Entry]:
-    """Return the entries of a service, the same for every switch: buckets first, then rules, then its address."""
+def _service(service: Service, switch: str) -> list[Entry]:
+    """Return the entries of a service at a switch: buckets first, then rules, then its address."""
     found = [
         _entry("buckets", (("pool", pool.number), ("bucket", bucket)), "instance_is", number=instance)
         for pool in service.pools
-        for bucket, instance in enumerate(pool.table)
+        for bucket, instance in enumerate(pool.at(switch))
         if instance
     ]
     for rule, pool in service.classes.values():

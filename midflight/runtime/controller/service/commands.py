@@ -17,6 +17,7 @@ from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.observe.events import Event
 from midflight.runtime.controller.service.server import Call, Stream
+from midflight.runtime.controller.service.steered import SteeredServices
 from midflight.runtime.controller.service.wire import Json
 from midflight.runtime.controller.sources import ProgramSource
 from midflight.runtime.steering.agents.switch import snapshot
@@ -37,17 +38,19 @@ class Commands:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._services = SteeredServices(deployment)
 
     @property
     def calls(self) -> Mapping[str, Call]:
         """The commands with one result, by name."""
         calls = [self.status, self.state, self.resources, self.admit, self.withdraw, self.change, self.counters]
-        return {call.__name__: call for call in [*calls, self.latest_alerts, self.undeploy]}
+        calls += [self.latest_alerts, self.undeploy, *self._services.calls]
+        return {call.__name__: call for call in calls}
 
     @property
     def streams(self) -> Mapping[str, Stream]:
         """The commands that yield results until the client leaves, by name."""
-        return {"watch": self.watch, "alerts": self.alerts}
+        return {"watch": self.watch, "alerts": self.alerts, "watch_services": self._watch_services}
 
     def status(self, _: Json) -> Json:
         """Return the controller, its switches, its applications with placements and jobs, and the last ten events.
@@ -241,6 +244,9 @@ class Commands:
         application = self._alerting(arguments)
         for each in self._deployment.alerts.follow(self._listening(listening), application):
             yield each.document()
+
+    def _watch_services(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
+        yield from self._services.watch(arguments, self._listening(listening))
 
     def _alerting(self, arguments: Json) -> str:
         """Return the application whose alerts are requested, or "" for all."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from types import TracebackType
 
 from midflight.errors import DeviceError, WireError
@@ -20,6 +21,7 @@ from midflight.runtime.steering.trust.verifier import Verifier
 __all__ = ["Collector", "Sender"]
 
 _BATCH = 256  # datagrams that are received at a time
+_REMEMBERED = 4096  # datagrams whose repetition is noticed
 
 
 class Sender:
@@ -37,7 +39,7 @@ class Sender:
 
     def send(self, update: Update) -> None:
         """Send an update. WireError if it has no binary form."""
-        data = encode(update) if self._key is None else seal(update, self._key)
+        data = encode(update, with_raw=True) if self._key is None else seal(update, self._key)
         for address, port in self._receivers:
             with suppress(OSError):
                 self._sockets[_family(address)].sendto(data, (address, port))
@@ -59,16 +61,31 @@ class Sender:
 class Collector:
     """Receives updates over UDP onto a board. A context manager.
 
-    With a `verifier`, only signed records of instances that it has admitted count; without, everybody is believed, and
-    only networks of one owner can do without. DeviceError if the address cannot be bound.
+    With a `verifier`, only signed records of instances that it has admitted count, as far as they do not contradict
+    what `measured` returns (see `Verifier.check`); without, everybody is believed, and only networks of one owner can
+    do without. `heard` is called with each update that the board accepts, and the time.
+
+    What the board accepts is also sent on to `peers`, which are IP addresses and UDP ports of other collectors, as it
+    was received. So path selectors that know each other in any graph without partition all get every update: an update
+    that was received before is dropped. DeviceError if the address cannot be bound.
     """
 
     def __init__(
-        self, board: Board, verifier: Verifier | None = None, address: str = "127.0.0.1", port: int = 0
+        self,
+        board: Board,
+        verifier: Verifier | None = None,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        measured: Callable[[str], Mapping[str, float]] | None = None,
+        heard: Callable[[Update, int], object] = lambda _update, _now: None,
+        peers: Iterable[tuple[str, int]] = (),
     ) -> None:
         self._board, self._verifier = board, verifier
+        self._measured, self._heard, self._peers = measured, heard, tuple(peers)
+        self._known: dict[bytes, None] = {}  # digests of the latest datagrams, the oldest first
         self.counts: Counter[str] = Counter()
-        """Datagrams by outcome: "accepted", "ignored" (old, or the board is full), "refused"."""
+        """Datagrams by outcome: "accepted", "ignored" (old, or the board is full), "repeated" by a peer, "refused"."""
         self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
         try:
             self._socket.bind((address, port))
@@ -114,8 +131,16 @@ class Collector:
 
     def _accept(self, data: bytes, now: int) -> bool:
         update: Update | None = None
+        if self._peers:
+            digest = sha256(data).digest()
+            if digest in self._known:
+                self.counts["repeated"] += 1
+                return False
+            self._known[digest] = None
+            if len(self._known) > _REMEMBERED:
+                del self._known[next(iter(self._known))]
         if self._verifier is not None:
-            update = self._verifier.check(data, now)
+            update = self._verifier.check(data, now, self._measured)
         else:
             with suppress(WireError):
                 update = decode(data)
@@ -124,6 +149,11 @@ class Collector:
             return False
         accepted = self._board.accept(update, now)
         self.counts["accepted" if accepted else "ignored"] += 1
+        if accepted:
+            self._heard(update, now)
+            for peer in self._peers:
+                with suppress(OSError):  # a peer that is not there, or is reached by another version of IP
+                    self._socket.sendto(data, peer)
         return accepted
 
 

@@ -26,7 +26,7 @@ from midflight.runtime.steering.metrics.catalogue import KINDS
 __all__ = ["ServiceAgent", "gauges"]
 
 # Readings that do not average: what is there now, and what is configured.
-_LATEST = ("service_available", "compute_cpu_cores", "compute_memory_size")
+_LATEST = ("service_available", "service_workers", "compute_cpu_cores", "compute_memory_size")
 
 
 def gauges(*, queue: float = 64, service_time: float = 0.1, slots: float = 0, hits: bool = False) -> tuple[Gauge, ...]:

@@ -40,11 +40,13 @@ class Meter:
     """Counts the requests of a service as they wait, run and end. Methods may be called from any thread.
 
     `queue` is the largest number of waiting requests. `window` is the measurement window in nanoseconds, and `clock`
-    returns nanoseconds.
+    returns nanoseconds. `workers` is how many requests the service computes at a time, 0 if that is not known.
     """
 
-    def __init__(self, queue: int, window: int = 10 * _SECOND, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._queue, self._length, self._clock = queue, window, clock
+    def __init__(
+        self, queue: int, window: int = 10 * _SECOND, clock: Callable[[], int] = time.monotonic_ns, workers: int = 0
+    ) -> None:
+        self._queue, self._length, self._clock, self._workers = queue, window, clock, workers
         self._times, self._ends = Window("service_time", window), Window("service_request_rate", window, 100_000)
         self._lock = threading.Lock()
         self._waiting = self._running = 0
@@ -76,7 +78,9 @@ class Meter:
                 self._ends.add(1.0, ended)
 
     def status(self) -> dict[str, float]:
-        """Return the load: waiting and running requests, mean service time in seconds, and requests a second."""
+        """Return the load: waiting and running requests, workers, mean service time in seconds, and requests a
+        second.
+        """
         with self._lock:
             now = self._clock()
             found = {
@@ -85,6 +89,8 @@ class Meter:
                 "service_concurrency": self._running,
                 "service_request_rate": self._ends.count(now) / (self._length / _SECOND),
             }
+            if self._workers:
+                found["service_workers"] = self._workers
             if mean := self._times.metric(Statistics.MEAN, now):
                 found["service_time"] = mean.value
             return found
@@ -99,7 +105,7 @@ class HttpService:
     def __init__(
         self, handler: Handler, address: str = "127.0.0.1", port: int = 0, *, workers: int = 4, queue: int = 64
     ) -> None:
-        meter, slots = Meter(queue), threading.Semaphore(workers)
+        meter, slots = Meter(queue, workers=workers), threading.Semaphore(workers)
 
         class Requests(BaseHTTPRequestHandler):
             timeout = 10  # seconds for a slow client
@@ -174,7 +180,7 @@ class UdpService:
     def __init__(
         self, handler: Handler, address: str = "127.0.0.1", port: int = 0, *, workers: int = 4, queue: int = 64
     ) -> None:
-        self.meter = Meter(queue)
+        self.meter = Meter(queue, workers=workers)
         """The service's load."""
         self.failed = 0
         """How many requests the handler raised an error for."""

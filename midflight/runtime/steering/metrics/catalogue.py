@@ -54,9 +54,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "network_switch_delay": Kind("second", _NETWORK),
         "network_rate": Kind("bps", _NETWORK),
         "network_utilization": Kind("none", _NETWORK),
+        "service_workers": Kind("none", _SERVICE, Source.NOMINAL),
     }
 )
-"""The known types of raw metrics. Utilisations, losses and hit rates are shares from 0 to 1."""
+"""The known types of raw metrics. Utilisations, losses and hit rates are shares from 0 to 1.
+
+Their order numbers them in the binary form of updates, so new ones are added at the end.
+"""
 
 
 def raw(kind: str, value: float, statistics: Statistics = Statistics.CURRENT) -> RawMetric:

@@ -9,6 +9,7 @@ import numpy as np
 
 from midflight.errors import MidflightError
 from midflight.runtime.steering.agents.board import Entry, State
+from midflight.runtime.steering.metrics.levels import Category
 from midflight.runtime.steering.policies.optimum import Problem
 from midflight.runtime.steering.policies.slowloop import Damping, Plan, plan, static_shares
 
@@ -61,8 +62,9 @@ def choose_weights(
     `entries` has the latest update of each instance by CSCI-ID, as a board keeps it, and `now` is the board's time in
     nanoseconds. A fresh or stale update gives the service time, and the work of others: what exceeds the share of the
     demand that the previous weights sent there. An instance without one counts as described. One that says that it is
-    not available, and whose update is fresh, gets no weight, unless none is left: there is never no instance. When no
-    update is left, static weights hold. `previous` is the selection of the last round for the same instances.
+    not available, or whose service scores 0, and whose update is fresh, gets no weight, unless none is left: there is
+    never no instance. When no update is left, static weights hold. `previous` is the selection of the last round for
+    the same instances.
     MidflightError if there are no instances.
     """
     if not instances:
@@ -71,7 +73,7 @@ def choose_weights(
     states = {name: entries[name].state(now) if name in entries else State.GONE for name in names}
     raw = [_raw(entries[name]) if states[name] != State.GONE else {} for name in names]
     there = [
-        not (states[name] == State.FRESH and each.get("service_available") == 0)
+        not (states[name] == State.FRESH and (each.get("service_available") == 0 or not _scored(entries[name])))
         for name, each in zip(names, raw, strict=True)
     ]
     there = there if any(there) else [True] * len(names)
@@ -98,7 +100,7 @@ def choose_weights(
     if static:
         shares = static_shares(problem)
     else:
-        same = previous is not None and [n for n in names if n in previous.weights] == [names[k] for k in kept]
+        same = previous is not None and [*previous.weights] == [names[k] for k in kept]
         made = plan(problem, previous.plan if previous and same else None, damping or Damping())
         shares = made.shares
     return Selection({names[k]: float(share) for k, share in zip(kept, shares, strict=True)}, states, made, static)
@@ -106,6 +108,11 @@ def choose_weights(
 
 def _raw(entry: Entry) -> dict[str, float]:
     return {each.kind: float(each.value) for each in entry.update.raw}
+
+
+def _scored(entry: Entry) -> bool:
+    """Return whether the service does not score 0, as it does if it is not available."""
+    return entry.update.score(Category.SERVICE) != 0
 
 
 def _positive(value: float | None, otherwise: float) -> float:

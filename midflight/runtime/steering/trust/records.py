@@ -42,7 +42,7 @@ def seal(update: Update, key: SigningKey, lifetime: int = LIFETIME) -> bytes:
 
     WireError if the update has no binary form.
     """
-    data = encode(update)
+    data = encode(update, with_raw=True)
     head = _HEAD.pack(_VERSION, 0, len(data), key_id(key.public), update.at + lifetime)
     return head + data + key.sign(_CONTEXT + head + data)
 

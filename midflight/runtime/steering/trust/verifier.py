@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -92,14 +92,16 @@ class Verifier:
             return None
         return found
 
-    def check(self, data: bytes, now: int, measured: Mapping[str, float] | None = None) -> Update | None:
+    def check(
+        self, data: bytes, now: int, measured: Callable[[str], Mapping[str, float]] | None = None
+    ) -> Update | None:
         """Verify a record and return its update, or None if it is refused.
 
-        `measured` has scores of the instance by metric type that the receiver measured itself, from replies of the
-        instance for example; None is nothing. A claim that exceeds one by more than the tolerance is implausible, as is
-        one above the descriptor's limits. `now` is in nanoseconds since 1970.
+        `measured` takes a CSCI-ID and returns the scores, by metric type, that the receiver measured itself, such as
+        `PathSelector.measured`; None measures nothing. A claim that exceeds one by more than the tolerance is
+        implausible, as is one above the descriptor's limits. `now` is in nanoseconds since 1970.
         """
-        found = self._checked(data, now, measured or {})
+        found = self._checked(data, now, measured or (lambda _: {}))
         if isinstance(found, _Refusal):
             self._refuse(found)
             return None
@@ -132,7 +134,7 @@ class Verifier:
             self._journal.append("admitted", **details, key=name.hex())
         return descriptor
 
-    def _checked(self, data: bytes, now: int, measured: Mapping[str, float]) -> Update | _Refusal:
+    def _checked(self, data: bytes, now: int, measured: Callable[[str], Mapping[str, float]]) -> Update | _Refusal:
         try:
             record = unseal(data)
         except WireError as error:
@@ -157,7 +159,7 @@ class Verifier:
             return _Refusal(reason, details)
         if update.at <= instance.last:
             return _Refusal(Reason.REPLAYED, details)
-        if claim := self._contradiction(update, dict(descriptor.best), measured):
+        if claim := self._contradiction(update, dict(descriptor.best), measured(update.csci_id)):
             return _Refusal(Reason.IMPLAUSIBLE, {**details, "claim": claim})
         instance.last = update.at
         return update

@@ -1,0 +1,193 @@
+"""`midflight cps`: the path selector (C-PS) of a running controller's services."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from midflight.cli.agents import address, stopping
+from midflight.cli.controlled import client, state_option
+from midflight.cli.options import FiniteRange
+
+if TYPE_CHECKING:
+    from midflight.runtime.steering.cps.selector import Decision
+    from midflight.runtime.steering.trust.verifier import Journal, Verifier
+
+__all__ = ["cps"]
+
+EPILOG = """\b
+Deployments:
+  midflight cps                                       centralised: one for all ingresses, beside the controller
+  midflight cps --switch s1 --listen 127.0.0.1:7701 --peer 127.0.0.1:7702
+  midflight cps --switch s2 --listen 127.0.0.1:7702 --peer 127.0.0.1:7701
+                                                      distributed: one for each ingress; they exchange updates
+  With a Balance in the program, ingresses choose by loads that replies carry: hybrid, or distributed with --switch.
+
+\b
+Examples:
+  midflight cps --probe h2=127.0.0.1:8620 --detect 1 --period 0.3
+  midflight cps --authority factory.example=91ab... --descriptor edge1.descriptor --descriptor edge2.descriptor
+      --journal refused.log
+"""
+
+DAY = 86_400.0
+T = TypeVar("T")
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--listen", metavar="HOST:PORT", default="127.0.0.1:7700", show_default=True, help="Receive updates here."
+)
+@click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, help="Send updates on to this path selector.")
+@click.option("--switch", default="", help="Select for the requests that enter the network at this switch only.")
+@click.option("--period", default=1.0, show_default=True, type=FiniteRange(0.05, DAY), help="Seconds between rounds.")
+@click.option(
+    "--detect",
+    default=3.0,
+    show_default=True,
+    type=FiniteRange(0, DAY, min_open=True),
+    help="Seconds without a sign of life after which an instance counts as dead.",
+)
+@click.option("--probe", "probes", metavar="INSTANCE=HOST:PORT", multiple=True, help="Probe a reflector beside a host.")
+@click.option(
+    "--authority", "authorities", metavar="DOMAIN=HEX", multiple=True, help="Believe descriptors of this authority."
+)
+@click.option(
+    "--descriptor", "descriptors", type=click.Path(path_type=Path), multiple=True, help="A descriptor of an instance."
+)
+@click.option("--journal", type=click.Path(path_type=Path), help="Write what is refused to this hash-chained log.")
+@click.option(
+    "--service-time",
+    default=0.01,
+    show_default=True,
+    type=FiniteRange(0, min_open=True),
+    help="Seconds of service of instances that do not report theirs.",
+)
+@click.option("--count", type=click.IntRange(1), help="End after this many rounds.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each change.")
+@state_option
+def cps(
+    listen: str,
+    peers: tuple[str, ...],
+    switch: str,
+    period: float,
+    detect: float,
+    probes: tuple[str, ...],
+    authorities: tuple[str, ...],
+    descriptors: tuple[Path, ...],
+    journal: Path | None,
+    service_time: float,
+    count: int | None,
+    as_json: bool,
+    state: Path | None,
+) -> None:
+    """Set the weights of services from what agents report, round by round, until Ctrl-C.
+
+    Receives the updates of `midflight sma` and, with the CS-ID ::, of `midflight nma`, and takes the demand from the
+    switches' counters. The CS-ID is the service's address, and the CSCI-ID the host's. Instances that give no sign of
+    life for --detect seconds get nothing: no updates, or no answers to --probe. Send updates at least three times in
+    that time. Weights hold for five periods; if this command ends, the static weights return.
+
+    With --authority, only signed records count, from instances whose descriptors are given. What contradicts the
+    answers to --probe is refused.
+    """
+    from midflight.errors import MidflightError
+    from midflight.runtime.controller.service.remote import RemoteServices
+    from midflight.runtime.steering.agents.channel import Collector
+    from midflight.runtime.steering.cps.health import HealthProbes
+    from midflight.runtime.steering.cps.rounds import Rounds
+    from midflight.runtime.steering.cps.selector import PathSelector
+
+    selector = PathSelector(round(detect * 1e9))
+    reflectors = dict(_pairs(probes, "--probe", "INSTANCE=HOST:PORT", address))
+    if descriptors and not authorities:
+        raise click.UsageError("--descriptor needs --authority")
+    with ExitStack() as stack:
+        verifier = _verifier(authorities, descriptors, journal, stack) if authorities else None
+        made = stack.enter_context(client(state))
+        network = RemoteServices(made)
+        hosts = {each.host: each.csci_id for service in network.served(switch) for each in service.instances}
+        if unknown := [each for each in reflectors if each not in hosts and each not in hosts.values()]:
+            raise MidflightError(f"{', '.join(unknown)}: no instance of a service", hint="name its host or address")
+        probing = {hosts.get(each, each): where for each, where in reflectors.items()}
+        health = stack.enter_context(HealthProbes(probing, selector.liveness, time.time_ns))
+        heard, to = selector.heard, [address(each) for each in peers]
+        collector = stack.enter_context(
+            Collector(selector.board, verifier, *address(listen), measured=selector.measured, heard=heard, peers=to)
+        )
+        click.echo(f"listening for updates at {collector.address[0]}:{collector.address[1]}", err=True)
+        rounds = Rounds(selector, network, switch=switch, valid=5 * period, service=service_time)
+        said: dict[str, str] = {}
+        stop = stack.enter_context(stopping())
+        done = 0
+        while not stop.is_set() and (count is None or done < count):
+            until = time.monotonic() + period
+            while not stop.is_set() and (left := until - time.monotonic()) > 0:
+                collector.collect(time.time_ns(), min(left, 0.1))
+            if stop.is_set():
+                break
+            health.poll()
+            try:
+                decisions, problem = rounds.round(time.time_ns()), ""
+            except MidflightError as error:
+                decisions, problem = {}, str(error)
+            if problem and said.get("") != problem:
+                click.echo(f"midflight: {problem}", err=True)
+            said[""] = problem
+            for name, each in decisions.items():
+                text = json.dumps(_document(name, each)) if as_json else _text(name, each)
+                if said.get(name) != text:
+                    click.echo(text)
+                said[name] = text
+            done += 1
+
+
+def _verifier(
+    authorities: Iterable[str], descriptors: Iterable[Path], journal: Path | None, stack: ExitStack
+) -> Verifier:
+    from midflight.errors import MidflightError
+    from midflight.runtime.steering.trust.log import ChainedLog
+    from midflight.runtime.steering.trust.verifier import Verifier
+
+    keys = dict(_pairs(authorities, "--authority", "DOMAIN=HEX", bytes.fromhex))
+    if wrong := [each for each, key in keys.items() if len(key) != 32]:
+        raise click.BadParameter(f"the key of {wrong[0]} has not 64 hexadecimal digits", param_hint="--authority")
+    log: Journal | None = stack.enter_context(ChainedLog(journal, time.time_ns)) if journal else None
+    made = Verifier(keys, log)
+    for each in descriptors:
+        try:
+            data = each.read_bytes()
+        except OSError as error:
+            raise MidflightError(f"cannot read {each}: {error.strerror}") from None
+        if made.admit(data, time.time_ns()) is None:
+            raise MidflightError(f"{each} is refused: {', '.join(made.refused)}")
+    return made
+
+
+def _pairs(texts: Iterable[str], option: str, form: str, read: Callable[[str], T]) -> Iterable[tuple[str, T]]:
+    for each in texts:
+        name, _, value = each.partition("=")
+        try:
+            if not name or not value:
+                raise ValueError
+            found = read(value)
+        except ValueError:
+            raise click.BadParameter(f"{each!r} is not {form}", param_hint=option) from None
+        yield name, found
+
+
+def _document(name: str, decision: Decision) -> dict[str, object]:
+    weights = {instance: round(weight, 3) for instance, weight in decision.weights.items()}
+    return {"service": name, "weights": weights, "source": decision.source, "dead": dict(decision.dead)}
+
+
+def _text(name: str, decision: Decision) -> str:
+    parts = [f"{instance} {weight:.3f}" for instance, weight in decision.weights.items()]
+    dead = [f"; {instance} is dead" for instance in decision.dead]
+    return f"{name}: {', '.join(parts)} ({decision.source}){''.join(dead)}"

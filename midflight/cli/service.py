@@ -1,0 +1,165 @@
+"""`midflight service`: the services that a running controller steers requests to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from midflight.cli.controlled import call, client, json_option, lost, show, state_option
+from midflight.cli.options import FiniteRange
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["service"]
+
+EPILOG = """\b
+Examples:
+  midflight service add vision 10.9.0.1 h2=1 h3=3      requests to 10.9.0.1 go to h2 and h3
+  midflight service weigh vision h2=1 h3=1 --valid 10  for ten seconds
+  midflight service drain vision h3                    no new flows to h3
+  midflight service watch                              update the list on the screen, until Ctrl-C
+  midflight service remove vision
+"""
+
+
+@click.group(epilog=EPILOG)
+def service() -> None:
+    """Steer requests to the instances of services, through a running controller.
+
+    The program must have a Steering. Hosts that serve must receive packets for the service's address.
+    """
+
+
+def _weights(_context: click.Context, _parameter: click.Parameter, pairs: tuple[str, ...]) -> dict[str, float]:
+    """Return weights by host from arguments such as h2=1."""
+    found: dict[str, float] = {}
+    for each in pairs:
+        host, _, number = each.partition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not host or not 0 <= weight < float("inf"):
+            raise click.BadParameter(f"{each!r} is not HOST=WEIGHT with a weight of at least 0, such as h2=1")
+        if host in found:
+            raise click.BadParameter(f"{host} occurs twice")
+        found[host] = weight
+    return found
+
+
+weights_argument = click.argument("weights", metavar="HOST=WEIGHT...", nargs=-1, required=True, callback=_weights)
+
+
+@service.command()
+@click.argument("name")
+@click.argument("address")
+@weights_argument
+@state_option
+def add(name: str, address: str, weights: dict[str, float], state: Path | None) -> None:
+    """Start steering requests to ADDRESS, an address or prefix, to hosts by weight.
+
+    These are also the static weights, which return when those of `weigh --valid` or of `midflight cps` expire.
+    """
+    call(state, "add_service", service=name, address=address, weights=weights)
+
+
+@service.command()
+@click.argument("name")
+@state_option
+def remove(name: str, state: Path | None) -> None:
+    """Stop steering requests to a service; they are routed to its address."""
+    call(state, "remove_service", service=name)
+
+
+@service.command()
+@click.argument("name")
+@weights_argument
+@click.option("--class", "traffic_class", default="", metavar="CLASS", help="Weigh the requests of this class only.")
+@click.option("--switch", default="", help="Weigh the requests that enter the network at this switch only.")
+@click.option(
+    "--valid", type=FiniteRange(0, 1e9, min_open=True), help="Return to the static weights after this many seconds."
+)
+@state_option
+@json_option
+def weigh(
+    name: str,
+    weights: dict[str, float],
+    traffic_class: str,
+    switch: str,
+    valid: float | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Set the weights of a service's instances. As few flows move as possible; hosts left out get no new flows."""
+    given = {"service": name, "weights": weights, "class": traffic_class, "switch": switch, "valid": valid}
+    found = call(state, "weigh_service", **given)
+    show(found, as_json, f"{found['moved']} buckets moved")
+
+
+@service.command()
+@click.argument("name")
+@click.argument("host")
+@state_option
+def drain(name: str, host: str, state: Path | None) -> None:
+    """Give an instance of a service no new flows."""
+    call(state, "drain_service", service=name, host=host)
+
+
+@service.command("list")
+@click.option("--switch", default="", help="Show weights and counts of the requests that enter the network here.")
+@state_option
+@json_option
+def list_(switch: str, state: Path | None, as_json: bool) -> None:
+    """Show services, their instances and weights, and the requests sent to each."""
+    from rich.console import Console
+
+    found = call(state, "services", switch=switch)
+    show(found, as_json, "")
+    if not as_json:
+        Console(highlight=False).print(_table(found))
+
+
+@service.command()
+@click.option("--switch", default="", help="Show weights and counts of the requests that enter the network here.")
+@state_option
+@json_option
+def watch(switch: str, state: Path | None, as_json: bool) -> None:
+    """Show services as they change, until Ctrl-C. Continues at the next controller if this one dies.
+
+    With --json, print a line for each change.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    with client(state) as made:
+        updates = made.follow("watch_services", lost, switch=switch)
+        if as_json:
+            for found in updates:
+                click.echo(json.dumps(found))
+            return
+        with Live(console=Console(highlight=False), auto_refresh=False) as live:
+            for found in updates:
+                live.update(_table(found), refresh=True)
+
+
+def _table(found: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for each in ("service", "address", "instance", "weight", "share", "static", "requests", ""):
+        table.add_column(each, justify="right" if each in ("weight", "share", "static", "requests") else "left")
+    for each in found["services"]:
+        total = sum(it["weight"] for it in each["instances"])
+        for number, it in enumerate(each["instances"]):
+            first = (each["name"], each["cs_id"]) if number == 0 else ("", "")
+            share = f"{it['weight'] / total:.0%}" if total else ""
+            notes = [] if it["reachable"] else ["unreachable"]
+            if number == 0 and each["valid"] is not None:
+                notes.append(f"weights expire in {each['valid']:.1f} s")
+            numbers = f"{it['weight']:.3g}", share, f"{it['static']:.3g}", str(it["requests"])
+            table.add_row(*first, it["host"], *numbers, ", ".join(notes))
+    return table

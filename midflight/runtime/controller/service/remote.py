@@ -1,0 +1,32 @@
+"""The services of a running controller, as a path selector in another process sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from midflight.runtime.controller.service.client import CommandClient
+from midflight.runtime.steering.cps.rounds import Served, ServedInstance
+
+__all__ = ["RemoteServices"]
+
+
+class RemoteServices:
+    """A `steering.cps.rounds.Network` over a controller's command socket.
+
+    Methods raise the MidflightError that the controller reports, or one of their own if it does not answer.
+    """
+
+    def __init__(self, client: CommandClient) -> None:
+        self._client = client
+
+    def served(self, switch: str = "") -> tuple[Served, ...]:
+        """Return all services, as they are seen from an ingress, or from the whole network if `switch` is empty."""
+        return tuple(
+            Served(each["name"], each["cs_id"], tuple(ServedInstance(**it) for it in each["instances"]))
+            for each in self._client.call("services", switch=switch)["services"]
+        )
+
+    def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
+        """Set the weights of a service's instances, and return how many buckets moved: see `Services.weigh`."""
+        found = self._client.call("weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid)
+        return int(found["moved"])

@@ -1,0 +1,102 @@
+"""The commands about services of compute-aware forwarding, those of `midflight service` and `midflight cps`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.deployment import Deployment
+from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.service.server import Call
+from midflight.runtime.controller.service.wire import Json
+
+__all__ = ["SteeredServices"]
+
+_PATIENCE = 0.5  # seconds between two comparisons for `watch`
+
+
+class SteeredServices:
+    """The commands about the services of a deployment, as methods like those of `Commands`."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    @property
+    def calls(self) -> list[Call]:
+        """The commands with one result."""
+        return [self.services, self.add_service, self.remove_service, self.weigh_service, self.drain_service]
+
+    def services(self, arguments: Json) -> Json:
+        """Return `services`, each as `steering.cps.rounds.Served`, with the seconds for which its weights hold.
+
+        These are `valid`, None if the weights are permanent. Argument: `switch`, the ingress as which to see them, all
+        if it is left out. Reads counters from the switches. MidflightError if there is no such switch.
+        """
+        controller = self._deployment.controller
+        with controller.fleet.lock:
+            now, served = controller.fleet.now(), controller.services.served(str(arguments.get("switch", "")))
+            found = []
+            for each in served:
+                until = controller.services[each.name].until
+                found.append({**asdict(each), "valid": None if until is None else max(0.0, (until - now) / 1e9)})
+        return {"services": found}
+
+    def add_service(self, arguments: Json) -> Json:
+        """Start steering to a service: see `Services.add`. Arguments: `service`, `address` and `weights`, by host."""
+        name, address, weights = str(arguments["service"]), str(arguments["address"]), _weights(arguments)
+        self._deployment.controller.services.add(name, address, weights)
+        self._emit("service-added", f"{name} at {address} is served by {', '.join(weights)}")
+        return {"service": name}
+
+    def remove_service(self, arguments: Json) -> Json:
+        """Stop steering to a service: see `Services.remove`. Argument: `service`."""
+        name = str(arguments["service"])
+        self._deployment.controller.services.remove(name)
+        self._emit("service-removed", f"requests to {name} are routed to its address")
+        return {"service": name}
+
+    def weigh_service(self, arguments: Json) -> Json:
+        """Set weights: see `Services.weigh`. Return how many buckets `moved`.
+
+        Arguments: `service`, `weights`, by host, and those that may be left out, `class`, `switch` and `valid`.
+        """
+        name, weights, valid = str(arguments["service"]), _weights(arguments), arguments.get("valid")
+        moved = self._deployment.controller.services.weigh(
+            name,
+            weights,
+            traffic_class=str(arguments.get("class", "")),
+            switch=str(arguments.get("switch", "")),
+            valid=None if valid is None else float(valid),
+        )
+        if moved:
+            shown = ", ".join(f"{host} {weight:.3g}" for host, weight in weights.items())
+            self._emit("service-weighed", f"{name}: {shown}", moved=moved)
+        return {"service": name, "moved": moved}
+
+    def drain_service(self, arguments: Json) -> Json:
+        """Give an instance no new flows: see `Services.drain`. Arguments: `service` and `host`."""
+        name, host = str(arguments["service"]), str(arguments["host"])
+        self._deployment.controller.services.drain(name, host)
+        self._emit("service-drained", f"{name}: {host} gets no new flows")
+        return {"service": name}
+
+    def watch(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
+        """Yield what `services` returns, first now and then whenever it changes, until `listening` returns False."""
+        shown: Json = {}
+        for _ in self._deployment.follow(listening, _PATIENCE):
+            found = self.services(arguments)
+            if found != shown:
+                shown = found
+                yield found
+
+    def _emit(self, kind: str, message: str, **details: Any) -> None:
+        self._deployment.emit(Event(kind, message, details=details))
+
+
+def _weights(arguments: Json) -> dict[str, float]:
+    given = arguments["weights"]
+    if not isinstance(given, dict):
+        raise MidflightError("weights are an object of numbers by host")
+    return {str(host): weight for host, weight in given.items()}

@@ -1,0 +1,143 @@
+"""Services of a running controller on the command line, and a path selector that weighs them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from midflight.runtime.controller.service.commands import Commands
+from midflight.runtime.controller.service.server import CommandServer
+from midflight.runtime.steering.agents.channel import Sender
+from midflight.runtime.steering.metrics import Update, raw
+from midflight.runtime.steering.trust.descriptor import Descriptor, issue
+from midflight.runtime.steering.trust.identity import SpiffeId
+from midflight.runtime.steering.trust.keys import SigningKey
+from tests.controller.lab import Lab
+from tests.controller.test_commands import Running
+
+APP = """\
+from midflight.primitives import Program, Steering
+
+program = Program(Steering(services=2, rules=2, pools=3, buckets=32, instances=8))
+"""
+CS_ID, SECOND = "10.9.0.1", 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("steered")
+    folder.chmod(0o700)
+    with closing(Lab(folder)) as lab:
+        lab.file.write_text(APP)
+        with lab.deployed() as (deployment, events):
+            commands = Commands(deployment)
+            with CommandServer(folder / "control", commands.calls, commands.streams):
+                yield Running(lab, deployment, events)
+            services = deployment.controller.fleet.desired.services
+        with lab.deployed(again=True) as (again, _):
+            assert again.controller.fleet.desired.services == services, "a controller resumes services"
+
+
+def shares(running: Running, *options: str) -> dict[str, float]:
+    (found,) = running.json("service", "list", *options)["services"]
+    return {each["host"]: each["weight"] for each in found["instances"]}
+
+
+def test_a_changed_program_has_the_steering_of_the_new_file(running: Running) -> None:
+    running.lab.file.write_text(APP.replace("services=2", "services=3").replace("import ", "import Threshold, "))
+    try:
+        done = running.run("change", str(running.lab.file))
+        assert done.exit_code == 0, done.output
+        steering = running.deployment.controller.program.steering
+        assert steering is not None
+        assert steering.services == 3
+    finally:
+        running.lab.file.write_text(APP)
+        assert running.run("change", str(running.lab.file)).exit_code == 0
+
+
+def test_services_on_the_command_line(running: Running) -> None:
+    assert running.run("service", "add", "vision", CS_ID, "h2=1", "h3=1").exit_code == 0
+    assert running.run("service", "weigh", "vision", "h2=3", "h3=1", "--valid", "0.2").output == "8 buckets moved\n"
+    running.events.wait("weights-expired")
+    assert shares(running) == {"h2": 1.0, "h3": 1.0}
+    assert running.run("service", "weigh", "vision", "h2=1", "h3=3", "--switch", "s1").exit_code == 0
+    assert (shares(running), shares(running, "--switch", "s1")["h3"]) == ({"h2": 1.0, "h3": 1.0}, 3.0)
+    assert running.run("service", "drain", "vision", "h3").exit_code == 0
+    assert shares(running, "--switch", "s1") == {"h2": 1.0, "h3": 0.0}
+    assert "10.9.0.1" in running.run("service", "list").output
+    assert running.run("service", "remove", "vision").exit_code == 0
+    assert running.json("service", "list") == {"services": []}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("add", "vision", CS_ID, "h2"), "'h2' is not HOST=WEIGHT"),
+        (("add", "vision", CS_ID, "h2=1", "h2=2"), "h2 occurs twice"),
+        (("add", "vision", "10.0.0.1", "h2=1"), "the address of host h1"),
+        (("weigh", "sight", "h2=1"), "there is no service 'sight'"),
+        (("list", "--switch", "s9"), "there is no switch named s9"),
+    ],
+)
+def test_mistakes_are_reported(running: Running, words: tuple[str, ...], message: str) -> None:
+    done = running.run("service", *words)
+    assert done.exit_code in (1, 2)
+    assert message in done.output
+
+
+def test_a_path_selector_weighs_services_by_signed_records(running: Running, tmp_path: Path) -> None:
+    authority, edge, far = SigningKey.new(), SigningKey.new(), SigningKey.new()
+    files = []
+    now = time.time_ns()
+    for key, address in ((edge, "10.0.0.2"), (far, "10.0.0.3")):
+        name = SpiffeId.parse(f"spiffe://lab.example/{address}")
+        described = Descriptor(name, CS_ID, address, key.public, now - SECOND, now + 100 * SECOND)
+        files.append(tmp_path / f"{address}.descriptor")
+        files[-1].write_bytes(issue(described, authority))
+    running.run("service", "add", "kept", CS_ID, "h2=1", "h3=1")
+    running.run("service", "weigh", "kept", "h2=1", "h3=1", "--switch", "s1")
+
+    def report() -> None:
+        places = [("127.0.0.1", port)]
+        with Sender(places, edge) as one, Sender(places, far) as other, Sender(places) as unsigned:
+            number = 0
+            while not ended.wait(0.05):
+                number += 1
+                for sender, address, up in ((one, "10.0.0.2", 1), (other, "10.0.0.3", 0), (unsigned, "10.0.0.2", 0)):
+                    raws = (raw("service_available", up),)
+                    sender.send(Update(CS_ID, address, number, time.time_ns(), SECOND, raw=raws))
+
+    ended = Event()
+    port = 20_000 + now // 1000 % 20_000
+    reporting = Thread(target=report)
+    reporting.start()
+    try:
+        done = running.run(
+            "cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "3", "--json", "--switch", "s1",
+            "--authority", f"lab.example={authority.public.hex()}",
+            *[word for each in files for word in ("--descriptor", str(each))],
+        )  # fmt: skip
+    finally:
+        ended.set()
+        reporting.join()
+    assert done.exit_code == 0, done.output
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["weights"] == {"10.0.0.2": 1.0, "10.0.0.3": 0.0}, last
+    assert shares(running, "--switch", "s1") == {"h2": 1.0, "h3": 0.0}
+    assert shares(running) == {"h2": 1.0, "h3": 1.0}, "it weighs one ingress"
+    running.run("service", "weigh", "kept", "h2=1", "h3=2", "--switch", "s1")
+
+
+def test_a_path_selector_refuses_what_it_cannot_use(running: Running, tmp_path: Path) -> None:
+    assert "no instance of a service" in running.run("cps", "--probe", "h1=127.0.0.1:9").output
+    (tmp_path / "bad").write_bytes(b"no descriptor")
+    done = running.run("cps", "--authority", f"x={'00' * 32}", "--descriptor", str(tmp_path / "bad"))
+    assert "is refused: malformed" in done.output
+    assert "is not INSTANCE=HOST:PORT" in running.run("cps", "--probe", "h1").output
