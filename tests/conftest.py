@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from midflight.runtime.checked import Programs
-from midflight.runtime.engine.store import Store
 
 __all__ = ["SEARCH"]
 
@@ -23,11 +19,10 @@ settings.register_profile(
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the networks and switches of all tests share compiled programs, because many tests use the same ones."""
+    """Let all tests, and the processes that they start, share compiled programs, because many use the same ones."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
     folder.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("midflight.testbed.net", "midflight.runtime.p4runtime.server.switch"):
-            patch.setattr(f"{user}.Programs", partial(Programs, Store(folder)))
+        patch.setenv("MIDFLIGHT_CODE_CACHE", str(folder))
         yield

@@ -11,13 +11,15 @@ Examples:
   midflight clean --list
   sudo midflight clean
   sudo midflight clean --all
+  midflight clean --cache
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option("--all", "everything", is_flag=True, help="Also remove networks that are still in use.")
+@click.option("--cache", is_flag=True, help="Also empty your cache of compiled programs.")
 @click.option("--list", "only_list", is_flag=True, help="List what there is, and remove nothing.")
-def clean(everything: bool, only_list: bool) -> None:
+def clean(everything: bool, cache: bool, only_list: bool) -> None:
     """Remove what networks and switches have left behind.
 
     This includes namespaces, links, processes, sockets and files. A network cleans up when it ends. If its program is
@@ -25,6 +27,7 @@ def clean(everything: bool, only_list: bool) -> None:
     everything else that remains after a power failure. A folder of temporary files is left behind if the process in its
     name no longer exists.
     """
+    from midflight.runtime.engine.store import user_store
     from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
     from midflight.testbed.fabric.runs import clean as remove
     from midflight.testbed.fabric.runs import find
@@ -45,5 +48,12 @@ def clean(everything: bool, only_list: bool) -> None:
             remove_leftover(each)
             what += ": removed"
         click.echo(what)
-    if not runs and not leftovers:
+    store = user_store() if cache else None
+    if store is not None:
+        what = f"the cache of compiled programs: {store.size / 2**20:.1f} MiB"
+        if not only_list:
+            store.clear()
+            what += ": emptied"
+        click.echo(what)
+    if not runs and not leftovers and store is None:
         click.echo("there is nothing to remove")

@@ -95,13 +95,6 @@ Examples:
     help="Limit for a program's registers, counters, meters and table entries.",
 )
 @click.option(
-    "--code",
-    "code",
-    metavar="DIR",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Share compiled programs with other switches through this folder, which must belong to you alone.",
-)
-@click.option(
     "--xdp",
     "mode",
     type=click.Choice(["native", "generic"]),
@@ -135,7 +128,6 @@ def switch(
     captures: Path | None,
     threads: int,
     memory: int,
-    code: Path | None,
     mode: str | None,
     entries: tuple[Path, ...],
     queues: int | None,
@@ -174,11 +166,10 @@ def switch(
 
     from midflight.cli.following import Follower
     from midflight.cli.output import read_text
-    from midflight.runtime.checked import Programs
+    from midflight.runtime.checked import user_programs
     from midflight.runtime.engine.apart import CompileBudget
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.runtime.engine.queues import QueueOptions
-    from midflight.runtime.engine.store import Store
     from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.entryfiles.reading import read_entries
     from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
@@ -198,7 +189,7 @@ def switch(
         if file is None and not wait and any("@pcap:" in each for each in interfaces):
             raise click.UsageError("captures as ports need a program, or --wait until a controller has loaded one")
         names = parse_ports(list(interfaces))
-        programs = Programs(None if code is None else Store(code))
+        programs = user_programs()
         if mode is not None and (
             captures or trace or queues or rate or port_rate or any("pcap:" in each for each in names.values())
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +11,7 @@ from lark import Lark, UnexpectedToken
 from lark.common import LexerConf
 from lark.lexer import Lexer, Token
 
+from midflight.cachefolder import cache_folder
 from midflight.p4 import syntax as s
 from midflight.p4.declaration_builder import Builder
 from midflight.p4.declarations import Program
@@ -50,10 +50,8 @@ def _grammar() -> Lark:
 
 def _cache_file() -> str | None:
     """Return the path of the cached tables, or None where no folder can be created. lark detects a stale file."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "midflight"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
+    folder = cache_folder()
+    if folder is None:
         return None
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return str(folder / f"p4-grammar-{version}.cache")

@@ -20,10 +20,10 @@ from midflight.p4.p4info import p4info
 from midflight.p4.preprocess import preprocess
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
 from midflight.runtime.engine.compiled import Compiled
-from midflight.runtime.engine.store import Store
+from midflight.runtime.engine.store import Store, user_store
 from midflight.runtime.footprint import Footprint, footprint
 
-__all__ = ["CheckedProgram", "Programs"]
+__all__ = ["CheckedProgram", "Programs", "user_programs"]
 
 T = TypeVar("T")
 
@@ -178,3 +178,8 @@ class Programs:
                     text, file, confined=True, eager=self._eager, _store=self.store
                 )
             return found
+
+
+def user_programs(*, eager: bool = False) -> Programs:
+    """Return a cache of programs that finds code which any process of this user has compiled (see `user_store`)."""
+    return Programs(user_store(), eager=eager)

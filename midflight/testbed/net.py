@@ -16,7 +16,7 @@ from midflight.closing import Closer
 from midflight.errors import MidflightError
 from midflight.primitives import Program
 from midflight.primitives.state import State
-from midflight.runtime.checked import Programs
+from midflight.runtime.checked import user_programs
 from midflight.runtime.controller import Controller
 from midflight.runtime.controller.alerts import Alert, Wanted
 from midflight.runtime.controller.maps import ControlledMap
@@ -79,7 +79,7 @@ class Net:
         capabilities: Mapping[str, Capabilities] | None = None,
         strategy: Strategy | None = None,
     ) -> None:
-        self.topology, programs = topology, Programs(eager=(fabric, device) == ("sim", "host"))
+        self.topology, programs = topology, user_programs(eager=(fabric, device) == ("sim", "host"))
         with ExitStack() as stack:
             self.fabric = made = stack.enter_context(
                 open_fabric(fabric, topology, device, seed=seed, pcap=pcap, traceable=traceable, programs=programs)

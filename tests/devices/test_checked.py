@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from midflight.cli.clean import clean
 from midflight.errors import MidflightError, P4Error
 from midflight.p4 import frontend, ir
 from midflight.p4.p4info import p4info
 from midflight.primitives import Program, Threshold
-from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.checked import CheckedProgram, Programs, user_programs
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.engine import Backend, Engine, Packets, Trace
 from midflight.runtime.engine.compiled import Compiled
-from midflight.runtime.engine.store import Store
+from midflight.runtime.engine.store import Store, user_store
 from midflight.testbed import Net
 from midflight.testbed.topology import line
 from tests.p4runtime.support import EVERYTHING, ipv4
@@ -205,6 +209,70 @@ def test_objects_nested_too_deeply_to_pickle_are_not_stored(folder: Path) -> Non
     assert store.load("deep") is None
     store.save("flat", [1])
     assert Store(folder).load("flat") == [1]
+
+
+def test_a_damaged_file_is_replaced(folder: Path) -> None:
+    _ = Programs(Store(folder)).get(EVERYTHING).compiled
+    [file] = folder.iterdir()
+    whole = file.read_bytes()
+    for damage in (b"", whole[:1000], b"\x80\x05" + bytes(50), b"cno.such.module\nthing\n."):
+        file.write_bytes(damage)
+        program = Programs(Store(folder)).get(EVERYTHING)
+        assert not program.is_compiled
+        _ = program.compiled
+        assert Programs(Store(folder)).get(EVERYTHING).is_compiled
+    assert list(folder.iterdir()) == [file]
+
+
+def test_a_full_store_forgets_what_was_not_used_for_longest(folder: Path) -> None:
+    store = Store(folder, limit=3500)
+    for number, name in enumerate("abc"):
+        store.save(name, bytes(1000))
+        for file in folder.iterdir():
+            os.utime(file, (number, number))
+    assert store.load("a") == bytes(1000)  # the others now are older
+    store.save("d", bytes(1000))
+    assert [store.load(each) is not None for each in "abcd"].count(True) == 3
+    assert store.load("a") is not None
+    assert store.load("d") is not None
+
+
+def test_the_command_empties_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDFLIGHT_CODE_CACHE", str(folder))
+    Store(folder).save("a", bytes(1 << 20))
+    assert Store(folder).size > 1 << 20
+    assert "1.0 MiB\n" in CliRunner().invoke(clean, ["--list", "--cache"]).output
+    assert Store(folder).load("a") is not None
+    assert "1.0 MiB: emptied" in CliRunner().invoke(clean, ["--cache"]).output
+    assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_costs_only_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("midflight.runtime.engine.store.Path.replace", full)
+    assert Programs(Store(folder)).get(EVERYTHING).compiled is not None
+    assert list(folder.iterdir()) == []
+
+
+def test_the_users_store_lies_in_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MIDFLIGHT_CODE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _ = user_programs().get(EVERYTHING).compiled
+    code = tmp_path / "cache" / "midflight" / "code"
+    assert len(list(code.iterdir())) == 1
+    assert user_programs().get(EVERYTHING).is_compiled
+    code.chmod(0o777)
+    assert user_store() is None
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert user_store() is None
+    monkeypatch.setenv("MIDFLIGHT_CODE_CACHE", "")
+    assert user_store() is None
+    monkeypatch.setenv("MIDFLIGHT_CODE_CACHE", str(code))
+    with pytest.raises(MidflightError, match="other users may"):
+        user_store()
 
 
 def compiled_of(engine: Backend) -> Compiled:

@@ -127,12 +127,10 @@ def test_forks_end_with_a_killed_parent(tmp_path: Path) -> None:
     assert has_ended(handle)
 
 
-def test_switches_run_as_forks(forks: ForkServer, tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    code.mkdir(mode=0o700)
+def test_switches_run_as_forks(forks: ForkServer) -> None:
     with (
-        HostProcessDevice(EVERYTHING, forks=forks, code=code) as one,
-        HostProcessDevice(EVERYTHING, forks=forks, code=code) as other,
+        HostProcessDevice(EVERYTHING, forks=forks) as one,
+        HostProcessDevice(EVERYTHING, forks=forks) as other,
     ):
         assert one.pid != other.pid
         for device in (one, other):

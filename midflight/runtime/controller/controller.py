@@ -13,7 +13,7 @@ from midflight.primitives import Program
 from midflight.primitives.kernel.map import Entry
 from midflight.primitives.kernel.packet import Randomness
 from midflight.primitives.state import State
-from midflight.runtime.checked import Programs
+from midflight.runtime.checked import Programs, user_programs
 from midflight.runtime.controller.admissions import Admissions
 from midflight.runtime.controller.alerts import Alerts
 from midflight.runtime.controller.desired import DesiredState
@@ -100,7 +100,7 @@ class Controller:
                 strategy=strategy or Flat(),
                 software=software or NoSoftware(),
                 desired=DesiredState.of(program),
-                programs=programs or Programs(),
+                programs=programs or user_programs(),
                 now=now,
                 random=random or SystemRandom(),
                 offload=offload,

@@ -65,7 +65,6 @@ class HostProcessDevice(SwitchProcess):
     interfaces: the Linux interfaces of the ports, by port number; requires root
     netns: the network namespace of the interfaces, by name or file
     folder: where to create the switch's folder for files; by default the system's temporary folder
-    code: a folder in which switches share compiled programs; only their user may have access (see `Store`)
     queues: the queues between ingress and egress
     forks: a fork server, which saves half a second of processor time for imports
     xdp: `native` or `generic` to run the program in the kernel, as an XDP program; empty for the embedded switch
@@ -85,7 +84,6 @@ class HostProcessDevice(SwitchProcess):
         interfaces: Mapping[int, str] | None = None,
         netns: str = "",
         folder: Path | None = None,
-        code: Path | None = None,
         forks: ForkServer | None = None,
         queues: QueueOptions | None = None,
         xdp: str = "",
@@ -100,8 +98,6 @@ class HostProcessDevice(SwitchProcess):
             program.write_text(_BLANK if source is None else source)
             command = ["switch", str(program)]
             command += ["--device-id", str(device_id), "--cpu-port", str(cpu_port), "--grpc-server-addr", self.address]
-            if code is not None:
-                command += ["--code", str(code)]
             if queues is not None:
                 command += queues.command_line
             if xdp:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
-from midflight.runtime.checked import Programs
+from midflight.runtime.checked import user_programs
 from midflight.runtime.devices.host import HostDevice
 from midflight.testbed.fabric.sim import SimFabric
 from midflight.testbed.sim.host import Host
@@ -111,7 +111,7 @@ def run(settings: QueueSettings, progress: Callable[[int, int, str], None] = lam
 
 def _run(settings: QueueSettings, name: str, program: str, threshold: int | None) -> QueueRun:
     topology = star(2, LinkQuality(delay=settings.delay))
-    programs = Programs()
+    programs = user_programs()
     with SimFabric(topology, lambda _: HostDevice(program, programs=programs)) as fabric:
         device = fabric.devices["s1"]
         assert isinstance(device, HostDevice)

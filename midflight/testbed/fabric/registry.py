@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight.errors import MidflightError
-from midflight.runtime.checked import Programs
+from midflight.runtime.checked import Programs, user_programs
 from midflight.runtime.devices import Device, open_device, registry
 from midflight.runtime.devices.forkserver import ForkServer
 from midflight.runtime.engine.queues import QueueOptions
@@ -64,7 +64,7 @@ def open_fabric(
             raise MidflightError("a simulated network has no captures", hint='use fabric="netns"')
         from midflight.testbed.fabric.sim import SimFabric
 
-        shared = programs or Programs()
+        shared = programs or user_programs()
 
         def opened(switch: str) -> Device:
             if kinds[switch] == "host":
@@ -102,11 +102,7 @@ def _with_interfaces(
     if kind in ("host", "xdp"):
         from midflight.runtime.devices.hostprocess import HostProcessDevice
 
-        code = folder / "code"
-        code.mkdir(mode=0o700, exist_ok=True)
         # The hosts' interfaces have no NAPI, so that packets cannot be redirected to them by their drivers.
         xdp = "generic" if kind == "xdp" else ""
-        return HostProcessDevice(
-            netns=netns, interfaces=interfaces, folder=folder, code=code, forks=forks, queues=queues, xdp=xdp
-        )
+        return HostProcessDevice(netns=netns, interfaces=interfaces, folder=folder, forks=forks, queues=queues, xdp=xdp)
     return open_device(kind, netns=netns, interfaces=interfaces, folder=folder, **_options(kind, traceable))

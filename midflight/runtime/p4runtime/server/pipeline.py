@@ -16,7 +16,7 @@ from midflight.errors import DeviceError, P4Error, UnsupportedError
 from midflight.p4 import ir
 from midflight.p4.bmv2json.emit import is_bmv2_json
 from midflight.p4.p4info import metadata_widths
-from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.checked import CheckedProgram, Programs, user_programs
 from midflight.runtime.engine import Backend, Engine, Entry, Gate, TableError
 from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
@@ -173,7 +173,7 @@ def build(
         raise Refusal(Code.INVALID_ARGUMENT, "the config has no p4info")
     try:
         text = _WRAPPER.sub(b"", config.p4_device_config).decode()
-        checked = (programs or Programs()).get(text, _FILE, confined=True)
+        checked = (programs or user_programs()).get(text, _FILE, confined=True)
         if apart is not None and make is embedded and not checked.is_compiled:
             checked.adopt(compile_apart(text, _FILE, apart, memory))
         return assemble(

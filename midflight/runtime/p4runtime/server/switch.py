@@ -10,7 +10,7 @@ import numpy as np
 from finsy.proto import p4r, rpc_status
 from numpy.typing import NDArray
 
-from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.checked import CheckedProgram, Programs, user_programs
 from midflight.runtime.engine import Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
 from midflight.runtime.engine.memory import DEFAULT
@@ -102,7 +102,7 @@ class Switch:
         self._messages = Messages(self._arbitration, self.faults)
         self._forwarding: Pipeline | None = None
         self._saved: Pipeline | None = None
-        self._programs = programs or Programs()
+        self._programs = programs or user_programs()
         self._kept: list[CheckedProgram] = []  # the latest last
         self._transmitted: list[tuple[int, bytes]] = []
         self._carrier: Carrier | None = None
