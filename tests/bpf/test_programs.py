@@ -137,6 +137,26 @@ def test_copies_of_multicasts_and_clones_leave_with_their_own_egress() -> None:
     assert len(compare(engines, packets)) == 39 + 3
 
 
+def test_each_copy_has_its_payload() -> None:
+    text = source(
+        types="header more_t { bit<32> y; }",
+        header="bit<16> x;",
+        headers="more_t more;",
+        parser="""
+            state start { packet.extract(hdr.h); transition select(hdr.h.x) { 1: more; default: accept; } }
+            state more { packet.extract(hdr.more); transition accept; }
+        """,
+        ingress="std.mcast_grp = 3; if (hdr.h.x == 2) { hdr.more.setValid(); hdr.more.y = 7; }",
+        egress="hdr.h.x = (bit<16>)std.egress_port; if (std.egress_port == 5) { hdr.more.setInvalid(); }",
+        deparser="packet.emit(hdr.h); packet.emit(hdr.more);",
+    )
+    engines = both(text)
+    for engine in engines:
+        engine.multicast.set(3, [(port, 0) for port in (4, 5, 6)])
+    payload = bytes(range(100, 200))
+    compare(engines, [(1, bytes([0, kind]) + payload[:length]) for kind in (0, 1, 2) for length in (3, 20, 100)])
+
+
 def test_packets_go_round_again() -> None:
     text = source(
         header=WIDE,

@@ -75,10 +75,11 @@ class Unit(Module):
     `call` emits a call of an extern, `apply` a table application and `contains` a look-up in a value set;
     expressions, statements and parsers need these from the layers above them. `digest_names` are the names of digests
     by type. `intents` collects the requests to the traffic manager that the program makes, `records` the kinds of
-    digest and log message that it sends, and `touched` the fields of the standard metadata that it uses. `slots` are
-    those of the same program compiled before, so that one context fits both. With `traced`, the code records traces;
-    `names` are the names that these refer to, or None without tracing. `pure` caches, by the identity of a node,
-    whether evaluating it unnecessarily is harmless and cheap. P4Error for a program with externs of its own.
+    digest and log message that it sends, and `touched` the fields of the standard metadata that it uses.
+    `reads_payload` is whether it computes with bytes that the parser does not consume. `slots` are those of the same
+    program compiled before, so that one context fits both. With `traced`, the code records traces; `names` are the
+    names that these refer to, or None without tracing. `pure` caches, by the identity of a node, whether evaluating it
+    unnecessarily is harmless and cheap. P4Error for a program with externs of its own.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Unit(Module):
         self.intents: set[str] = set()
         self.records: list[RecordKind] = []
         self.touched: set[str] = set()
+        self.reads_payload = False
         self.stack = 0
         self.widths: dict[Type, tuple[int, int]] = {}
         self.pure: dict[int, bool] = {}

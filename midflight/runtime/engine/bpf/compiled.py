@@ -10,6 +10,7 @@ from midflight.runtime.engine.bpf.codegen import CodegenError, emit_apart
 from midflight.runtime.engine.bpf.elf import ObjectFile, read_object
 from midflight.runtime.engine.bpf.lines import line_of, lines
 from midflight.runtime.engine.bpf.pipeline import lower_program
+from midflight.runtime.engine.bpf.target import Bpf
 from midflight.runtime.engine.pipeline import QUEUE_FIELDS
 from midflight.runtime.engine.queue import Queue
 
@@ -38,8 +39,9 @@ class BpfCompiled:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.exclusive = any(each.kind in _STATEFUL for each in program.instances.values())
-        lowered = lower_program(program, exclusive=self.exclusive)
-        unit, target = lowered.unit, lowered.target
+        target = Bpf()
+        lowered = lower_program(program, target, exclusive=self.exclusive)
+        unit = lowered.unit
         if queued := unit.touched & QUEUE_FIELDS:
             raise P4Error(
                 f"an XDP program has no queues between ingress and egress, which determine {', '.join(sorted(queued))}",
@@ -62,12 +64,16 @@ class BpfCompiled:
         }
         self.records = unit.records
         self.queued = Queue(unit).record if "queue" in target.used else 0
-        text, start = str(unit.module), target.locals.size
+        text, faster = str(unit.module), ""
+        if not self.queued and len(text) < _SHORT:
+            direct = Bpf(direct=True, locals=target.locals, constants=target.constants)
+            faster = str(lower_program(program, direct, unit.slots, exclusive=self.exclusive).unit.module)
+        start = target.locals.size
         data, scratch = emit_apart(text, start)
         self.files = [read_object(data, "xdp")]
-        if not self.exclusive and not self.queued and len(text) < _SHORT:
+        if faster:
             with suppress(CodegenError):
-                data, more = emit_apart(text, start, inline=True)
+                data, more = emit_apart(faster, start, inline=True)
                 self.files.insert(0, read_object(data, "xdp"))
                 scratch = max(scratch, more)
         self.block = start + scratch

@@ -23,7 +23,7 @@ from midflight.runtime.engine.bpf.linking import AGAIN
 from midflight.runtime.engine.builder import I8, I32, I64, POINTER, Builder, Value
 from midflight.runtime.engine.context import Slots
 
-__all__ = ["EVENTS", "MEMORY", "MOST_PROCESSORS", "RECORD", "ROOT", "Bpf", "helper"]
+__all__ = ["EVENTS", "MEMORY", "MOST_PROCESSORS", "RECORD", "ROOT", "UNROLLED", "Bpf", "helper", "words_of"]
 
 MEMORY, EVENTS = "memory", "events"
 """The symbols of the arena and of the ring buffer for messages to user space."""
@@ -53,7 +53,8 @@ _PRIVATE = (
     "queue.tail", "received", "sent", "source",
 )  # fmt: skip
 _RESERVE, _SUBMIT = 131, 132
-_UNROLLED = 512
+UNROLLED = 512
+"""The most bytes that are copied without a loop."""
 
 
 @dataclass(slots=True)
@@ -63,9 +64,13 @@ class Bpf:
     `locals` are the slots of a processor's block, `constants` the constant arrays by name, and
     `used` the names of all slots that code asks for. In LLVM's debug information, places in the P4 are the lines of a
     single file: line 1 is the first of `places`, and line 0 is none.
+
+    `direct` code is faster, but the verifier has more paths to check: it knows all numbers on each of them.
     """
 
     located = True
+
+    direct: bool = False
 
     locals: Slots = field(default_factory=Slots)
     constants: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
@@ -231,14 +236,16 @@ class Bpf:
 
         The kernel's verifier, which follows every path, then knows nothing about the value and checks fewer paths.
         """
+        if self.direct:
+            return value
         place = code.allocate(8)
         code.store(value, place)
         return code.b.load(place, name=VOLATILE, typ=value.type, align=8)
 
     def clear(self, code: Builder, pointer: Value, size: int) -> None:
         """Emit the filling of `size` bytes with zeros: by stores if they are at most 512, otherwise by a loop."""
-        if size <= _UNROLLED:
-            for offset, width in _words(size):
+        if size <= UNROLLED:
+            for offset, width in words_of(size):
                 code.store(code.constant(width, 0), code.at(pointer, offset), alignment=1)
             return
         function = _helper(code, "clear", [POINTER, I32], _build_clear)
@@ -250,8 +257,8 @@ class Bpf:
 
         A constant size of at most 512 bytes is copied by loads and stores, any other by a loop.
         """
-        if isinstance(size, int) and size <= _UNROLLED:
-            for offset, width in _words(size):
+        if isinstance(size, int) and size <= UNROLLED:
+            for offset, width in words_of(size):
                 value = code.load(code.at(source, offset), width, alignment=1)
                 code.store(value, code.at(target, offset), alignment=1)
             return
@@ -307,7 +314,7 @@ def helper(code: Builder, number: int, result: ll.Type, arguments: list[Value]) 
     return code.call_through(pointer, kind, arguments)
 
 
-def _words(size: int) -> list[tuple[int, int]]:
+def words_of(size: int) -> list[tuple[int, int]]:
     """Return (offset, width in bits) of the integers that cover `size` bytes."""
     found, offset = [], 0
     for width in (64, 32, 16, 8):

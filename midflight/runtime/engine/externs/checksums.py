@@ -183,6 +183,7 @@ def _congruent(code: Code, item: Scalar, end: int) -> Value:
 
 def payload_of(code: Code) -> tuple[Value, Value]:
     """Return the address and length (i32) of the packet's bytes that the parser did not consume."""
+    code.unit.reads_payload = True
     _, _, packet, length, consumed = code.function.args[:5]
     return code.at(packet, consumed), code.b.sub(length, consumed)
 
