@@ -21,6 +21,7 @@ Examples:
   midflight compile aggregate --set workers=8 --set lanes=32 -o build
                                             a primitive of the library: see midflight primitives
   midflight compile lab3.py --explain       show each line of the kernels with the P4 that it became
+  midflight compile lab3.py --arch tna      print the P4 for Tofino
   midflight compile lab3.py --profile asic  also reject what the pipeline of a switch ASIC cannot do
 
 \b
@@ -28,6 +29,7 @@ With -o, lab3.py is compiled to:
   lab3.p4            P4_16 for v1model       lab3.p4info.txtpb  its P4Info
   lab3.wire.json     the wire schema         lab3.html          a page with a picture of the pipeline
   lab3.lua           a Wireshark dissector   lab3_scapy.py      scapy layers
+  For other architectures than v1model there are no P4Info and no page.
 """
 
 
@@ -45,6 +47,13 @@ With -o, lab3.py is compiled to:
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a primitive of the library."
 )
 @click.option("--profile", metavar="NAME", help="Also check the kernels against the rules of a pipeline, such as asic.")
+@click.option(
+    "--arch",
+    type=click.Choice(["v1model", "tna", "t2na"]),
+    default="v1model",
+    show_default=True,
+    help="The P4 architecture: v1model, or that of Tofino (tna) or Tofino 2 (t2na).",
+)
 @click.option("--explain", is_flag=True, help="Print each source line with the P4 that it became; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the paths of the files that -o writes as JSON.")
 def compile(
@@ -53,6 +62,7 @@ def compile(
     name: str | None,
     settings: tuple[str, ...],
     profile: str | None,
+    arch: str,
     explain: bool,
     as_json: bool,
 ) -> int:
@@ -69,6 +79,7 @@ def compile(
     if as_json and (explain or output is None):
         raise click.UsageError("--json prints what -o DIR writes: use it with -o and without --explain")
     program, stem = _program(source, name, settings)
+    text = program.p4(arch=arch)
     checked = CheckedProgram(program.p4(), str((output or Path()) / f"{stem}.p4"))
     _ = checked.p4info  # raises errors before anything is written
     if profile is not None and (broken := broken_rules(program, checked, profile)):
@@ -76,12 +87,12 @@ def compile(
             click.echo(f"midflight: {each}", err=True)
         return 1
     if explain:
-        _explain(program)
+        _explain(program, arch)
         return 0
     if output is None:
-        click.echo(checked.text, nl=False)
+        click.echo(text, nl=False)
         return 0
-    files = _files(program, checked, output, stem)
+    files = _files(program, checked if arch == "v1model" else text, output, stem)
     write_files(dict(files.values()))
     if as_json:
         written = {what: str(path) for what, (path, _) in files.items()}
@@ -117,7 +128,8 @@ def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[
     return Program(primitive), primitive.name
 
 
-def _files(program: Program, checked: CheckedProgram, output: Path, stem: str) -> dict[str, tuple[Path, str]]:
+def _files(program: Program, checked: CheckedProgram | str, output: Path, stem: str) -> dict[str, tuple[Path, str]]:
+    """Return the paths and contents of all files. Of P4 for other architectures than v1model, `checked` is the text."""
     import json
 
     from midflight.p4.p4info import to_text
@@ -126,24 +138,24 @@ def _files(program: Program, checked: CheckedProgram, output: Path, stem: str) -
     from midflight.primitives.exports.scapyfile import scapy_file
 
     schema = program.schema()
-    files = {
-        "p4": (output / f"{stem}.p4", checked.text),
-        "p4info": (output / f"{stem}.p4info.txtpb", to_text(checked.p4info)),
-        "schema": (output / f"{stem}.wire.json", json.dumps(schema, indent=2) + "\n"),
-        "page": (output / f"{stem}.html", page(program, checked.program, stem)),
-    }
+    files = {"p4": (output / f"{stem}.p4", checked if isinstance(checked, str) else checked.text)}
+    if not isinstance(checked, str):
+        files["p4info"] = (output / f"{stem}.p4info.txtpb", to_text(checked.p4info))
+    files["schema"] = (output / f"{stem}.wire.json", json.dumps(schema, indent=2) + "\n")
+    if not isinstance(checked, str):
+        files["page"] = (output / f"{stem}.html", page(program, checked.program, stem))
     if program.applications:  # a program that only steers has no messages of its own
         files["dissector"] = (output / f"{stem}.lua", dissector(schema))
         files["scapy"] = (output / f"{stem}_scapy.py", scapy_file(schema))
     return files
 
 
-def _explain(program: Program) -> None:
+def _explain(program: Program, arch: str) -> None:
     from midflight.primitives.explain import explain
 
     shown = 12  # lines of P4 for each source line; more are repetitions for further lanes
     where = ("", "")
-    for each in explain(program):
+    for each in explain(program, arch=arch):
         if where != (each.application, each.file):
             where = each.application, each.file
             click.secho(f"{each.application}: {each.file}", bold=True)

@@ -39,8 +39,8 @@ class SourceLine:
     p4: tuple[P4Line, ...]
 
 
-def explain(program: Program) -> tuple[SourceLine, ...]:
-    """Return every line of the program's kernels that is not blank, with its P4, application by application.
+def explain(program: Program, *, arch: str = "v1model") -> tuple[SourceLine, ...]:
+    """Return every line of the program's kernels that is not blank, with its P4 for `arch`, application by application.
 
     Lines of a kernel are in source order. Those of helpers that generate code follow, sorted by file and line. Reads
     the source files.
@@ -48,7 +48,7 @@ def explain(program: Program) -> tuple[SourceLine, ...]:
     found: list[SourceLine] = []
     became: dict[str, dict[tuple[str, int], list[P4Line]]] = {name: {} for name in program.applications}
     application = ""
-    for number, (text, origin) in enumerate(program.listing(), 1):
+    for number, (text, origin) in enumerate(program.listing(arch=arch), 1):
         if text.startswith("control "):
             application = text.removeprefix("control ").partition("_kernel(")[0]
         if origin is not None:

@@ -10,6 +10,9 @@ from midflight.errors import KernelError
 from midflight.primitives.emit.names import KEYWORDS, PROGRAM, TAKEN, spelled
 from midflight.primitives.emit.program import emit
 from midflight.primitives.emit.tables import found
+from midflight.primitives.emit.tna.architecture import ARCHITECTURES
+from midflight.primitives.emit.tna.program import emit_tna
+from midflight.primitives.emit.writer import Writer
 from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
@@ -153,20 +156,28 @@ class Program:
             raise KernelError(f"the program has no application {name!r}", hint=f"it has {names}")
         return self._applications[name]
 
-    def p4(self, only: Collection[str] | None = None) -> str:
-        """Return the program as P4_16 source for v1model. The same program always gives the same text.
+    def p4(self, only: Collection[str] | None = None, *, arch: str = "v1model") -> str:
+        """Return the program as P4_16 source. The same program always gives the same text.
 
         only: the names of the applications to include, by default (None) all; an empty collection gives pure
-        forwarding. Names that the program does not have are ignored.
+        forwarding. Names that the program does not have are ignored. arch: the architecture, "v1model", or "tna" or
+        "t2na" for Tofino and Tofino 2. Raises KernelError for an unknown one, and with its place for what a kernel does
+        that Tofino cannot.
         """
         chosen = self._chosen(only)
+        if arch != "v1model":
+            return str(self._tofino(chosen, arch))
         if (names := tuple(chosen)) not in self._texts:
             self._texts[names] = str(emit(chosen, self.steering))
         return self._texts[names]
 
-    def listing(self) -> tuple[tuple[str, Line | None], ...]:
-        """Return the lines of `p4()`, each with the line of a kernel that it comes from, or None for common code."""
-        out = emit(self._chosen(None), self.steering)
+    def listing(self, *, arch: str = "v1model") -> tuple[tuple[str, Line | None], ...]:
+        """Return the lines of `p4(arch=arch)`, each with the line of a kernel that it comes from.
+
+        That is None for common code. Raises KernelError like `p4`.
+        """
+        chosen = self._chosen(None)
+        out = emit(chosen, self.steering) if arch == "v1model" else self._tofino(chosen, arch)
         return tuple(zip(str(out).splitlines(), out.origins, strict=True))
 
     def state(self, application: str, exchange: Exchange) -> State:
@@ -203,6 +214,14 @@ class Program:
             "udp_port": UDP_PORT,
             "applications": {name: _describe(each) for name, each in self._applications.items()},
         }
+
+    def _tofino(self, chosen: Mapping[str, tuple[int, Primitive]], arch: str) -> Writer:
+        if arch not in ARCHITECTURES:
+            known = ", ".join(("v1model", *ARCHITECTURES))
+            raise KernelError(f"there is no architecture {arch!r}", hint=f"the architectures are: {known}")
+        if self.steering is not None:
+            raise KernelError(f"steering is not available for {arch}", hint="compile it for v1model")
+        return emit_tna(chosen, ARCHITECTURES[arch])
 
     def _chosen(self, only: Collection[str] | None) -> dict[str, tuple[int, Primitive]]:
         return {

@@ -47,12 +47,15 @@ def p4_type(kind: Kind | None) -> str:
 class Printer:
     """Prints an application's expressions as P4. `header` is its header's path, such as `hdr.gradients`.
 
-    `names` maps the kernel's variables to their names in the P4.
+    `names` maps the kernel's variables to their names in the P4. `now` is the P4 of a packet's arrival time.
     """
 
-    def __init__(self, header: str, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, header: str, names: Mapping[str, str], now: str = "standard_metadata.ingress_global_timestamp"
+    ) -> None:
         self.header = header
         self.names = names
+        self.now = now
         self.old = ""
         """The P4 variable with the register's old value, while its update is printed."""
 
@@ -86,7 +89,7 @@ class Printer:
             case EpochRef():
                 return "meta.epoch"
             case NowRef():
-                return "standard_metadata.ingress_global_timestamp"
+                return self.now
             case RoundRef():
                 return "meta.round"
             case ForwardedRef():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from textwrap import wrap
 
 from midflight.primitives.emit.common import (
@@ -22,16 +21,15 @@ from midflight.primitives.emit.common import (
     STATE_CONSTANTS,
     STATE_HEADER,
 )
-from midflight.primitives.emit.expressions import p4_type
+from midflight.primitives.emit.declarations import about, item_headers, listed, message, stateful
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.names import constant, spelled
 from midflight.primitives.emit.stamps import stamping
 from midflight.primitives.emit.steering import SteeringWriter
 from midflight.primitives.emit.verdicts import Verdicts
 from midflight.primitives.emit.writer import WIDTH, Writer
-from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.packet import Verdict
-from midflight.primitives.kernel.primitive import Chain, Primitive, summary
+from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.struct import Items
 from midflight.primitives.steering import Steering
 
@@ -48,14 +46,14 @@ def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering |
     names = list(applications)
     steer = SteeringWriter(steering) if steering else None
     verdicts = Verdicts({name: primitive.kernel for name, (_, primitive) in applications.items()})
-    out.line(f"// {_listed(names)} on one switch: P4_16 for the v1model architecture.")
+    out.line(f"// {listed(names)} on one switch: P4_16 for the v1model architecture.")
     out.line("// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.")
     out.line()
     out.line("#include <core.p4>")
     out.line("#include <v1model.p4>")
     out.line()
     out.lines(CONSTANTS)
-    if _stateful(applications):
+    if stateful(applications):
         out.lines(STATE_CONSTANTS)
     if steer:
         steer.constants(out)
@@ -71,11 +69,11 @@ def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering |
     out.line()
     if steer:
         steer.headers(out)
-    if _stateful(applications):
+    if stateful(applications):
         out.lines(STATE_HEADER)
         out.line()
     for name, (_, primitive) in applications.items():
-        _header(out, name, primitive)
+        message(out, name, primitive)
     _structs(out, applications, verdicts, steer)
     _parser(out, applications, steer)
     _verify(out, applications, steer)
@@ -83,7 +81,7 @@ def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering |
         out.lines(SCRAMBLE)
         out.line()
     for name, (_, primitive) in applications.items():
-        _about(out, name, primitive)
+        about(out, name, primitive)
         KernelWriter(name, primitive, out).write()
         out.line()
     if steer:
@@ -98,78 +96,13 @@ def emit(applications: Mapping[str, tuple[int, Primitive]], steering: Steering |
     return out
 
 
-def _stateful(applications: Mapping[str, tuple[int, Primitive]]) -> list[str]:
-    """Return the names of the applications that have registers in use."""
-    return [name for name, (_, primitive) in applications.items() if primitive.state_layout.fields]
-
-
 def _headers(applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> list[tuple[str, str]]:
     """Return the names of all headers in deparsing order, with their types, without packet-in and packet-out."""
-    stateful = _stateful(applications)
-    state = ["state", *(f"{name}_state" for name in stateful)] if stateful else []
+    holding = stateful(applications)
+    state = ["state", *(f"{name}_state" for name in holding)] if holding else []
     inner, tcp = (steer.INNER, steer.TCP) if steer else ((), ())
     names = ["ethernet", "ipv4", "ipv6", *inner, "udp", *tcp, "midflight", *state, *applications]
     return [(name, SteeringWriter.INNER.get(name, f"{name}_t")) for name in names]
-
-
-def _listed(names: list[str]) -> str:
-    if not names:
-        return "Forwarding"
-    text = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return text[0].upper() + text[1:]
-
-
-def _settings(primitive: Primitive) -> str:
-    """Return the parameters as the user would write them."""
-    return ", ".join(
-        f"{name}={value!r}" for name, value in primitive.parameters.items() if isinstance(value, (int, str, bool))
-    )
-
-
-def _about(out: Writer, name: str, primitive: Primitive) -> None:
-    file = Path(primitive.kernel.file).name
-    settings = _settings(primitive)
-    out.comment(
-        f"The kernel of {name}: {type(primitive).__name__}.ingress in {file}{', with' if settings else ''}"
-        f" {settings}".rstrip()
-        + "."
-    )
-    if text := summary(type(primitive)):
-        out.comment(text)
-    if isinstance(primitive, Chain):
-        out.comment(f"They are {' >> '.join(each.title for each in primitive.stages)}.")
-
-
-def _header(out: Writer, name: str, primitive: Primitive) -> None:
-    text = summary(type(primitive))
-    out.comment(f"What {name} sends. {type(primitive).__name__}{': ' + text if text else ''}")
-    _fields(out, f"{name}_t", primitive.layout.head)
-    if items := primitive.layout.items:
-        out.line(f"// One of the {items.name} of {name}, of which a packet has as many as {items.counted.name} says.")
-        _fields(out, f"{name}_{items.name}_t", primitive.layout.item(0))
-    if primitive.state_layout.fields:
-        out.line(f"// An element of each register of {name}, for the controller.")
-        _fields(out, f"{name}_state_t", primitive.state_layout)
-    if primitive.kernel.alert:
-        out.line(f"// What {name} tells the controller.")
-        with out.block(f"struct {name}_alert_t"):
-            for field_name, kind in primitive.kernel.alert:
-                remark = "  // signed" if kind.signed else ""
-                out.line(f"bit<{kind.width}> {spelled(field_name)};{remark}")
-        out.line()
-
-
-def _fields(out: Writer, name: str, layout: Layout) -> None:
-    with out.block(f"header {name}"):
-        for field in layout:
-            if field.count is None:
-                out.line(f"{p4_type(field.kind)} {spelled(field.name)};")
-            else:
-                for lane in range(field.count):
-                    out.line(f"{p4_type(field.kind)} {field.name}_{lane};")
-        if layout.padding:
-            out.line(f"bit<{layout.padding}> reserved;  // up to a whole byte")
-    out.line()
 
 
 def _structs(
@@ -184,7 +117,7 @@ def _structs(
         for name, kind in _headers(applications, steer):
             out.line(f"{kind} {name};")
             if items := applications[name][1].layout.items if name in applications else None:
-                for each in _item_headers(name, items):
+                for each in item_headers(name, items):
                     out.line(f"{name}_{items.name}_t {each};")
     out.line()
     with out.block("struct metadata_t"):
@@ -211,25 +144,25 @@ def _structs(
 
 
 def _parser(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
-    stateful = _stateful(applications)
+    holding = stateful(applications)
     opening = "parser parse("
     pad = " " * len(opening)
     out.line(f"{opening}packet_in packet, out headers_t hdr, inout metadata_t meta,")
     with out.block(f"{pad}inout standard_metadata_t standard_metadata)"):
         out.lines(START)
         out.line()
-        out.lines(FROM_CONTROLLER_WITH_STATE if stateful else FROM_CONTROLLER)
-        if stateful:
+        out.lines(FROM_CONTROLLER_WITH_STATE if holding else FROM_CONTROLLER)
+        if holding:
             out.line()
             with out.block("state parse_state"):
                 out.line("packet.extract(hdr.midflight);")
                 out.line("packet.extract(hdr.state);")
                 key = "hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application"
                 with out.block(f"transition select({key})"):
-                    for name in stateful:
+                    for name in holding:
                         out.line(f"(VERSION, STATE, {constant(name)}): parse_{name}_state;")
                     out.line("default: accept;")
-            for name in stateful:
+            for name in holding:
                 _extract(out, f"{name}_state")
         out.line()
         out.lines(steer.parser(PARSER) if steer else PARSER)
@@ -255,15 +188,10 @@ def _extract(out: Writer, header: str) -> None:
         out.line("transition accept;")
 
 
-def _item_headers(name: str, items: Items) -> list[str]:
-    """Return the header names of an application's items."""
-    return [f"{name}_{items.name}_{place}" for place in range(len(items))]
-
-
 def _extract_items(out: Writer, name: str, items: Items) -> None:
     """Write the parser states that extract an application's header and then its items."""
     count = f"hdr.{name}.{spelled(items.counted.name)}"
-    for place, header in enumerate((name, *_item_headers(name, items))):
+    for place, header in enumerate((name, *item_headers(name, items))):
         out.line()
         with out.block(f"state parse_{header}"):
             out.line(f"packet.extract(hdr.{header});")
@@ -305,12 +233,12 @@ def _udp_checksum(
     """Write a UDP checksum over IPv6: of the pseudo-header of `header` and all headers that may follow."""
     headers = ["udp", "midflight"]
     for name, (_, primitive) in applications.items():
-        headers += [name, *(_item_headers(name, primitive.layout.items) if primitive.layout.items else ())]
-    listed = ", ".join(f"hdr.{each}" for each in headers)
+        headers += [name, *(item_headers(name, primitive.layout.items) if primitive.layout.items else ())]
+    covered = ", ".join(f"hdr.{each}" for each in headers)
     out.line(opening)
     out.line("    {")
     pseudo = PSEUDO_HEADER.replace("hdr.ipv6.", f"hdr.{header}.")
-    for each in wrap(f"{pseudo} {listed}", WIDTH - 24):
+    for each in wrap(f"{pseudo} {covered}", WIDTH - 24):
         out.line("        " + each)
     out.line("    },")
     out.line(f"    {checksum}, HashAlgorithm.csum16);")
@@ -342,14 +270,14 @@ def _ingress(
         out.line()
         with out.block("apply"):
             verdicts.enter(out)
-            stateful = _stateful(applications)
+            holding = stateful(applications)
             out.line("meta.verdict = FORWARD;")
             with out.block("if (hdr.packet_out.isValid())"):
                 sent = "sent as it is; but a request for state goes to the application and back"
-                out.line(f"// From the controller: {sent if stateful else 'sent as it is'}.")
+                out.line(f"// From the controller: {sent if holding else 'sent as it is'}.")
                 out.line("standard_metadata.egress_spec = (bit<9>)hdr.packet_out.egress_port;")
                 out.line("hdr.packet_out.setInvalid();")
-                if stateful:
+                if holding:
                     with out.block("if (!hdr.state.isValid())"):
                         out.line("return;")
                     out.line("meta.admitted = true;")
@@ -371,7 +299,7 @@ def _ingress(
                     out.line("meta.verdict = MULTICAST;")
                 for number, (name, (_, primitive)) in enumerate(applications.items()):
                     out.undo()
-                    asked = f" || hdr.{name}_state.isValid()" if name in stateful else ""
+                    asked = f" || hdr.{name}_state.isValid()" if name in holding else ""
                     with out.block(f"}} else if (hdr.{name}.isValid(){asked})"):
                         clock = ", standard_metadata" if primitive.kernel.timed else ""
                         out.line(f"{name}.apply(hdr, meta{clock});")
@@ -385,7 +313,7 @@ def _ingress(
                                 out.line(f"digest<{name}_alert_t>(1, meta.{name}_alert);")
             out.line()
             out.line("// Act on the verdict.")
-            if stateful:
+            if holding:
                 with out.block("if (hdr.state.isValid())"):
                     out.line("return;  // on its way back to the controller")
             verdicts.act(out, steer=steer is not None)
@@ -447,6 +375,6 @@ def _deparser(out: Writer, applications: Mapping[str, tuple[int, Primitive]], st
         for name in ("packet_in", *(each for each, _ in _headers(applications, steer))):
             out.line(f"packet.emit(hdr.{name});")
             if items := applications[name][1].layout.items if name in applications else None:
-                for each in _item_headers(name, items):
+                for each in item_headers(name, items):
                     out.line(f"packet.emit(hdr.{each});")
     out.line()

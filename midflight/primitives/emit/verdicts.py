@@ -70,7 +70,8 @@ class Verdicts:
         self._mirrors = any(each.mirrors for each in kernels.values())
         self._fallback = any(Verdict.FALLBACK in each.verdicts for each in kernels.values())
         self._used = [each for each in Verdict if each in _ALWAYS or self._decided(each, kernels.values())]
-        self._width = max(self._used).bit_length()
+        self.width = max(self._used).bit_length()
+        """The width in bits of a verdict."""
 
     @staticmethod
     def _decided(verdict: Verdict, kernels: Collection[Kernel]) -> bool:
@@ -86,14 +87,14 @@ class Verdicts:
     def declare(self, out: Writer) -> None:
         """Write the P4 constants for the verdicts that the program's kernels give, with comments."""
         out.line("// What a kernel decides about its packet. The ingress control acts on it afterwards.")
-        lines = {each: f"const bit<{self._width}> {each.name} = {each.value};" for each in self._used}
+        lines = {each: f"const bit<{self.width}> {each.name} = {each.value};" for each in self._used}
         column = max(len(lines[each]) for each in self._used if _MEANING[each]) + 2
         for each, line in lines.items():
             out.line(f"{line:{column}}// {_MEANING[each]}" if _MEANING[each] else line)
 
     def metadata(self, out: Writer) -> None:
         """Write the metadata fields for the verdict, and those that a recirculated or mirrored packet keeps."""
-        out.line(f"bit<{self._width}> verdict;  // what the kernel decided")
+        out.line(f"bit<{self.width}> verdict;  // what the kernel decided")
         if self._rounds:
             out.line("@field_list(1)")
             out.line("bit<8> round;  // how often the packet has come around")

@@ -56,6 +56,13 @@ class Writer:
         self._depth -= 1
         self.line(closing)
 
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Indent what the body of the `with` writes by one level."""
+        self._depth += 1
+        yield
+        self._depth -= 1
+
     def undo(self) -> None:
         """Remove the last line, for example to write an `else` instead of a closing brace."""
         self._lines.pop()

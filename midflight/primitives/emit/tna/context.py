@@ -1,0 +1,72 @@
+"""The state of the lowering of a kernel: variables, the statements so far, and errors with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from midflight.errors import KernelError
+from midflight.primitives.emit.tna.architecture import Architecture
+from midflight.primitives.emit.tna.lowered import Execute, HashOf, PowerOf, Stored
+from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.source import Line, place_of
+from midflight.primitives.kernel.typed import Assign, Expr, Local, Statement
+from midflight.primitives.kernel.types import Kind
+
+__all__ = ["Context", "Lower"]
+
+Lower: TypeAlias = Statement | Execute | HashOf | PowerOf
+"""A lowered statement."""
+
+
+@dataclass
+class Context:
+    """A kernel being lowered. `block` collects statements; `line` is the line of the user's source of the current one.
+
+    `checksums` maps the variable of a hash's input to the variables of its hashes by seed.
+    """
+
+    primitive: Primitive
+    architecture: Architecture
+    locals: dict[str, Kind | None]
+    line: Line
+    block: list[Any] = field(default_factory=list)
+    registers: dict[str, Stored] = field(default_factory=dict)
+    checksums: dict[str, dict[int, Local]] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+
+    def add(self, statement: Lower) -> None:
+        """Add a lowered statement to the current block."""
+        self.block.append(statement)
+
+    def fresh(self, name: str, kind: Kind | None) -> Local:
+        """Return a new variable, which is called `name` if that is free."""
+        number, chosen = 1, name
+        while chosen in self.locals:
+            number += 1
+            chosen = f"{name}_{number}"
+        self.locals[chosen] = kind
+        return Local(chosen, kind)
+
+    def assigned(self, name: str, value: Expr) -> Local:
+        """Return a new variable to which `value` has been assigned."""
+        local = self.fresh(name, value.kind)
+        self.add(Assign(local, value, self.line))
+        return local
+
+    @contextmanager
+    def inner(self) -> Iterator[list[Any]]:
+        """Collect the statements that the body adds in a list of their own."""
+        outer, self.block = self.block, []
+        try:
+            yield self.block
+        finally:
+            self.block = outer
+
+    def refuse(self, message: str, hint: str) -> KernelError:
+        """Return an error about the current line: what the architecture cannot do there, and what to do instead."""
+        return KernelError(
+            f"{self.primitive.title}: {self.architecture.name}: {message}", place=place_of(self.line), hint=hint
+        )

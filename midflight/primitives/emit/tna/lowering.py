@@ -1,0 +1,131 @@
+"""Lowers a compiled kernel: each statement becomes operations that stages of a Tofino pipeline compute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from midflight.primitives.emit.tna.architecture import Architecture
+from midflight.primitives.emit.tna.context import Context
+from midflight.primitives.emit.tna.lowered import HashOf, Lowered, Statements
+from midflight.primitives.emit.tna.stateful import access
+from midflight.primitives.emit.tna.values import assign, atom, condition
+from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.source import Line
+from midflight.primitives.kernel.typed import (
+    Access,
+    Alert,
+    Assign,
+    Checksum,
+    Expr,
+    FieldRef,
+    If,
+    Local,
+    Scramble,
+    Search,
+    Statement,
+    Truth,
+    Unrolled,
+    expressions,
+    walk,
+    within,
+)
+from midflight.primitives.kernel.types import Kind
+from midflight.stackless import Walk, run
+
+__all__ = ["lower"]
+
+POLYNOMIALS = 8
+"""The most hashes with different seeds in a kernel: each has a CRC polynomial of its own."""
+
+
+def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
+    """Return the lowered kernel of a primitive.
+
+    Raises KernelError, with the place in the kernel, for what the architecture cannot do.
+    """
+    kernel = primitive.kernel
+    code = Context(primitive, architecture, dict(kernel.locals), Line(kernel.line, kernel.file))
+    body = run(_block(code, kernel.body))
+    return Lowered(body, code.locals, code.registers, len(code.seeds))
+
+
+def _block(code: Context, body: tuple[Statement, ...]) -> Walk[Statements]:
+    with code.inner() as block:
+        for each in body:
+            code.line = each.line
+            yield _statement(code, each)
+    return tuple(block)
+
+
+def _statement(code: Context, each: Statement) -> Walk[None]:
+    match each:
+        case Assign(target=target, value=value):
+            yield assign(code, target, value)
+        case If(condition=test, yes=yes, no=no):
+            yield from _branch(code, each, test, yes, no)
+        case Unrolled(variable=variable, rounds=rounds):
+            lowered = []
+            for number, inner in rounds:
+                lowered.append((number, (yield _block(code, inner))))
+            code.add(Unrolled(variable, tuple(lowered), each.line))
+        case Access():
+            yield access(code, each)
+        case Search():
+            yield from _search(code, each)
+        case Checksum():
+            yield from _hashes(code, each)
+        case Alert(values=values):
+            ready = []
+            for value in values:
+                ready.append((yield atom(code, value, "told")))
+            code.add(Alert(tuple(ready), each.line))
+        case _:
+            code.add(each)
+
+
+def _branch(code: Context, each: If, test: Expr, yes: tuple[Statement, ...], no: tuple[Statement, ...]) -> Walk[None]:
+    when: Expr = yield condition(code, test)
+    if isinstance(when, Truth):
+        statements: Statements = yield _block(code, yes if when.value else no)
+        for statement in statements:
+            code.add(statement)
+        return
+    one: Statements = yield _block(code, yes)
+    other: Statements = yield _block(code, no)
+    code.add(If(when, one, other, each.line))
+
+
+def _search(code: Context, each: Search) -> Walk[None]:
+    keys = []
+    for key in each.keys:
+        ready: Expr = yield atom(code, key, f"{each.table}_key")
+        if not isinstance(ready, (Local, FieldRef)) or ready == each.target:
+            ready = code.assigned(f"{each.table}_key", ready)
+        keys.append(ready)
+    default: Expr = yield atom(code, each.default, "otherwise")
+    code.add(replace(each, keys=tuple(keys), default=default))
+
+
+def _hashes(code: Context, each: Checksum) -> Walk[None]:
+    """Compute all hashes of the same numbers at once, one for each seed that the kernel uses with them."""
+    values = []
+    for value in each.values:
+        values.append((yield atom(code, value, "hashed")))
+    seeds = dict.fromkeys(
+        part.seed
+        for statement in walk(code.primitive.kernel.body)
+        for expr in expressions(statement)
+        for part in within(expr)
+        if isinstance(part, Scramble) and part.checksum == each.target
+    )
+    hashes = code.checksums.setdefault(each.target.name, {})
+    for seed in sorted(seeds):
+        if seed not in code.seeds:
+            code.seeds.append(seed)
+        if len(code.seeds) > POLYNOMIALS:
+            raise code.refuse(
+                f"the kernel has hashes with more than {POLYNOMIALS} seeds", "use fewer rows, or the same seeds again"
+            )
+        hashes[seed] = code.fresh("hash", Kind(32))
+        code.add(HashOf(code.seeds.index(seed), hashes[seed], tuple(values), each.line))
+    code.locals.pop(each.target.name, None)

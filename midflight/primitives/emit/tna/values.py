@@ -1,0 +1,393 @@
+"""Lowers expressions: an action computes one operation on numbers of at most 32 bits, a gateway compares few bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from midflight.primitives.emit.tna.context import Context
+from midflight.primitives.emit.tna.lowered import PowerOf
+from midflight.primitives.kernel.typed import (
+    Assign,
+    Binary,
+    Cast,
+    Choose,
+    Compare,
+    Concat,
+    Const,
+    EpochRef,
+    Expr,
+    FieldRef,
+    ForwardedRef,
+    If,
+    Local,
+    Logic,
+    Not,
+    NowRef,
+    Old,
+    Overflows,
+    RoundRef,
+    Scramble,
+    SequenceRef,
+    Slice,
+    Truth,
+    Unary,
+)
+from midflight.primitives.kernel.types import Kind
+from midflight.stackless import Walk, run
+
+__all__ = ["assign", "atom", "condition", "extreme", "is_atom", "value"]
+
+WORD = 32
+"""The widest number with which an action computes, and the bits of a packet that a gateway compares."""
+
+RANGE = 8
+"""The widest number that a gateway itself compares with a constant by order."""
+
+TERMS = 4
+"""The most shifted terms into which a multiplication by a constant is taken apart."""
+
+ATOMS = (Const, Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, Old)
+"""What is stored somewhere or constant."""
+
+ORDER = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+BIT = Kind(1)
+
+
+def is_atom(expr: Expr) -> bool:
+    """Return whether an expression can be an operand: it is stored somewhere, or constant."""
+    while True:
+        match expr:
+            case Slice(operand=operand):
+                expr = operand
+            case Cast(operand=operand, kind=kind) if operand.kind is not None and operand.kind.width == kind.width:
+                expr = operand
+            case _:
+                return isinstance(expr, ATOMS)
+
+
+def atom(code: Context, expr: Expr, name: str = "part") -> Walk[Expr]:
+    """Return an operand with the value of `expr`: itself, or a new variable, called `name` if that is free."""
+    if expr.kind is None and not isinstance(expr, (Local, Truth)):
+        done: Expr = yield flag(code, expr)
+        return done
+    found: Expr = yield value(code, expr)
+    return found if is_atom(found) else code.assigned(name, found)
+
+
+def value(code: Context, expr: Expr) -> Walk[Expr]:
+    """Return an expression of at most one operation on operands with the value of `expr`."""
+    match expr:
+        case Slice(operand=operand, high=high, low=low, kind=kind):
+            inner: Expr = yield atom(code, operand)
+            if isinstance(inner, Const):
+                return Const(inner.value >> low & kind.high, kind)
+            if isinstance(inner, Slice):
+                return Slice(inner.operand, high + inner.low, low + inner.low, kind)
+            return Slice(inner, high, low, kind)
+        case Cast():
+            return (yield from _cast(code, expr))
+        case Unary(operator="-", operand=operand, kind=kind):
+            inner = yield atom(code, operand)
+            _narrow(code, kind, "subtracts")
+            return Binary("-", Const(0, kind), inner, kind)
+        case Unary(operator=operator, operand=operand, kind=kind):
+            inner = yield atom(code, operand)
+            return Unary(operator, inner, kind)
+        case Binary(operator=operator) if operator in ("<<", ">>"):
+            return (yield from _shift(code, expr))
+        case Binary(operator="*"):
+            return (yield from _product(code, expr))
+        case Binary(operator=operator, left=left, right=right, kind=kind):
+            one: Expr = yield atom(code, left)
+            other: Expr = yield atom(code, right)
+            if operator in ("+", "-", "|+|", "|-|"):
+                _narrow(code, kind, "adds" if "+" in operator else "subtracts")
+            return Binary(operator, one, other, kind)
+        case Choose():
+            return (yield from _choice(code, expr))
+        case Concat(left=left, right=right, kind=kind):
+            one = yield atom(code, left)
+            other = yield atom(code, right)
+            return Concat(one, other, kind)
+        case Scramble(checksum=checksum, seed=seed):
+            return code.checksums[checksum.name][seed]
+        case Compare() | Logic() | Not() | Overflows() | ForwardedRef():
+            done: Expr = yield flag(code, expr)
+            return done
+        case _:
+            return expr
+
+
+def assign(code: Context, target: Local | FieldRef, expr: Expr) -> Walk[None]:
+    """Assign the value of `expr` to `target`."""
+    if expr.kind is None and not isinstance(expr, (Local, Truth)):
+        test: Expr = yield condition(code, expr)
+        yes, no = (Assign(target, Truth(each), code.line) for each in (True, False))
+        code.add(If(test, (yes,), (no,), code.line))
+        return
+    if isinstance(expr, Choose) and extreme(expr) is None:
+        yield _branch(code, target, expr)
+        return
+    found: Expr = yield value(code, expr)
+    if found != target:
+        code.add(Assign(target, found, code.line))
+
+
+def flag(code: Context, expr: Expr) -> Walk[Expr]:
+    """Return a variable with the truth of a condition."""
+    local = code.fresh("holds", None)
+    yield assign(code, local, expr)
+    return local
+
+
+def condition(code: Context, expr: Expr) -> Walk[Expr]:
+    """Return a condition that one gateway can test, with the truth of `expr`."""
+    match expr:
+        case Not(operand=operand):
+            inner: Expr = yield condition(code, operand)
+            return _negated(inner)
+        case Logic(operator=operator, left=left, right=right):
+            one: Expr = yield condition(code, left)
+            other: Expr = yield condition(code, right)
+            if _bits(one) + _bits(other) > WORD:
+                if _bits(one) > RANGE:
+                    one = _kept(code, one)
+                if _bits(other) > RANGE:
+                    other = _kept(code, other)
+            return Logic(operator, one, other)
+        case Compare(left=left, right=right) if left.kind is None:
+            one = yield atom(code, left)
+            other = yield atom(code, right)
+            same = Logic("||", Logic("&&", one, other), Logic("&&", _negated(one), _negated(other)))
+            return same if expr.operator == "==" else _negated(same)
+        case Compare():
+            return (yield from _comparison(code, expr))
+        case Overflows(left=left, right=right):
+            return (yield from _overflow(code, left, right))
+        case Choose():
+            done: Expr = yield flag(code, expr)
+            return done
+        case _:
+            return expr
+
+
+def extreme(expr: Choose) -> Binary | None:
+    """Return a choice as the operation `min` or `max` on two numbers, if it is one; otherwise None."""
+    test = expr.condition
+    if not isinstance(test, Compare) or test.operator not in ORDER or expr.kind is None:
+        return None
+    operator = "min" if test.operator in ("<", "<=") else "max"
+    if (test.left, test.right) == (expr.yes, expr.no):
+        return Binary(operator, expr.yes, expr.no, expr.kind)
+    if (test.left, test.right) == (expr.no, expr.yes):
+        return Binary("max" if operator == "min" else "min", expr.yes, expr.no, expr.kind)
+    return None
+
+
+def _choice(code: Context, expr: Choose) -> Walk[Expr]:
+    found = extreme(expr)
+    if found is not None:
+        one: Expr = yield atom(code, found.left)
+        other: Expr = yield atom(code, found.right)
+        _narrow(code, found.kind, "compares")
+        return Binary(found.operator, one, other, found.kind)
+    local = code.fresh("chosen", expr.kind)
+    yield _branch(code, local, expr)
+    return local
+
+
+def _branch(code: Context, target: Local | FieldRef, expr: Choose) -> Walk[None]:
+    test: Expr = yield condition(code, expr.condition)
+    sides: list[list[Any]] = []
+    for each in (expr.yes, expr.no):
+        with code.inner() as side:
+            yield assign(code, target, each)
+        sides.append(side)
+    yes, no = map(tuple, sides)
+    if yes or no:
+        code.add(If(test, yes, no, code.line))
+
+
+def _cast(code: Context, expr: Cast) -> Walk[Expr]:
+    kind, source = expr.kind, expr.operand.kind
+    inner: Expr = yield atom(code, expr.operand)
+    if isinstance(inner, Const):
+        return Const(kind.wrap(inner.value), kind)
+    if isinstance(inner, Cast) and source is not None and source.width == kind.width:
+        inner = inner.operand
+        if inner.kind == kind:
+            return inner
+    if source is not None and source.width > kind.width:
+        part: Expr = Slice(inner, kind.width - 1, 0, Kind(kind.width))
+        if isinstance(inner, Slice):
+            part = Slice(inner.operand, inner.low + kind.width - 1, inner.low, Kind(kind.width))
+        return Cast(part, kind) if kind.signed else part
+    return Cast(inner, kind)
+
+
+def _shift(code: Context, expr: Binary) -> Walk[Expr]:
+    kind, amount = expr.kind, expr.right
+    if isinstance(amount, Const):
+        inner: Expr = yield atom(code, expr.left)
+        if amount.value >= kind.width:
+            return Const(0, kind) if not kind.signed or expr.operator == "<<" else inner
+        if expr.operator == ">>" and not kind.signed and amount.value:
+            return Cast(Slice(inner, kind.width - 1, amount.value, Kind(kind.width - amount.value)), kind)
+        _narrow(code, kind, "shifts")
+        return Binary(expr.operator, inner, amount, kind)
+    if isinstance(expr.left, Const) and expr.left.value == 1 and expr.operator == "<<":
+        found: Expr = yield atom(code, amount)
+        if not isinstance(found, (Local, FieldRef)):
+            found = code.assigned("exponent", found)
+        local = code.fresh("power", kind)
+        code.add(PowerOf(f"{local.name}_of_two", local, found, code.line))
+        return local
+    raise code.refuse(
+        "a number is shifted by another one, which a stage cannot do",
+        "shift by a constant, or read the shifted number from a Lookup",
+    )
+
+
+def _product(code: Context, expr: Binary) -> Walk[Expr]:
+    kind = expr.kind
+    number, factor = (expr.right, expr.left) if isinstance(expr.left, Const) else (expr.left, expr.right)
+    if not isinstance(factor, Const):
+        raise code.refuse("two numbers are multiplied", "multiply by a constant, or read the product from a Lookup")
+    places = [place for place in range(kind.width) if factor.value >> place & 1]
+    if factor.value < 0 or len(places) > TERMS:
+        raise code.refuse(
+            f"a number is multiplied by {factor.value}, which takes more than {TERMS} shifts and additions",
+            "multiply by a power of two, or read the product from a Lookup",
+        )
+    inner: Expr = yield atom(code, number)
+    total: Expr = Const(0, kind)
+    for place in places:
+        term: Expr = inner
+        if place:
+            _narrow(code, kind, "shifts")
+            term = Binary("<<", inner, Const(place, Kind(8)), kind)
+        if total == Const(0, kind):
+            total = term
+            continue
+        one = total if is_atom(total) else code.assigned("product", total)
+        other = term if is_atom(term) else code.assigned("term", term)
+        _narrow(code, kind, "adds")
+        total = Binary("+", one, other, kind)
+    return total
+
+
+def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
+    operator, left, right = expr.operator, expr.left, expr.right
+    if isinstance(left, Const):
+        operator, left, right = ORDER.get(operator, operator), right, left
+    kind = left.kind
+    assert kind is not None
+    one: Expr = yield atom(code, left)
+    other: Expr = yield atom(code, right)
+    if operator in ("==", "!="):
+        return Compare(operator, one, other)
+    if isinstance(other, Const):
+        known = _by_bits(operator, one, other.value, kind)
+        if known is not None:
+            return known
+        if kind.width <= RANGE and not kind.signed:
+            return Compare(operator, one, other)
+    _narrow(code, kind, "compares")
+    # a >= b if the smaller of them is b, and a > b if the larger of them is not b.
+    extreme, test = {">=": ("min", "=="), "<": ("min", "!="), ">": ("max", "!="), "<=": ("max", "==")}[operator]
+    found = code.assigned("smaller" if extreme == "min" else "larger", Binary(extreme, one, other, kind))
+    return Compare(test, found, other)
+
+
+def _by_bits(operator: str, number: Expr, bound: int, kind: Kind) -> Expr | None:
+    """Return a comparison with a constant as a test of some of the number's bits, if that is enough."""
+    if kind.signed:
+        sign = Slice(number, kind.width - 1, kind.width - 1, BIT)
+        if bound == 0 and operator in ("<", ">="):
+            return Compare("==", sign, Const(int(operator == "<"), BIT))
+        positive = Logic("&&", Compare("==", sign, Const(0, BIT)), Compare("!=", number, Const(0, kind)))
+        if bound == 0:
+            return positive if operator == ">" else _negated(positive)
+        return None
+    if operator in (">", "<="):
+        operator, bound = (">=" if operator == ">" else "<"), bound + 1
+    if bound <= 0 or bound > kind.high:
+        return Truth((operator == ">=") == (bound <= 0))
+    if bound == 1:
+        return Compare("!=" if operator == ">=" else "==", number, Const(0, kind))
+    if bound & (bound - 1) == 0:
+        low = bound.bit_length() - 1
+        above = Kind(kind.width - low)
+        return Compare("==" if operator == "<" else "!=", Slice(number, kind.width - 1, low, above), Const(0, above))
+    return None
+
+
+def _overflow(code: Context, left: Expr, right: Expr) -> Walk[Expr]:
+    kind = left.kind
+    assert kind is not None
+    one: Expr = yield atom(code, left)
+    other: Expr = yield atom(code, right)
+    _narrow(code, kind, "adds")
+    total = code.assigned("total", Binary("+", one, other, kind))
+    if not kind.signed:
+        return (yield from _comparison(code, Compare("<", total, one)))
+    # Both operands have the same sign, and the sum has the other.
+    first = code.assigned("differs", Binary("^", one, total, kind))
+    second = code.assigned("differs", Binary("^", other, total, kind))
+    both = code.assigned("both", Binary("&", first, second, kind))
+    return _by_bits("<", both, 0, kind) or Truth(False)
+
+
+def _narrow(code: Context, kind: Kind | None, does: str) -> None:
+    if kind is not None and kind.width > WORD:
+        raise code.refuse(
+            f"a stage {does} numbers of at most {WORD} bits, and these have {kind.width}",
+            "use narrower numbers",
+        )
+
+
+def _negated(expr: Expr) -> Expr:
+    return run(_negation(expr))
+
+
+def _negation(expr: Expr) -> Walk[Expr]:
+    match expr:
+        case Not(operand=operand):
+            return operand
+        case Truth(value=value):
+            return Truth(not value)
+        case Compare(operator="==" | "!=" as operator, left=left, right=right):
+            return Compare("!=" if operator == "==" else "==", left, right)
+        case Logic(operator=operator, left=left, right=right):
+            one: Expr = yield _negation(left)
+            other: Expr = yield _negation(right)
+            return Logic("||" if operator == "&&" else "&&", one, other)
+        case _:
+            return Not(expr)
+
+
+def _kept(code: Context, test: Expr) -> Expr:
+    """Return a variable with the truth of a condition that one gateway can test."""
+    local = code.fresh("holds", None)
+    yes, no = (Assign(local, Truth(each), code.line) for each in (True, False))
+    code.add(If(test, (yes,), (no,), code.line))
+    return local
+
+
+def _bits(test: Expr) -> int:
+    """Return how many bits of a packet a gateway needs for a condition."""
+    bits, waiting = 0, [test]
+    while waiting:
+        match waiting.pop():
+            case Compare(left=left, right=right):
+                width = left.kind.width if left.kind else 1
+                bits += width if isinstance(right, Const) else 2 * width
+            case Logic(left=left, right=right):
+                waiting += (left, right)
+            case Not(operand=operand):
+                waiting.append(operand)
+            case Truth():
+                pass
+            case _:
+                bits += 1
+    return bits

@@ -1,0 +1,160 @@
+"""Programs for Tofino: their P4 in golden files, what is refused with its place, and p4c's Tofino back end."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import KernelError
+from midflight.primitives import (
+    Barrier,
+    Bloom,
+    Filter,
+    Header,
+    Packet,
+    Primitive,
+    Program,
+    Register,
+    Steering,
+    Telemetry,
+    Threshold,
+    bit,
+)
+from midflight.primitives.emit.tna.architecture import ARCHITECTURES
+from tests.cli.run import midflight
+from tests.primitives.golden import check_golden
+
+PROGRAMS = {
+    "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
+    "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
+    "barrier": lambda: Program(Barrier("steps", parties=4, barriers=8)),
+    "bloom": lambda: Program(Bloom("seen", rows=2, columns=1024)),
+    "telemetry": lambda: Program(Telemetry("path", hops=2), Filter("hot", keep="value > 3")),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_golden(name: str) -> None:
+    check_golden(f"tna_{name}.p4", PROGRAMS[name]().p4(arch="tna"))
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_p4c_accepts(name: str, arch: str, tmp_path: Path) -> None:
+    compiler = shutil.which("p4c-barefoot")
+    if compiler is None:
+        pytest.skip("p4c-barefoot is not on PATH")
+    source = tmp_path / f"{name}.p4"
+    source.write_text(PROGRAMS[name]().p4(arch=arch))
+    target = {"tna": "tofino", "t2na": "tofino2"}[arch]
+    done = subprocess.run(
+        [compiler, "--target", target, "--arch", arch, "-o", str(tmp_path / "out"), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class Step(Primitive):
+    """Kernels that one stateful ALU cannot run. `which` chooses the update."""
+
+    which: str
+
+    class Wire(Header):
+        place = bit[8]
+        value = bit[32]
+        other = bit[32]
+        more = bit[32]
+
+    def setup(self) -> None:
+        self.cells = Register(bit[32], 256)
+        self.wide = Register(bit[48], 256)
+        self.odd = Register(bit[12], 256)
+
+    def ingress(self, packet: Packet, wire: Wire) -> None:
+        if self.which == "wide":
+            wire.value = bit[32](self.wide.update(wire.place, lambda _: bit[48](wire.value)))
+        elif self.which == "two operations":
+            self.cells.update(wire.place, lambda old: old + wire.value ^ wire.other)
+        elif self.which == "comparisons":
+            self.cells.update(
+                wire.place, lambda old: 1 if old == wire.value else (2 if old > 5 else (3 if old == 9 else old))
+            )
+        elif self.which == "inputs":
+            self.cells.update(
+                wire.place, lambda old: wire.more if old == wire.value else (wire.other if old > 7 else old)
+            )
+        elif self.which == "odd width":
+            self.odd.update(wire.place, lambda old: old + 1)
+        elif self.which == "product":
+            wire.value = wire.value * wire.other
+        elif self.which == "shift":
+            wire.value = wire.value << wire.place
+        packet.forward()
+
+
+REFUSED = {
+    "wide": "register `wide` is bit\\[48\\]; a stateful ALU computes with at most 32 bits",
+    "two operations": "more than one operation on its value",
+    "comparisons": "compares its value 3 times; a stateful ALU of Tofino does so 2 times",
+    "inputs": "uses 3 numbers of the packet; a stateful ALU takes 2",
+    "odd width": "register `odd` counts in bit\\[12\\]",
+    "product": "two numbers are multiplied",
+    "shift": "shifted by another one",
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+def test_what_a_stage_cannot_do_is_refused_with_its_place(which: str) -> None:
+    program = Program(Step("step", which=which))
+    with pytest.raises(KernelError, match=REFUSED[which]) as caught:
+        program.p4(arch="tna")
+    assert caught.value.place is not None
+    assert Path(caught.value.place.file) == Path(__file__)
+    assert caught.value.hint
+
+
+def test_tofino_2_compares_more_often() -> None:
+    text = Program(Step("step", which="comparisons")).p4(arch="t2na")
+    assert "#include <t2na.p4>" in text
+    assert "if (stored == " in text
+
+
+def test_single_bits_stay_so_if_they_are_only_set_and_cleared() -> None:
+    assert "Register<bit<1>, bit<3>>(8, 1) armed;" in PROGRAMS["threshold"]().p4(arch="tna")
+
+
+def test_a_register_has_one_access_for_each_outcome_of_a_decision() -> None:
+    text = PROGRAMS["threshold"]().p4(arch="tna")
+    assert [text.count(f"armed_{verb}.execute") for verb in ("clear", "set", "read")] == [1, 1, 1]
+
+
+def test_unknown_architectures_are_rejected() -> None:
+    with pytest.raises(KernelError, match="there is no architecture 'psa'") as caught:
+        PROGRAMS["filter"]().p4(arch="psa")
+    assert "v1model, tna, t2na" in caught.value.hint
+
+
+def test_steering_is_rejected() -> None:
+    with pytest.raises(KernelError, match="steering is not available for tna"):
+        Program(Filter("hot", keep="value > 3"), Steering()).p4(arch="tna")
+
+
+def test_names_of_the_architecture_are_rejected() -> None:
+    with pytest.raises(KernelError, match="no room for the name 'bridge'"):
+        Program(Filter("bridge", keep="value > 3")).p4(arch="tna")
+
+
+def test_command(tmp_path: Path) -> None:
+    program = Program(Threshold("threshold", above=9, clear=8))
+    arguments = ("compile", "threshold", "--set", "above=9", "--set", "clear=8", "--arch", "tna")
+    assert midflight(*arguments).stdout == program.p4(arch="tna")
+    result = midflight(*arguments, "-o", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    names = {"threshold.p4", "threshold.wire.json", "threshold.lua", "threshold_scapy.py"}
+    assert {each.name for each in tmp_path.iterdir()} == names
+    assert "armed_set.execute" in midflight(*arguments, "--explain").stdout
