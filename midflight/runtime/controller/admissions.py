@@ -87,9 +87,10 @@ class Admissions:
             fleet.request(fleet.desired.limiting(application, rate))
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
-        """Send an application's mirrored packets to hosts: see `Controller.mirror`.
+        """Send an application's mirrored packets to hosts, each by the port of the switch that leads to the host.
 
-        MidflightError if no switch runs the application, or if its kernel mirrors nothing.
+        MidflightError if no switch runs the application, if its kernel mirrors nothing, or if a host is not on that
+        switch. DeviceError if the switch refuses.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -113,7 +114,8 @@ class Admissions:
     def apply_all(self) -> None:
         """Write all admissions and mirrors of the desired state, with the current epoch, to the switches that are on.
 
-        What a switch has already is not written again. DeviceError if a switch refuses an entry.
+        What a switch has already is not written again. MidflightError if a host is out of reach of its switch;
+        DeviceError if a switch refuses an entry.
         """
         for request in self._fleet.desired.admissions.values():
             self._apply(request)

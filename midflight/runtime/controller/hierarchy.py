@@ -92,6 +92,8 @@ class SummationTree:
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the receivers of the results of a switch that computes the job: its own workers and the switches below
         it.
+
+        MidflightError if two of them are behind the same port, for an Aggregate that the tree does not sum.
         """
         if not self._covers(job.application):
             return self._flat.receivers(graph, job, switch)

@@ -28,10 +28,11 @@ class ControlledMap(MutableMapping[Key, int]):
         self._writer = writer
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Add an entry, or replace that with the same key; errors as for the class.
+        """Add an entry, or replace that with the same key.
 
         If several entries match a packet, as is possible with ternary and range keys, the one with the largest
-        `priority` wins.
+        `priority` wins. KernelError if the key or the value does not fit the map, or if it is full; DeviceError if the
+        switch refuses. Then nothing has changed.
         """
         if self._writer is None:
             entry = self._held.entry(key, value, priority)

@@ -36,12 +36,20 @@ class Recovery:
             self._apply()
 
     def power_off(self, switch: str) -> None:
-        """Turn a switch off: see `Controller.power_off`."""
+        """Turn a switch off. It loses its state, and packets that reach it are lost; routes and jobs stay as they are.
+
+        MidflightError if there is no such switch, or if its endpoint cannot turn it off.
+        """
         with self._fleet.lock:
             self._fleet.switch(switch).power(on=False)
 
     def revive(self, switch: str) -> None:
-        """Turn a switch on, or restart it, and restore its program, tables and routes: see `Controller.revive`."""
+        """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
+
+        A new epoch begins, and all jobs are assigned again. MidflightError if there is no such switch, if its endpoint
+        cannot turn it on, or as `rearrange`; DeviceError if it does not start or refuses its program, which leaves it
+        off.
+        """
         fleet = self._fleet
         with fleet.lock:
             self._restart(switch)
@@ -50,7 +58,11 @@ class Recovery:
             self.rearrange()
 
     def give_up(self, switch: str) -> None:
-        """Turn a switch off and compute without it until it is revived: see `Controller.give_up`."""
+        """Turn a switch off and compute without it until it is revived: routes avoid it, and jobs are assigned again.
+
+        If hosts would lose each other, it is restarted instead and only forwards. MidflightError if there is no such
+        switch, if its endpoint cannot turn it off, or as `rearrange`.
+        """
         fleet = self._fleet
         with fleet.lock:
             fleet.switch(switch).power(on=False)

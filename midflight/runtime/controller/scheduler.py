@@ -93,7 +93,11 @@ class JobScheduler:
             return job.workers(fleet.mtu)
 
     def leave(self, application: str) -> None:
-        """End the current job of an application and withdraw it from all switches. Does nothing if it has no job."""
+        """End the current job of an application and withdraw it from all switches that are on. Does nothing without a
+        job.
+
+        DeviceError if a switch refuses; the job has ended all the same.
+        """
         with self._fleet.lock:
             job = self.jobs.pop(application, None)
             if job is not None:

@@ -69,7 +69,9 @@ class Services:
             self._request(desired, Service(service, network, pool))
 
     def remove(self, service: str) -> None:
-        """Stop steering requests to a service: they are routed to its address."""
+        """Stop steering requests to a service: they are routed to its address. MidflightError if there is no such
+        service.
+        """
         with self._fleet.lock:
             gone = self[service]
             desired = self._fleet.desired
@@ -157,7 +159,8 @@ class Services:
     def expire(self) -> tuple[str, ...]:
         """Return to the static weights of the services whose weights have expired, and return their names.
 
-        Without this call, the last weights hold.
+        Without this call, the last weights hold. DeviceError if a switch refuses; services that came before have
+        returned.
         """
         with self._fleet.lock:
             now, gone = self._fleet.now(), []
@@ -199,7 +202,7 @@ class Services:
     def counters(self, switch: str) -> dict[str, Count]:
         """Return the packets and bytes that a switch has sent to each instance, by the name of its host.
 
-        Sends requests to the switch.
+        Sends requests to the switch. MidflightError if there is no such switch; DeviceError if it does not answer.
         """
         names = {each: name for name, each in self._fleet.desired.instances.items()}
         with self._fleet.lock:
@@ -248,7 +251,10 @@ class Services:
             )
 
     def apply(self) -> None:
-        """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`."""
+        """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`.
+
+        DeviceError if a switch refuses an entry.
+        """
         self._write(self._fleet.desired)
 
     @property

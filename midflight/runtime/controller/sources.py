@@ -62,7 +62,7 @@ class ProgramSource:
         The text is written to a subfolder of `folder` under the file's own name, because the generated P4 names the
         files of kernels. `ids` are the applications that the program had before, in order, with their ids, which it
         gets again. MidflightError if the text no longer defines all of them, for example because a file that it imports
-        has changed.
+        has changed; otherwise the errors of the loader, and OSError if the text cannot be written.
         """
         copy = folder / self.digest[:12] / self.file.name
         copy.parent.mkdir(exist_ok=True)

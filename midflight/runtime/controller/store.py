@@ -176,7 +176,7 @@ class Store:
     def forget(self) -> None:
         """Delete the desired state and the journal of all switches, as at the end of a deployment.
 
-        Events and election ids stay.
+        Events and election ids stay. MidflightError if the file cannot be written.
         """
         with self._transaction():
             self._file.execute("DELETE FROM desired")
@@ -193,13 +193,18 @@ class Store:
     def note(self, switch: str, keys: Iterable[str]) -> list[str]:
         """Add the keys of entities to a switch's journal, before they are written to it. Return those that were not in
         it yet.
+
+        MidflightError if the file cannot be written.
         """
         statement = "INSERT OR IGNORE INTO written VALUES (?, ?)"
         with self._transaction():
             return [key for key in keys if self._file.execute(statement, [switch, key]).rowcount]
 
     def drop(self, switch: str, keys: Collection[str] | None = None) -> None:
-        """Remove these keys from a switch's journal, or all if `keys` is None. Keys that are not in it are ignored."""
+        """Remove these keys from a switch's journal, or all if `keys` is None. Keys that are not in it are ignored.
+
+        MidflightError if the file cannot be written.
+        """
         with self._transaction():
             if keys is None:
                 self._file.execute("DELETE FROM written WHERE switch = ?", [switch])
@@ -218,7 +223,10 @@ class Store:
         return 0 if found is None else int(found[0])
 
     def elected(self, switch: str, bid: int) -> None:
-        """Record the election id with which a controller of this folder is now the primary of a switch."""
+        """Record the election id with which a controller of this folder is now the primary of a switch.
+
+        MidflightError if the file cannot be written.
+        """
         with self._transaction():
             self._file.execute("INSERT OR REPLACE INTO elections VALUES (?, ?)", [switch, str(bid)])
 

@@ -42,12 +42,16 @@ class Strategy(Protocol):
         """
 
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
-        """Return the receivers of a switch's results, workers or switches below; it is one that `switches` returned."""
+        """Return the receivers of a switch's results, workers or switches below; it is one that `switches` returned.
+
+        MidflightError if two receivers are behind the same port.
+        """
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
         """Return the senders whose packets a switch computes on; it is one that `switches` returned.
 
         Each sender has the port of the switch by which its packets arrive, its address and its number in the job.
+        MidflightError if one is out of reach.
         """
 
 
@@ -102,7 +106,11 @@ class Flat:
         return members(graph, switch, {each.name: job.port for each in job.hosts})
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
-        """Return the workers in order, each with the port of the switch by which its requests to the server arrive."""
+        """Return the workers in order, each with the port of the switch by which its requests to the server arrive.
+
+        Without a server, it is the port that leads to the worker. MidflightError if a worker is out of the switch's
+        reach.
+        """
         found = []
         for number, each in enumerate(job.hosts):
             path = graph.path(each.name, job.server.name) if job.server else None

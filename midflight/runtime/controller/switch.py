@@ -193,7 +193,8 @@ class ManagedSwitch:
     ) -> None:
         """Subscribe to an application's alerts, and start computing on its requests: see `Offload.admit`.
 
-        `receivers` are the members that get multicast results. Parameters and errors are those of `Offload.admit`.
+        `receivers` are the members that get multicast results. Parameters and errors are those of `Offload.admit`;
+        DeviceError if the switch refuses the subscription.
         """
         if any(each.preamble.name == application.digest for each in self.session.p4info.digests):
             self.session.subscribe(application.digest)

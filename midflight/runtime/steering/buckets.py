@@ -37,7 +37,7 @@ def spread(weights: Mapping[int, float], size: int) -> tuple[int, ...]:
     """Return the instance of each of `size` buckets, as every controller computes it from the same weights.
 
     Each bucket prefers instances in an order of its own (rendezvous hashing), within their `shares`. A bucket has
-    instance 0, which is none, if all weights are 0.
+    instance 0, which is none, if all weights are 0. MidflightError if a weight is negative or not finite.
     """
     return rebalance((0,) * size, weights)
 
@@ -47,6 +47,7 @@ def rebalance(before: Sequence[int], weights: Mapping[int, float]) -> tuple[int,
 
     An instance above its share gives up the buckets that rather prefer an instance below its share, and only those
     change. So the least possible number of buckets moves, and if the weights return, most of these buckets do, too.
+    MidflightError if a weight is negative or not finite.
     """
     target = shares(weights, len(before))
     table = np.array(before, dtype=np.int64)

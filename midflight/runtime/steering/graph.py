@@ -122,7 +122,7 @@ class Graph:
         raise MidflightError(f"there is no host or switch named {name}")
 
     def without(self, names: Collection[str]) -> Graph:
-        """Return the graph without the switches of these names and without their links."""
+        """Return the graph without the switches of these names and without their links. Other names change nothing."""
         switches = tuple(each for each in self.switches if each.name not in names)
         links = tuple(each for each in self.links if each.left not in names and each.right not in names)
         return Graph(self.hosts, switches, links)
@@ -132,7 +132,8 @@ class Graph:
 
         The shortest path has the least delay, then the fewest links. Ties are broken by the name of the next node, then
         by the lower port, so the same graph always gives the same paths. Following the hops never leads in a circle,
-        even over links without delay, because each hop has fewer links left than the one before.
+        even over links without delay, because each hop has fewer links left than the one before. MidflightError if no
+        node is named `destination`.
         """
         self.node(destination)
         switches = {each.name for each in self.switches}
@@ -185,10 +186,9 @@ class Graph:
         return min(ports)[1]
 
     def path(self, source: str, destination: str) -> Path | None:
-        """Return the shortest path between two nodes, given by name, or None if there is none. See `towards` for the
-        order.
+        """Return the shortest path between two nodes, given by name, or None if there is none. `towards` has the order.
 
-        MidflightError if there is no such node.
+        MidflightError if there is no node named `source` or `destination`.
         """
         self.node(source)
         hops = self.towards(destination)
@@ -202,7 +202,8 @@ class Graph:
     def paths(self, source: str, destination: str, most: int) -> tuple[Path, ...]:
         """Return up to `most` shortest paths that visit no node twice, the best first, in the order of `towards`.
 
-        Parallel links between two nodes count as one, the faster of them.
+        Parallel links between two nodes count as one, the faster of them. Empty if there is no path. MidflightError if
+        there is no node named `source` or `destination`.
         """
         self.node(source)
         left = self.towards(destination)

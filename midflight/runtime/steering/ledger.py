@@ -25,8 +25,9 @@ class Ledger:
         self._done: dict[tuple[str, object], Step] = {}
 
     def change(self, steps: Iterable[Step]) -> None:
-        """Write these steps to the switch, in order, except those that it holds already. DeviceError after a
-        rollback.
+        """Write these steps to the switch, in order, except those that it holds already.
+
+        DeviceError if it refuses one; those before it have then been rolled back.
         """
         undo: list[Step] = []
         try:
@@ -40,7 +41,9 @@ class Ledger:
             raise
 
     def change_together(self, entries: Iterable[Entry]) -> None:
-        """Write these entries like `change`, but consecutive ones of one table in one request."""
+        """Write these entries like `change`, but consecutive ones of one table in one request. DeviceError after a
+        rollback.
+        """
         wanted = [each for each in entries if self._done.get(each.key, each.deletion()) != each]
         undo: list[Step] = []
         try:

@@ -67,7 +67,7 @@ class Offload:
     def install(self, routes: Iterable[Route]) -> None:
         """Replace the switch's routes: add missing ones, change those that differ, remove the others.
 
-        A redirected address stays redirected until `restore`.
+        A redirected address stays redirected until `restore`. DeviceError after a rollback.
         """
         wanted = {each.key: each for each in routes}
         steps: list[Step] = [routing(each) for key, each in wanted.items() if key not in self._redirected]
@@ -78,14 +78,18 @@ class Offload:
         self._routes = wanted
 
     def redirect(self, route: Route) -> None:
-        """Override the installed route for `route.address` and its prefix by this one, until `restore`."""
+        """Override the installed route for `route.address` and its prefix by this one, until `restore`.
+
+        DeviceError if the switch refuses it; the route that was there then stays.
+        """
         self._ledger.change([routing(route)])
         self._redirected[route.key] = route
 
     def restore(self, address: IPAddress, prefix: int = -1) -> None:
         """End a redirection: the installed route for this address applies again, or none if there is none. Idempotent.
 
-        `prefix` is the length of the redirected prefix in bits; -1 stands for the whole address.
+        `prefix` is the length of the redirected prefix in bits; -1 stands for the whole address. DeviceError if the
+        switch refuses; the address then stays redirected.
         """
         key = Route(address, 0, 0, prefix).key
         if key in self._redirected:
@@ -97,7 +101,8 @@ class Offload:
         """Replace the entries that steer requests to services: add missing ones, change those that differ, remove the
         others.
 
-        They are written in the given order, and removed in the opposite order of their tables.
+        They are written in the given order, and removed in the opposite order of their tables. DeviceError after a
+        rollback.
         """
         wanted = tuple(entries)
         keys = {each.key for each in wanted}
@@ -108,7 +113,7 @@ class Offload:
     def steered(self) -> dict[int, Count]:
         """Return the packets and bytes that have been sent to each instance from here, by its number.
 
-        Sends requests to the switch.
+        Sends requests to the switch. DeviceError if it does not answer.
         """
         read = self._ledger.session.read_entry_counter
         found = {}
@@ -136,7 +141,8 @@ class Offload:
         `group` is the number of the multicast group, 1 to 65535, by default the application's id. If the application is
         admitted already, the new admission replaces the old one in place. See `Admission` for `ports`, `token` (0 to
         2**64 - 1), `epoch` (0 to 65535), `rate` (0 to 2**31 - 1) and `senders`. MidflightError if another application
-        uses the group, if two members share a port, or if a number is out of these ranges.
+        uses the group, if two members share a port, or if a number is out of these ranges. DeviceError if the switch
+        refuses a step; after the rollback, an earlier admission stays as it was.
         """
         wanted = Admission(
             application,
@@ -184,7 +190,7 @@ class Offload:
     def limit(self, application: int, rate: int) -> None:
         """Change the rate of an admitted application (see `Admission`) and nothing else.
 
-        KeyError if it is not admitted.
+        KeyError if it is not admitted; MidflightError if `rate` is not in 0..2**31 - 1; DeviceError after a rollback.
         """
         now = self._admitted[application]
         self.admit(
@@ -201,7 +207,7 @@ class Offload:
     def withdraw(self, application: int) -> None:
         """Delete what makes the switch compute on the application with this id, so that it only forwards its packets.
 
-        Its counters are lost; its registers stay. Idempotent.
+        Its counters are lost; its registers stay. Idempotent. DeviceError after a rollback: it is still admitted.
         """
         if before := self._admitted.get(application):
             steps: list[Step] = [each.deletion() for each in (*admitting(before), *enrolling(before))]
@@ -212,8 +218,9 @@ class Offload:
             self._counted = {place: each for place, each in self._counted.items() if place[0] != application}
 
     def mirror(self, application: int, ports: Iterable[int] = ()) -> None:
-        """Send the copies that the kernel of the application with this id mirrors to these ports, or to none
-        if empty.
+        """Send the copies that the kernel of the application with this id mirrors to these ports, or nowhere if empty.
+
+        DeviceError if the switch refuses; the copies then still go where they went.
         """
         mirror = Copies("mirror", application, tuple(sorted(set(ports))))
         self._ledger.change([mirror])
@@ -223,7 +230,7 @@ class Offload:
         """Return the packets and bytes that arrived for the application with this id, by port of the switch.
 
         The key is None if it is admitted on all ports. Requests beyond the rate are counted, too. Sends requests to the
-        switch. MidflightError if the application is not admitted.
+        switch. MidflightError if the application is not admitted; DeviceError if the switch does not answer.
         """
         if application not in self._admitted:
             raise MidflightError(f"application {application} is not admitted here, so it has no counters")
@@ -235,8 +242,9 @@ class Offload:
         return found
 
     def standing(self) -> Standing:
-        """Return a snapshot of the admissions, mirrors and counters, for `resume`. Reads the counters from
-        the switch.
+        """Return a snapshot of the admissions, mirrors and counters, for `resume`.
+
+        Reads the counters from the switch. DeviceError if it does not answer.
         """
         counted = {(name, port): each for name in self._admitted for port, each in self.counters(name).items()}
         return Standing(self.admitted, dict(self._mirrors), counted, self._services)
@@ -254,7 +262,8 @@ class Offload:
         """Write the admissions and mirrors of a snapshot and the current routes to the switch again, with its counter
         values.
 
-        Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`.
+        Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`. DeviceError after
+        a rollback: the switch then holds nothing.
         """
         self._ledger.reset(session)
         steps: list[Step] = [Copies("mirror", number, ports) for number, ports in standing.mirrors.items()]
@@ -269,7 +278,8 @@ class Offload:
     def close(self) -> None:
         """Withdraw every application, and end all mirrors and redirections.
 
-        The installed routes and the entries of services stay, so the switch forwards.
+        The installed routes and the entries of services stay, so the switch forwards. DeviceError if the switch
+        refuses; what came before then remains withdrawn.
         """
         for application in tuple(self._mirrors):
             self.mirror(application)

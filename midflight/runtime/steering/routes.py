@@ -58,6 +58,8 @@ class Member:
 def routes(graph: Graph) -> dict[str, tuple[Route, ...]]:
     """Return, by switch name, the switch's routes to every host that it can reach, in the order of the hosts'
     addresses.
+
+    A switch that reaches no host has no routes. Where several paths are shortest, `Graph.towards` says which is used.
     """
     found: dict[str, list[Route]] = {switch.name: [] for switch in graph.switches}
     for host in sorted(graph.hosts, key=lambda each: (each.address.version, int(each.address))):
@@ -72,6 +74,7 @@ def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
     """Return, by name, the route that each switch on a path needs so that packets to `address` follow it to its end.
 
     `address` is that of the service (its CS-ID in CATS), or any address that the last node of the path accepts.
+    MidflightError if two nodes that follow each other on the path have no link in the graph.
     """
     switches = {each.name for each in graph.switches}
     return {
@@ -85,7 +88,7 @@ def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Me
     """Return the members of a multicast group on `switch` for these hosts (name to UDP port), ordered by port.
 
     A switch distinguishes the copies of a packet by the port they leave by, so each port may have one member.
-    MidflightError if two hosts are behind the same port, or if a host is unreachable.
+    MidflightError if two hosts are behind the same port, if a host is unreachable, or if there is no host of a name.
     """
     found: dict[int, tuple[str, Member]] = {}
     for name, udp_port in udp_ports.items():
@@ -106,7 +109,9 @@ def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Me
 
 
 def port_to(graph: Graph, switch: str, host: str) -> int:
-    """Return the port of a switch on the shortest path to a host. MidflightError if the host is out of reach."""
+    """Return the port of a switch on the shortest path to a host. MidflightError if the host is out of reach or
+    unknown.
+    """
     hop = graph.towards(host).get(switch)
     if hop is None:
         raise MidflightError(f"{switch} has no way to {host}")
@@ -116,7 +121,8 @@ def port_to(graph: Graph, switch: str, host: str) -> int:
 def tree(graph: Graph, root: str, leaves: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Return, for each switch, the ports by which it copies a packet on the way from `root` to all leaves.
 
-    Every leaf is reached once, over its shortest path from the root. MidflightError if a leaf is unreachable.
+    Every leaf is reached once, over its shortest path from the root. Only switches that copy to at least one port are
+    in the result. MidflightError if a leaf is unreachable, or if there is no node named `root`.
     """
     graph.node(root)
     switches = {each.name for each in graph.switches}

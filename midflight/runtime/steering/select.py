@@ -101,8 +101,9 @@ def candidates(
 
     `ingress` is the switch at which traffic enters. `sites` has the node of each instance, by CSCI-ID, and `reports`
     the latest report on it; an instance without a report is no candidate. `agent` scores each path from the readings of
-    its links, which `links` gives by pair of nodes; None is idle and lossless links. `now` is the time of these
-    reports.
+    its links, which `links` gives by pair of nodes; None is idle and lossless links. `now` is the time of the path's
+    reports, in the unit of `Report.at`. MidflightError if a node is unknown, or if a reading that `agent` scores is
+    missing.
     """
     return tuple(
         Candidate(csci_id, path, reports[csci_id], agent.report(str(path), path_readings(path, links or {}), now))

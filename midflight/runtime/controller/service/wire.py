@@ -25,7 +25,10 @@ def encoded(value: Json) -> bytes:
 
 
 def decoded(data: bytes) -> Json:
-    """Return the JSON object that `encoded` turned into bytes. ValueError if they are not JSON."""
+    """Return the JSON object that `encoded` turned into bytes. ValueError if they are not JSON.
+
+    Bytes of JSON that is not an object are not expected: they raise TypeError or ValueError.
+    """
     return dict(json.loads(data))
 
 

@@ -48,15 +48,19 @@ class Entry:
     arrived: int
 
     def age(self, now: int) -> int:
-        """Return the time since the arrival; the sender's clock plays no part."""
+        """Return the nanoseconds from the arrival to `now`, both of the receiver's clock; the sender's clock plays
+        no part.
+        """
         return now - self.arrived
 
     def state(self, now: int) -> State:
-        """Return what the entry is good for."""
+        """Return what the entry is good for at `now`, in nanoseconds of the receiver's clock."""
         return state_of(self.age(now), self.update.valid_for)
 
     def report(self) -> Report:
-        """Return the scores of level 1 for `select`. Its time is that of the arrival."""
+        """Return the scores of level 1 for `select`, without those of other types. The report's time is that of the
+        arrival.
+        """
         scores = {Category(each.kind): each for each in self.update.scores if each.kind in list(Category)}
         return Report(self.update.csci_id, scores, self.arrived)
 
@@ -80,10 +84,11 @@ class Board:
         return self._count
 
     def accept(self, update: Update, now: int) -> bool:
-        """Keep an update that arrived at `now`, unless a newer or the same one is known. Return whether it is kept.
+        """Keep an update that arrived at `now`, in nanoseconds of the receiver's clock, and return whether it is kept.
 
-        When the validity of the last update has passed, every sequence number is accepted, so that an agent that begins
-        again from a smaller number is heard.
+        It is not if a newer one or the same is known, or if its instance is new and the board is full; `ignored` counts
+        it. When the validity of the last update has passed, every sequence number is accepted, so that an agent that
+        begins again from a smaller number is heard.
         """
         instances = self._entries.setdefault(update.cs_id, {})
         known = instances.get(update.csci_id)
@@ -110,7 +115,7 @@ class Board:
                 yield each
 
     def expire(self, now: int) -> int:
-        """Remove the entries that are gone, and return how many."""
+        """Remove the entries that are gone at `now`, in nanoseconds of the receiver's clock, and return how many."""
         before = self._count
         for cs_id, instances in list(self._entries.items()):
             kept = {name: each for name, each in instances.items() if each.state(now) is not State.GONE}

@@ -104,7 +104,8 @@ class Collector:
         """Receive what is there, after waiting up to `timeout` seconds for something. Return how many updates the board
         accepted.
 
-        `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest.
+        `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest. A datagram that is no update, or
+        that the verifier refuses, raises nothing: `counts` has it under "refused".
         """
         accepted = 0
         if not select.select([self._socket], [], [], timeout)[0]:

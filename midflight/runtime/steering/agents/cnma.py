@@ -83,9 +83,10 @@ class PathAgent:
         self._rate, self._capacity, self._stamps = rate, capacity, stamps
 
     def poll(self, now: int) -> Update | None:
-        """Return an update of the path's metrics at `now`, in nanoseconds since 1970, if one is due.
+        """Return an update of the path's metrics at `now`, in nanoseconds since 1970, or None if none is due.
 
-        None before the first probe has been answered or lost.
+        None is due before the first probe has been answered or lost, or if the publisher finds the change too small.
+        Raises what the port's rate raises, such as MidflightError if its counter cannot be read.
         """
         rate = self._rate(now) if self._rate else None
         found: tuple[RawMetric, ...] = self._prober.metrics(now, rate)

@@ -68,8 +68,9 @@ class Publisher:
     def offer(self, scores: tuple[Metric, ...], now: int, raw: tuple[RawMetric, ...] = ()) -> Update | None:
         """Return an update with these metrics, measured at `now`, or None if it is not worth sending yet.
 
-        `now` never decreases. A score that falls to 0 is sent without waiting for a token, so that an instance that is
-        down attracts no further requests; the token is owed.
+        `now` is in nanoseconds and never decreases. A score that falls to 0 is sent without waiting for a token while
+        less than one is owed, so that an instance that is down attracts no further requests; its token is owed then.
+        MidflightError if the scores or raw metrics do not fit an update.
         """
         schedule, last = self._schedule, self._sent
         self._tokens = min(schedule.burst, self._tokens + (now - self._counted) / schedule.refill)

@@ -56,8 +56,8 @@ class Machine:
 def service(url: str, timeout: float = 1.0) -> Reader:
     """Return a reader of a service of ours: `http://host:port` or `udp://host:port`, as in `services.py`.
 
-    The reader waits `timeout` seconds at most. It ignores names that are not in `KINDS`. MidflightError if the URL is
-    neither.
+    The reader waits `timeout` seconds at most. It ignores names that are not in `KINDS`, and values that are not finite
+    numbers. MidflightError if the URL is neither; the reader raises it if the service does not answer with JSON.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not _port(url)):
@@ -107,7 +107,7 @@ class Prometheus:
     def __call__(self) -> dict[str, float]:
         """Return the readings that the scrape has; those of growth are there from the second scrape on.
 
-        MidflightError if the service does not answer in Prometheus' format.
+        MidflightError if the service does not answer, or not in Prometheus' format.
         """
         samples, now = self._scrape(), self._clock()
         found: dict[str, float] = {"service_available": 1}

@@ -107,7 +107,7 @@ class Resource:
       any code.
     * `room`: what is left of a switch pipeline; None for other processors.
 
-    MidflightError if one of the first four numbers with a range is out of it; the others are not checked.
+    MidflightError if `rate`, `units`, `busy` or `latency` is out of its range; the other values are not checked.
     """
 
     processor: Processor
@@ -146,7 +146,9 @@ class Resource:
         return self.latency + operations / self.rate / (1 - self.busy)
 
     def raw(self) -> tuple[RawMetric, ...]:
-        """Return the resource as raw metrics."""
+        """Return the resource as raw metrics: its whole rate, the share in use, and of memory, energy and room what
+        is known.
+        """
         found = [raw("compute_operations_rate", self.rate * self.units), raw("compute_cpu_utilization", self.busy)]
         if self.memory is not None:
             found.append(raw("compute_memory_free", self.memory))

@@ -34,7 +34,7 @@ class Journal(Protocol):
     """Where refusals are written, such as a `ChainedLog`."""
 
     def append(self, event: str, **details: Any) -> None:
-        """Append an entry."""
+        """Append an entry: the kind of event, and details about it by name, such as the instance's id, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,13 @@ class Verifier:
     """Verifies descriptors and records, counts refusals by reason in `refused`, and writes them to a journal.
 
     * authorities: the public key (32 octets) of the authority of each trust domain.
-    * journal: receives every refusal and admission; None for none.
+    * journal: receives every refusal, admission and revocation; None for none.
     * skew: the largest difference of the sender's clock from this one, in nanoseconds.
     * tolerance: by how many points a claimed score may exceed a measured one.
     * limit: the largest number of instances; descriptors of further ones are refused as unknown.
 
-    Nothing that a peer sends raises an error. UnsupportedError if the extra `trust` is not installed.
+    Nothing that a peer sends raises an error by itself. `admit` and `check` raise UnsupportedError if the extra `trust`
+    is not installed, and what the journal raises, such as MidflightError if its file cannot be written.
     """
 
     def __init__(
@@ -84,7 +85,8 @@ class Verifier:
     def admit(self, data: bytes, now: int) -> Descriptor | None:
         """Verify a descriptor and admit its instance. Return the descriptor, or None if it is refused.
 
-        A newer descriptor with the same key replaces the instance's last one. `now` is in nanoseconds since 1970.
+        A descriptor with the same key that is valid from the same time or later replaces the instance's last one. `now`
+        is in nanoseconds since 1970. A refusal is counted in `refused` and written to the journal.
         """
         found = self._examined(data, now)
         if isinstance(found, _Refusal):
@@ -99,7 +101,8 @@ class Verifier:
 
         `measured` takes a CSCI-ID and returns the scores, by metric type, that the receiver measured itself, such as
         `PathSelector.measured`; None measures nothing. A claim that exceeds one by more than the tolerance is
-        implausible, as is one above the descriptor's limits. `now` is in nanoseconds since 1970.
+        implausible, as is one above the descriptor's limits. `now` is in nanoseconds since 1970. A refusal
+        is counted in `refused` and written to the journal.
         """
         found = self._checked(data, now, measured or (lambda _: {}))
         if isinstance(found, _Refusal):
