@@ -159,7 +159,11 @@ def _ratio(ours: tuple[float, ...], theirs: tuple[float, ...]) -> float:
 
 
 class Course:
-    """The namespace with its interfaces: the generator's g, the forwarder's s1 and s2, and k, which counts packets."""
+    """The namespace with its interfaces: the generator's g, the forwarder's s1 and s2, and k, which counts packets.
+
+    `packet` is the frame that the generator sends, of `packet_bytes` bytes. A context manager, which creates and
+    removes the namespace. Entering raises DeviceError without root.
+    """
 
     def __init__(self, packet_bytes: int) -> None:
         self._open = ExitStack()
@@ -232,7 +236,7 @@ class Course:
 
     @contextmanager
     def simple_switch(self) -> Iterator[None]:
-        """Forward with BMv2."""
+        """Forward with BMv2. DeviceError if simple_switch or its compiler is missing."""
         interfaces = {1: "s1", 2: "s2"}
         with self._namespace.run(lambda: Bmv2Device(FORWARDER.read_text(), interfaces=interfaces)) as device:
             with device.session() as session:
@@ -274,7 +278,10 @@ class Course:
                 )
 
     def live(self, seconds: float, rate: float | None = None) -> float:
-        """Return the packets a second that arrive while the generator sends."""
+        """Return the packets a second that arrive while the generator sends for `seconds`.
+
+        `rate` is the generator's, in packets a second; None is as fast as possible.
+        """
         before, start = self._arrived(), time.perf_counter()
         self._generator.run(seconds, rate=rate)
         return (self._arrived() - before) / (time.perf_counter() - start)

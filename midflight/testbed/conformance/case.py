@@ -97,7 +97,10 @@ class Case:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     def program(self) -> Program:
-        """Return a new program with the case's primitive as its only application, `app`."""
+        """Return a new program with the case's primitive as its only application, `app`.
+
+        MidflightError if the parameters are not those of the primitive; KeyError if the library has no such primitive.
+        """
         return Program(made(LIBRARY[self.primitive], "app", self.parameters))
 
     def only(self, numbers: list[int]) -> Case:

@@ -142,8 +142,10 @@ class ReachedDevice:
         return result
 
     def transmitted(self) -> Packets:
-        """Return, once, the packets that have left by the device's ports and do not result from packets of
-        `process`.
+        """Return, once, the packets that have left by the device's ports and do not result from packets of `process`.
+
+        DeviceError if the device does not forward within the timeout, or if no session is open and there are no
+        interfaces.
         """
         with self._path() as path:
             return Packets.from_list(self._past_fences(path, PORTS[0]))

@@ -58,8 +58,10 @@ class QueueSettings:
 class QueueRun:
     """What happened with one way to treat the queue.
 
-    times, depths: the packets in the queue (int64), every millisecond (float64 seconds). delays: of each packet that
-    arrived, from sender to receiver (float64 seconds). delivered, marked, lost: packets.
+    times: when the queue was observed, every millisecond (float64 seconds from the start)
+    depths: the packets in it at these times (int64)
+    delays: of each packet that arrived, from sender to receiver (float64 seconds)
+    delivered, marked, lost: numbers of packets
     """
 
     name: str

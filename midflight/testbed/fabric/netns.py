@@ -90,7 +90,10 @@ class NetnsHost:
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
     def accept(self, address: IPAddress) -> None:
-        """Also receive packets for another address: see `Host.accept`. Endpoints of `Fabric.listen` do not."""
+        """Also receive packets for another address: see `Host.accept`. Endpoints of `Fabric.listen` do not.
+
+        DeviceError if the host's namespace does not take the address.
+        """
         self.run(["ip", "address", "replace", f"{address}/{address.max_prefixlen}", "dev", "lo"])
 
 
@@ -211,6 +214,8 @@ class NetnsFabric:
     def adopt(self, program: Program) -> None:
         """Continue with another program on all hosts that compute. They stop computing applications that it does not
         have.
+
+        DeviceError if a host's process has ended.
         """
         for server in self._servers.values():
             server.send(Adopt(program.schema()))
@@ -244,7 +249,10 @@ class NetnsFabric:
         return drive([self._watch, *self._sockets.values(), *self._cards.values()], done, timeout=timeout)
 
     def card(self, host: str) -> NetnsCard:
-        """Return a host's network card, which is opened at the first call and closed with the fabric."""
+        """Return a host's network card, which is opened at the first call and closed with the fabric.
+
+        KeyError if there is no such host.
+        """
         if host not in self._cards:
             self._cards[host] = card = NetnsCard(self._netns[host], self._offset)
             self._stack.callback(card.close)

@@ -18,9 +18,10 @@ BASELINES = ("nearest", "random", "round_robin", "ecmp", "least_loaded", "power_
 
 
 class Baseline:
-    """One of the policies in `BASELINES`, at every ingress.
+    """One of the policies in `BASELINES`, by name, at every ingress.
 
     `power_of_two` compares the loads that replies carried to this ingress, and `least_loaded` the last metric report.
+    `choose` raises ValueError for a name that is not in `BASELINES`.
     """
 
     moves_sessions = False
@@ -86,7 +87,7 @@ class Baseline:
         self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
 
     def unanswered(self, g: int, i: int) -> None:
-        """Forget a request that will not be answered."""
+        """Forget a request from ingress number `g` to instance number `i` that will not be answered."""
         self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
 
     def plan(self, now: float) -> None:

@@ -24,15 +24,17 @@ _CARRY = ("power_of_two", "hybrid", "distributed")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one policy and seed, without the warm-up.
+    """The figures of one policy and seed, of the requests after the warm-up.
 
     Of `requests`, `lost` got no reply, and `slo_misses` none within the service level objective of their class.
-    `refused` counts how often a full switch forwarded a request, and `retried` how often one was sent again because its
-    instance had died.
-    `moved` counts moves of sessions. `bytes` are those on all links: requests, replies, moved state and metrics.
-    `joules` is the energy of the work and of the way, and `grams` the CO2 for it. `classes` has p50 and p99 of each
-    class in microseconds, and the part that missed its objective. `quantiles` are percentiles 0 to 100 of the delay.
-    `steered_away` is the longest time after a failure at which a request was still sent to what had failed.
+    `p50_us` and `p99_us` are the median and the 99th percentile of the delay in microseconds, in which a lost request
+    counts 1e12, and `quantiles` its percentiles 0 to 100. `refused` counts how often a full switch forwarded a request,
+    and `retried` how often one was sent again because its instance had died. `moved` counts moves of sessions. These
+    three are of the whole run. `bytes` are those on all links, those of requests and replies once for each hop, with
+    the moved state and the metrics of the whole run. `joules` is the energy of the work and of the way, and `grams` the
+    CO2 for it. `classes` has p50 and p99 of each class in microseconds, and the part that missed its objective.
+    `steered_away` is the longest time after a failure, in microseconds, at which a request was still sent to what had
+    failed; None if none was.
     """
 
     requests: int
@@ -97,7 +99,8 @@ def measure(world: World, requests: Requests, run: Run, policy: str) -> Figures:
 def summarise(figures: Sequence[Figures]) -> dict[str, object]:
     """Return the means over seeds as JSON, each with the half-width of its 95 % confidence interval as `..._ci`.
 
-    The latter is left out for one seed. Counts are rounded.
+    The latter is left out for one seed. Means of counts are rounded. `requests`, `lost`, `refused` and `retried` are
+    sums over the seeds, and `steered_away_us` is the largest.
     """
     summary: dict[str, object] = {}
     for name in NAMES:

@@ -131,12 +131,12 @@ class Steering:
             self._at[g][i] = at
 
     def unanswered(self, g: int, i: int) -> None:
-        """Forget a request that will not be answered."""
+        """Forget a request from ingress number `g` to instance number `i` that will not be answered."""
         self._outstanding[g][i] -= 1
         self._load[g][i] = max(0.0, self._load[g][i] - 1.0)
 
     def plan(self, now: float) -> None:
-        """Run a round of the slow loop, in the controller or in each ingress."""
+        """Run a round of the slow loop at time `now` (microseconds), in the controller or in each ingress."""
         span = (now - self._planned) / 1e6
         sent = np.array(self._sent, dtype=np.float64)
         if span > 0.0:

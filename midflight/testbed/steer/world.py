@@ -23,8 +23,9 @@ Indexes = NDArray[np.int64]
 class Requests:
     """The requests of one seed in order of time: when, for which class, from which ingress, and how much work.
 
-    `work` is relative to the class's mean. `session` is the number of its session, -1 for none. `flow` is a hash of
-    the client's flow, for ECMP.
+    `time` is in microseconds from the start; `service` and `ingress` are numbers of classes and ingresses, from 0.
+    `work` is relative to the class's mean. `session` is the number of its session, -1 for none. `flow` is a hash of the
+    client's flow, for ECMP.
     """
 
     time: Numbers
@@ -42,7 +43,9 @@ class World:
     """A scenario as tables with numbers for names.
 
     `pools` has the instances of each class. `delay[g][i]` is the way from ingress g to instance i in microseconds, and
-    `hops[g][i]` its number of forwarders. `service[c][i]` is the mean service time of class c there.
+    `hops[i]` its number of forwarders. `service[c][i]` is the mean service time of class c there, in microseconds.
+    `site`, `servers` and `queue` have, by instance, the number of its site, how many requests it serves at a time, and
+    whether others wait for a server.
     """
 
     def __init__(self, scenario: Scenario) -> None:

@@ -158,17 +158,18 @@ class Topology:
         return replace(self, ipv6=tuple(given.items()))
 
     def with_queues(self, queues: QueueOptions | Mapping[str, QueueOptions]) -> Topology:
-        """Return the topology with queues between ingress and egress in all switches, or in these.
+        """Return a copy of the topology in which switches have these queues between ingress and egress.
 
-        MidflightError if there is no such switch.
+        `queues` are those of all switches, or a mapping from the names of switches to their queues; the other switches
+        then have none. MidflightError if there is no such switch.
         """
         chosen = queues if isinstance(queues, Mapping) else dict.fromkeys(self.switches, queues)
         return replace(self, queues=tuple(chosen.items()))
 
     def with_clocks(self, clocks: Mapping[str, SwitchClock]) -> Topology:
-        """Return the topology with these clocks of switches, by name, which simulations use.
+        """Return a copy of the topology with these clocks of switches, by the switch's name, which simulations use.
 
-        By default, all switches show the time since the start of the simulation. MidflightError if there is no such
+        A switch that is not named shows the time since the start of the simulation. MidflightError if there is no such
         switch.
         """
         return replace(self, clocks=tuple(clocks.items()))

@@ -64,9 +64,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """The requests per second of all senders together, as actually sent; NaN if fewer than two different sending
-        times.
-        """
+        """The requests per second of all senders together, as actually sent; NaN if all were sent at one time."""
         span = int(self.sent.max() - self.sent.min()) if len(self.sent) > 1 else 0
         return (len(self.sent) - 1) * 1e9 / span if span else float("nan")
 
@@ -75,7 +73,7 @@ class Load:
         """Bits per second of the UDP payloads of answered requests, from the first request sent to the last answer
         received.
 
-        0 if no request was answered.
+        0 if no request was answered; NaN if no time passed.
         """
         done = self.answered
         if not done.any():
