@@ -44,16 +44,16 @@ class ServerHosts:
         """
         self._fabric.serve(host, program, application, members, epoch=epoch, maps=maps, token=token)
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
         """Add an entry to the map `name` on every host that computes the application.
 
-        If `there` is False, remove it instead.
+        If `present` is False, remove it instead.
         """
-        self._fabric.write(application, name, entry, there)
+        self._fabric.write(application, name, entry, present)
         for shared in self._shared.values():
             for each in shared.endpoints.values():
                 if isinstance(each, SoftwareServer):
-                    each.write(application, name, entry, there)
+                    each.write(application, name, entry, present)
 
     def adopt(self, program: Program) -> None:
         """Continue with another program on the servers of groups. They stop computing applications that it does not

@@ -331,7 +331,7 @@ class Controller:
         """
         self.recovery.give_up(switch)
 
-    def _written(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Pass an added (`there` True) or removed map entry on to the hosts that compute in software."""
-        self.fleet.software.write(application, name, entry, there)
+    def _written(self, application: str, name: str, entry: Entry, present: bool) -> None:
+        """Pass an added (`present` is True) or removed map entry on to the hosts that compute in software."""
+        self.fleet.software.write(application, name, entry, present)
         self.fleet.changed()

@@ -102,8 +102,8 @@ class HostSoftware(Protocol):
         `token` are refused.
         """
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to an application's map `name` if `there`, else remove it, on every host that computes the
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
+        """Add an entry to an application's map `name` if `present`, else remove it, on every host that computes the
         application.
         """
 
@@ -127,7 +127,7 @@ class NoSoftware:
     ) -> None:
         """Do nothing, and ignore all parameters: in this network no host computes in place of a switch."""
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
         """Do nothing, and ignore all parameters: no host of this network has maps."""
 
     def adopt(self, program: Program) -> None:

@@ -113,15 +113,15 @@ class SoftwareServer:
         sending = tuple(members if senders is None else senders)
         self._served[application] = _Served(reference, token, found.primitive.MEMBER, tuple(members), sending)
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
         """Add an entry to the map `name` of an application, replacing one with the same key.
 
-        If `there` is False, remove it instead. No effect if the application is not served here.
+        If `present` is False, remove it instead. No effect if the application is not served here.
         """
         if application in self._served:
             written = self._served[application].reference.map(name)
             others = [each for each in written.entries if each.parts != entry.parts]
-            written.hold([*others, entry] if there else others)
+            written.hold([*others, entry] if present else others)
 
     def receive(self, source: Address, datagram: bytes, _now: int) -> None:
         """Execute the application's kernel on a request; `poll` then returns the result, if the kernel gives one.

@@ -202,13 +202,13 @@ class NetnsFabric:
         self._servers[host].send(message)
         self._servers[host].ready()
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to an application's map `name` on every host that computes, or remove it if `there` is False.
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
+        """Add an entry to an application's map `name` on every host that computes, or remove it if `present` is False.
 
         DeviceError if a host's process has ended.
         """
         for server in self._servers.values():
-            server.send(Write(application, name, entry, there))
+            server.send(Write(application, name, entry, present))
             server.ready()
 
     def adopt(self, program: Program) -> None:

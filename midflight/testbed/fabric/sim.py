@@ -122,10 +122,10 @@ class SimFabric:
             self.hosts[host].listen(UDP_PORT, server)
         server.serve(application, members, epoch=epoch, maps=maps, token=token)
 
-    def write(self, application: str, name: str, entry: Entry, there: bool) -> None:
-        """Add an entry to an application's map `name` on every host that computes, or remove it if `there` is False."""
+    def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
+        """Add an entry to an application's map `name` on every host that computes; remove it unless `present`."""
         for server in self._servers.values():
-            server.write(application, name, entry, there)
+            server.write(application, name, entry, present)
 
     def adopt(self, program: Program) -> None:
         """Continue with another program on all hosts that compute. They stop computing applications that it does not

@@ -125,13 +125,13 @@ class Serve:
 class Write:
     """A message to a server's process: add an entry to the map named `map` of an application. Answered by `Ready`.
 
-    If `there` is False, the entry is removed instead.
+    If `present` is False, the entry is removed instead.
     """
 
     application: str
     map: str
     entry: Entry
-    there: bool
+    present: bool
 
 
 @dataclass(frozen=True, slots=True)

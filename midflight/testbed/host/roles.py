@@ -77,7 +77,7 @@ def serve(control: Connection, task: StartServer) -> None:
                 control.send(Ready())
                 continue
             if isinstance(message, Write):
-                endpoint.write(message.application, message.map, message.entry, message.there)
+                endpoint.write(message.application, message.map, message.entry, message.present)
                 control.send(Ready())
                 continue
             assert isinstance(message, Serve)
