@@ -117,5 +117,5 @@ def _octets(interface: str) -> int:
         raise UnsupportedError("reading an interface needs psutil", hint="pip install 'midflight[sma]'") from None
     counters = psutil.net_io_counters(pernic=True)
     if interface not in counters:
-        raise MidflightError(f"there is no interface {interface}", hint=f"there are {', '.join(counters)}")
+        raise MidflightError(f"there is no interface {interface}", hint=f"the interfaces are {', '.join(counters)}")
     return int(counters[interface].bytes_sent)

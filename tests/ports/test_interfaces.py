@@ -360,7 +360,7 @@ def test_closing_releases_everything(lab: Lab) -> None:
 
 
 def test_a_missing_interface_is_reported(lab: Lab) -> None:
-    with pytest.raises(DeviceError, match=r"there is no interface s9\n    there is lo, .*s1"):
+    with pytest.raises(DeviceError, match=r"there is no interface s9\n    the interfaces are lo, .*s1"):
         HostDevice(interfaces={1: "s1", 2: "s9"}, netns=lab.netns)
     assert lab.inside(lambda: Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]) == []
 

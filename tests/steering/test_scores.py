@@ -157,7 +157,7 @@ def test_one_abnormal_round_in_ten_is_allowed_and_two_are_not() -> None:
 
 
 def test_calibration_needs_rounds_that_show_the_load() -> None:
-    with pytest.raises(MidflightError, match="2 readings and 2"):
+    with pytest.raises(MidflightError, match="2 readings cannot be calibrated by 2"):
         calibrate([1, 2], [1, 2])
     with pytest.raises(MidflightError, match="all 3 readings are 4"):
         calibrate([4, 4, 4], [1, 2, 3])

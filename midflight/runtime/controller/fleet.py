@@ -94,7 +94,9 @@ class Fleet:
     def switch(self, name: str) -> ManagedSwitch:
         """Return a switch by name. MidflightError if there is no switch of that name."""
         if name not in self.switches:
-            raise MidflightError(f"there is no switch named {name}", hint=f"there is {', '.join(self.switches)}")
+            raise MidflightError(
+                f"there is no switch named {name}", hint=f"the switches are {', '.join(self.switches)}"
+            )
         return self.switches[name]
 
     def application(self, name: str) -> Application:

@@ -277,7 +277,7 @@ class Services:
         numbers = dict(desired.instances)
         for name, weight in weights.items():
             if name not in known:
-                raise MidflightError(f"there is no host named {name}", hint=f"there is {', '.join(sorted(known))}")
+                raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(sorted(known))}")
             if name not in numbers:
                 numbers[name] = _unused(numbers.values())
             if not (isinstance(weight, Real) and 0 <= weight < inf):

@@ -45,7 +45,10 @@ _MEMORIES = ("sram", "tcam")
 
 
 class SheetOf:
-    """A class attribute `capabilities`: the sheet that comes with Midflight for a kind of device, read on first use."""
+    """A class attribute `capabilities`: the sheet that comes with Midflight for a kind of device, read on first use.
+
+    Reading it raises MidflightError if there is no sheet with this name.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -114,7 +114,7 @@ def port_to(graph: Graph, switch: str, host: str) -> int:
     """
     hop = graph.towards(host).get(switch)
     if hop is None:
-        raise MidflightError(f"{switch} has no way to {host}")
+        raise MidflightError(f"{switch} has no path to {host}")
     return hop.port
 
 

@@ -147,7 +147,7 @@ def load(path: Path) -> Case:
         document = json.loads(path.read_text(encoding="utf-8"))
         _validate(document)
         if document["primitive"] not in LIBRARY:
-            raise ValueError(f"no primitive {document['primitive']!r}: there is {', '.join(LIBRARY)}")
+            raise ValueError(f"the library has no primitive {document['primitive']!r}; it has {', '.join(LIBRARY)}")
         return Case(
             name=document["name"],
             primitive=document["primitive"],

@@ -95,7 +95,7 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
     known = names()
     for name in primitives:
         if name not in known:
-            raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(known)}")
+            raise MidflightError(f"no primitive {name!r} has cases", hint=f"those with cases are {', '.join(known)}")
     chosen = tuple(primitives) or known
     written = Path(str(files(__package__) / "cases")) if folder is None else folder
     if not written.is_dir():

@@ -91,7 +91,7 @@ def names() -> tuple[str, ...]:
 def subject(name: str) -> Subject:
     """Return the subject of the primitive of this name. MidflightError if there is none."""
     if name not in names():
-        raise MidflightError(f"no primitive {name!r} has cases", hint=f"there is {', '.join(names())}")
+        raise MidflightError(f"no primitive {name!r} has cases", hint=f"those with cases are {', '.join(names())}")
     found = import_module(f"{subjects.__name__}.{_module(LIBRARY[name])}").SUBJECT
     assert isinstance(found, Subject)
     return found

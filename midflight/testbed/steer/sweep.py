@@ -59,7 +59,7 @@ def sweep(
     """
     for each in policies:
         if each not in POLICIES:
-            raise MidflightError(f"there is no policy {each}", hint=f"there are {', '.join(POLICIES)}")
+            raise MidflightError(f"there is no policy {each}", hint=f"the policies are {', '.join(POLICIES)}")
     units = [(seed, policy) for seed in seeds for policy in policies]
     done: dict[Unit, Figures] = {}
     for unit, figures in _remote(scenario, units, client) if client is not None else _here(scenario, units):

@@ -40,7 +40,7 @@ class Interface:
         try:
             index = socket.if_nametoindex(name)
         except OSError:
-            raise DeviceError(f"there is no interface {name}", hint=f"there is {_names()}") from None
+            raise DeviceError(f"there is no interface {name}", hint=f"the interfaces are {_names()}") from None
         try:
             self.receiver, self.sender = (self._socket() for _ in range(2))
             self._prepare(index)

@@ -190,7 +190,7 @@ def _index(name: str) -> int:
         index = socket.if_nametoindex(name)
     except OSError:
         known = ", ".join(each for _, each in socket.if_nameindex())
-        raise DeviceError(f"there is no interface {name}", hint=f"there is {known}") from None
+        raise DeviceError(f"there is no interface {name}", hint=f"the interfaces are {known}") from None
     if index == TEST_INTERFACE:
         raise DeviceError(f"interface {name} cannot be a port: test runs seem to come from it")
     return index

@@ -73,7 +73,7 @@ class Board:
 
     def __init__(self, limit: int = 100_000) -> None:
         if limit <= 0:
-            raise MidflightError(f"a board of {limit} instances")
+            raise MidflightError(f"a board has room for at least 1 instance, not {limit} instances")
         self._limit = limit
         self._entries: dict[str, dict[str, Entry]] = {}
         self._count = 0

@@ -78,7 +78,7 @@ class PathAgent:
         stamps: PathStamps | None = None,
     ) -> None:
         if capacity is not None and capacity <= 0:
-            raise MidflightError(f"the capacity of a port is {capacity} bits a second")
+            raise MidflightError(f"the capacity of a port must be positive, not {capacity} bits a second")
         self._publisher, self._prober, self._gauges = publisher, prober, tuple(scored)
         self._rate, self._capacity, self._stamps = rate, capacity, stamps
 

@@ -40,7 +40,9 @@ class Schedule:
         if min(self.interval, self.threshold, self.burst, self.refill) <= 0:
             raise MidflightError(f"{self}: all numbers must be positive")
         if self.validity <= self.interval:
-            raise MidflightError(f"updates are valid for {self.validity} ns and sent every {self.interval} ns")
+            raise MidflightError(
+                f"updates sent every {self.interval} ns must be valid for longer, not {self.validity} ns"
+            )
 
     def most(self, duration: int) -> int:
         """Return the largest number of updates that one instance can send in any `duration`, whatever its readings."""

@@ -51,7 +51,7 @@ class Prober:
 
     def __init__(self, timeout: int = _SECOND, window: int = 10 * _SECOND) -> None:
         if timeout <= 0:
-            raise MidflightError(f"timeout of a probe: {timeout} ns")
+            raise MidflightError(f"the timeout of a probe must be positive, not {timeout} ns")
         self._timeout, self._length = timeout, window
         self._delays = Window("network_delay", window)
         self._sent: dict[int, _Sent] = {}

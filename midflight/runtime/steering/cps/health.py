@@ -32,7 +32,10 @@ class HealthProbes:
         self._began = False
 
     def poll(self) -> None:
-        """Record which instances have answered since the last call, and probe all again. Does not wait for answers."""
+        """Record which instances have answered since the last call, and probe all again. Does not wait for answers.
+
+        The first call only probes. A probe that cannot be sent counts as one without an answer.
+        """
         for instance, (prober, socket) in self._probes.items():
             waiting = prober.waiting(self._clock())
             while socket.receive(0.0):

@@ -42,7 +42,10 @@ class Liveness:
         found.outcomes = (*found.outcomes[1 - _REMEMBERED :], True)
 
     def fail(self, instance: str, kind: str, reason: str) -> None:
-        """Record evidence against an instance, which counts as dead until its next sign of this kind."""
+        """Record evidence against an instance, which counts as dead until its next sign of this kind.
+
+        `reason` is the text that `dead` returns.
+        """
         found = self._signs.setdefault(instance, {}).setdefault(kind, _Signs(0))
         found.failed = reason
         found.outcomes = (*found.outcomes[1 - _REMEMBERED :], False)
@@ -58,7 +61,10 @@ class Liveness:
         return sum(found.outcomes) / len(found.outcomes) if found and found.outcomes else None
 
     def dead(self, instances: Iterable[str], now: int) -> dict[str, str]:
-        """Return those of the instances that count as dead, with the reason."""
+        """Return those of the instances that count as dead at `now`, with the reason as text.
+
+        An instance that has never given a sign, and has no evidence against it, does not count as dead.
+        """
         found: dict[str, str] = {}
         for instance in instances:
             for kind, each in self._signs.get(instance, {}).items():

@@ -43,10 +43,17 @@ class Network(Protocol):
     """What a C-PS needs of a controller; `controller.services` is one."""
 
     def served(self, switch: str = "") -> Sequence[Served]:
-        """Return all services, as they are seen from an ingress, or from the whole network."""
+        """Return all services, as they are seen from an ingress, or from the whole network if `switch` is empty.
+
+        MidflightError if there is no such switch, or if the controller does not answer.
+        """
 
     def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
-        """Set the weights of a service's instances, by host, for some seconds: see `Services.weigh`."""
+        """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
+
+        `switch` is the ingress that they are for, empty for all; `valid` is for how many seconds, None without limit.
+        MidflightError if there is no such service or host, or if the weights cannot be written.
+        """
 
 
 class Rounds:
@@ -78,8 +85,9 @@ class Rounds:
     def round(self, now: int) -> dict[str, Decision]:
         """Run a round at `now`, in nanoseconds, and return the decisions by service.
 
-        Weights are only written if they change, or to extend their validity. MidflightError, with nothing half done,
-        if the controller does not answer or refuses them; the next round tries again.
+        Weights are only written if they change, or to extend their validity. MidflightError if the controller does not
+        answer or refuses some. The services before that one have their new weights then; the next round tries the
+        others again.
         """
         services = self._network.served(self._switch)
         rates = self._rates(services, now)

@@ -60,16 +60,20 @@ class PathSelector:
             self.liveness.sign(instance, PATH, now)
 
     def accept(self, update: Update, now: int) -> bool:
-        """Keep an update on the board, and record its signs of life. Return whether the board keeps it."""
+        """Keep an update on the board, and record its signs of life. Return whether the board keeps it.
+
+        `now` is in nanoseconds of the selector's clock. An update that is not kept, as it is old or the board is full,
+        is no sign of life.
+        """
         accepted = self.board.accept(update, now)
         if accepted:
             self.heard(update, now)
         return accepted
 
     def measured(self, instance: str) -> dict[str, float]:
-        """Return the scores of an instance that follow from the selector's own probes, for `Verifier.check`.
+        """Return the scores, 0 to 10, of an instance that follow from the selector's own probes, for `Verifier.check`.
 
-        An instance that does not answer cannot serve, whatever it claims.
+        An instance that does not answer cannot serve, whatever it claims. Empty for one that was not probed.
         """
         answered = self.liveness.answered(instance, PROBE)
         return {} if answered is None else dict.fromkeys((str(Category.SERVICE), LEVEL2), BEST * answered)

@@ -62,7 +62,7 @@ def calibrate(readings: Sequence[float], reference: Sequence[float]) -> Calibrat
     """
     if len(readings) != len(reference) or len(readings) < 3:
         raise MidflightError(
-            f"calibration with {len(readings)} readings and {len(reference)} of the reference site",
+            f"{len(readings)} readings cannot be calibrated by {len(reference)} of the reference site",
             hint="run the same workload at three loads or more on both sites",
         )
     site, other = np.asarray(readings, float), np.asarray(reference, float)
@@ -81,7 +81,7 @@ def agreement(scores: Sequence[Fraction], reference: Sequence[Fraction]) -> Agre
     MidflightError if there are no rounds, or if their numbers differ.
     """
     if not scores or len(scores) != len(reference):
-        raise MidflightError(f"agreement of {len(scores)} scores with {len(reference)}")
+        raise MidflightError(f"{len(scores)} scores cannot be compared with {len(reference)}")
     differences = [abs(one - other) for one, other in zip(scores, reference, strict=True)]
     abnormal = sum(each > TOLERANCE for each in differences)
     return Agreement(float(max(differences)), Fraction(abnormal, len(differences)))
