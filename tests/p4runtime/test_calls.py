@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from queue import Queue
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import grpc
@@ -68,15 +69,24 @@ def test_calls_end_after_their_patience() -> None:
     ended: list[Refusal] = []
     waiting = counted.enter("a", ended.append, waiting=5.0)
     counted.enter("b", ended.append)
-    counted.expire(14.9)
+    assert not counted.expire(14.9, most=1)
     assert ended == []
     waiting.waiting = None
-    counted.expire(20.0)
+    assert not counted.expire(20.0, most=1)
     assert ended == []
     waiting.waiting = 20.0
-    counted.expire(30.0)
+    assert not counted.expire(30.0, most=1)
     assert [each.code.name for each in ended] == ["DEADLINE_EXCEEDED"]
     assert len(counted) == 1
+
+
+def test_only_some_calls_end_at_once() -> None:
+    counted = calls(most=9, per_peer=9)
+    ended: list[Refusal] = []
+    for _ in range(5):
+        counted.enter("a", ended.append, waiting=0.0)
+    assert [counted.expire(10.0, most=2) for _ in range(3)] == [True, True, False]
+    assert len(ended) == 5
 
 
 # The server
@@ -122,6 +132,20 @@ def test_silent_streams_do_not_block_other_clients(server: Server) -> None:
         assert set(codes) == {"RESOURCE_EXHAUSTED"}
         with Controller(server.address) as late:
             assert late.arbitrate(5, "late").status.code == 0
+        for stream in streams:
+            stream.cancel()
+
+
+def test_silent_streams_occupy_no_threads() -> None:
+    with Server(Switch()) as running, ExitStack() as stack:
+        before = set(enumerate_threads())
+        raw = Raw(running.address, stack)
+        streams = [raw.silent() for _ in range(2 * service.PEER_SILENT)]
+        for stream in streams[: service.PEER_SILENT]:
+            with pytest.raises(grpc.RpcError):
+                next(stream)
+        names = [each.name for each in set(enumerate_threads()) - before]
+        assert sum(name.startswith("p4runtime") for name in names) <= 1, "the patrol has one, streams have more"
         for stream in streams:
             stream.cancel()
 

@@ -63,11 +63,15 @@ class Calls:
             if not self._peers[call.peer]:
                 del self._peers[call.peer]
 
-    def expire(self, now: float) -> None:
-        """End the calls that have waited for their clients for longer than `patience` at the time `now`, in seconds."""
-        for call in list(self._calls):
-            if call.waiting is not None and now - call.waiting >= self._patience:
-                self._end(call, Code.DEADLINE_EXCEEDED, f"nothing came for {self._patience:g} s")
+    def expire(self, now: float, most: int) -> bool:
+        """End the calls that have waited for their clients for longer than `patience` at the time `now`, in seconds.
+
+        Ends at most `most` calls, because each takes time, and returns whether there may be more.
+        """
+        late = [each for each in self._calls if each.waiting is not None and now - each.waiting >= self._patience]
+        for call in late[:most]:
+            self._end(call, Code.DEADLINE_EXCEEDED, f"nothing came for {self._patience:g} s")
+        return len(late) > most
 
     def _make_room(self, peer: str | None) -> None:
         if peer is None:  # at the cost of the peer with the most calls

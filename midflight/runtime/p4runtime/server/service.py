@@ -37,12 +37,17 @@ SILENT, PEER_SILENT = 256, 64
 # Timeouts in seconds: of a stream for its first arbitration update, and of a Read for its client to read a part.
 SILENT_PATIENCE, READ_PATIENCE = 10.0, 30.0
 PATROL = 1.0
+# The maximum number of calls that time out at once.
+AT_ONCE = 16
 # The maximum bytes of one message on a stream. Packets and role configs are far smaller.
 STREAM_MESSAGE = 1 << 20
 # The maximum number of messages of one stream that wait for the switch.
 INBOX = 64
-# The number of threads for requests and streams, and for pipeline configs, which take long.
-THREADS, PUSHES = 8, 2
+# What the next message of a stream raises: gRPC if the controller disappeared, asyncio if the server stopped.
+_DISAPPEARED = (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError)
+# The number of threads for requests and streams, and for pipeline configs, which take long. More threads would not
+# compute more, but let the event loop wait longer for its turn.
+THREADS, PUSHES = 4, 2
 
 
 class _Garbled:
@@ -110,7 +115,7 @@ class Service:
         self._tls = tls
         self._requests = Calls("requests", most=REQUESTS, per_peer=PEER_REQUESTS, patience=READ_PATIENCE)
         self._silent = Calls("silent streams", most=SILENT, per_peer=PEER_SILENT, patience=SILENT_PATIENCE)
-        self._streams: dict[Stream, None] = {}
+        self._streams: dict[Stream, Callable[[Refusal], None]] = {}  # with the functions that end them
         self._pool = Workers(THREADS, "p4runtime requests")
         self._stream_pool = Workers(THREADS, "p4runtime streams")
         self._pushes = Workers(PUSHES, "p4runtime pushes")
@@ -122,8 +127,8 @@ class Service:
 
     def end_streams(self) -> None:
         """End the streams of all controllers with the error that the switch stops."""
-        for stream in list(self._streams):
-            stream.end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
+        for end in list(self._streams.values()):
+            end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
 
     async def patrol(self) -> None:
         """Run until cancelled: end, every once in a while, the calls that have waited too long for their clients."""
@@ -132,8 +137,9 @@ class Service:
         while True:
             await asyncio.sleep(PATROL)
             with self._switch.faults.survived("the patrol"):
-                self._silent.expire(loop.time())
-                self._requests.expire(loop.time())
+                for calls in (self._silent, self._requests):
+                    while calls.expire(loop.time(), AT_ONCE):
+                        await asyncio.sleep(0)  # other calls go on between them
                 if tick is None or tick.done():
                     tick = self._stream_pool.submit(self._switch.tick)
 
@@ -218,33 +224,55 @@ class Service:
         """Serve P4Runtime's stream of one controller (arbitration, packets, digests) until either side ends it."""
         loop = asyncio.get_running_loop()
         stream = Stream(self._switch, loop, _peer(context), self._roles(context))
+        task = asyncio.current_task()
+
+        def end(refusal: Refusal) -> None:
+            stream.end(refusal)
+            if first is None and task is not None:
+                task.cancel()
+
+        first: object = None
         try:
-            call = self._silent.enter(stream.peer, stream.end, waiting=loop.time())
+            call = self._silent.enter(stream.peer, end, waiting=loop.time())
         except Refusal as refusal:
             await _abort(context, refusal)
-        self._streams[stream] = None
-        reader = asyncio.create_task(self._read(stream, requests, call))
+        self._streams[stream] = end
+        try:
+            # Until its first message, a stream has neither tasks nor a controller to remove: there may be many.
+            with suppress(*_DISAPPEARED):
+                first = await anext(requests, None)
+            if first is not None:
+                await self._converse(stream, first, requests, context, call)
+        except asyncio.CancelledError:
+            if stream.refusal is None:
+                raise
+        finally:
+            self._silent.leave(call)
+            self._streams.pop(stream, None)
+        if stream.refusal is not None:
+            await _abort(context, stream.refusal)
+
+    async def _converse(
+        self, stream: Stream, first: object, requests: AsyncIterator[object], context: Context, call: Call
+    ) -> None:
+        reader = asyncio.create_task(self._read(stream, first, requests, call))
         try:
             async for response in stream.responses():
                 await context.write(response)
         finally:
             reader.cancel()
-            self._silent.leave(call)
-            self._streams.pop(stream, None)
             # The controller is removed before it sees the end of the stream, and also if it disappeared.
             left = asyncio.wrap_future(self._stream_pool.submit(stream.close))
             await asyncio.shield(left)
-        if stream.refusal is not None:
-            await _abort(context, stream.refusal)
 
-    async def _read(self, stream: Stream, requests: AsyncIterator[object], call: Call) -> None:
+    async def _read(self, stream: Stream, first: object, requests: AsyncIterator[object], call: Call) -> None:
         """Pass the controller's messages to the switch in order, several at a time if they have arrived."""
         inbox: asyncio.Queue[object] = asyncio.Queue(INBOX)
+        inbox.put_nowait(first)
         end = object()
 
         async def receive() -> None:
-            # gRPC raises if the controller disappeared, asyncio if the server stopped.
-            with suppress(grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+            with suppress(*_DISAPPEARED):
                 async for request in requests:
                     await inbox.put(request)
             await inbox.put(end)
