@@ -1,4 +1,4 @@
-"""How fast a switch answers while it is busy with clients that do not behave.
+"""Response times of a switch that is busy with clients that do not behave.
 
     python -m tests.p4runtime.answers [RUNS]
 
