@@ -75,9 +75,10 @@ def deploy(
     """Deploy a program to switches that are already running.
 
     Compiles the program, places its applications on the switches, and loads it. The controller keeps running. It
-    restores switches that restart, and accepts the commands admit, withdraw, change, state, counters, alerts, status,
-    service, cps and undeploy. The state folder contains its desired state. A controller that was killed resumes from
-    there: it writes only differences to the switches, and does not disturb traffic. APP.py may then be left out.
+    restores switches that restart, and accepts the commands admit, withdraw, change, limit, mirror, map, state,
+    counters, alerts, status, service, cps and undeploy. The state folder contains its desired state. A controller that
+    was killed resumes from there: it writes only differences to the switches, and does not disturb traffic. APP.py may
+    then be left out.
 
     If another controller uses the state folder, this is an error, unless --standby is given. Metrics are served only
     with --metrics.

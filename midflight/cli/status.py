@@ -80,6 +80,7 @@ def _applications(applications: list[dict[str, Any]]) -> Any:
         if job := each["job"]:
             where = ", ".join(job["switches"]) or job["server"] or "the workers"
             users.append(f"job {job['number']} of {', '.join(job['hosts'])}, computed by {where}")
+        users += [f"{it['switch']}: copies to {', '.join(it['hosts'])}" for it in each["mirrors"]]
         rate = f"{each['rate']}/s" if each["rate"] else "unlimited"
         table.add_row(each["name"], each["primitive"], "\n".join(placed), "\n".join(users) or "not admitted", rate)
     return table

@@ -22,7 +22,7 @@ from midflight.primitives import Aggregate, Cache, Header, Primitive, Program, R
 
 
 class Seen(Primitive):
-    '''Count messages.'''
+    '''Count messages, and mirror large numbers.'''
 
     class Wire(Header):
         number = bit[16]
@@ -32,6 +32,8 @@ class Seen(Primitive):
 
     def ingress(self, packet, wire):
         self.count.update(0, lambda old: old + 1)
+        if wire.number > 99:
+            packet.mirror()
         packet.forward()
 
 

@@ -16,34 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.service.client import CommandClient
 from midflight.runtime.controller.service.commands import Commands
-from midflight.runtime.controller.service.server import CommandServer
 from midflight.runtime.endpoint.ticket import worker_from_ticket
 from midflight.runtime.engine import Packets
 from midflight.testbed.sim.frames import UdpFlow
 from tests.cli.run import midflight
-from tests.controller.lab import APP2, NETWORK, Events, Lab
-
-
-class Running:
-    """A deployment with its command socket, and the command line for it."""
-
-    def __init__(self, lab: Lab, deployment: Deployment, events: Events) -> None:
-        self.lab, self.deployment, self.events = lab, deployment, events
-
-    def run(self, *words: str) -> Result:
-        return midflight(*words, "--state", self.lab.folder)
-
-    def json(self, *words: str) -> dict[str, Any]:
-        result = self.run(*words, "--json")
-        assert result.exit_code == 0, result.output
-        return dict(json.loads(result.stdout))
+from tests.controller.lab import APP2, NETWORK, Lab
+from tests.controller.running import Running, commands_of
 
 
 @pytest.fixture
@@ -55,10 +39,8 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def running(lab: Lab) -> Iterator[Running]:
-    with lab.deployed() as (deployment, events):
-        commands = Commands(deployment)
-        with CommandServer(lab.folder / "control", commands.calls, commands.streams):
-            yield Running(lab, deployment, events)
+    with commands_of(lab) as made:
+        yield made
 
 
 def test_tickets_contain_everything_that_a_worker_needs(running: Running, tmp_path: Path) -> None:

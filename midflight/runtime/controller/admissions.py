@@ -16,6 +16,7 @@ from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Sender, members, port_to
+from midflight.runtime.steering.standing import check_rate
 
 __all__ = ["Admissions"]
 
@@ -78,6 +79,7 @@ class Admissions:
         fleet = self._fleet
         with fleet.lock:
             number = fleet.application(application).id
+            check_rate(rate)  # also if it is admitted nowhere yet
             with ExitStack() as undo:
                 for switch in fleet.switches.values():
                     if switch.on and number in switch.steering.admitted:

@@ -10,7 +10,6 @@ from types import TracebackType
 
 from midflight.errors import DeviceError
 from midflight.primitives import Program
-from midflight.primitives.kernel.map import Entry
 from midflight.primitives.kernel.packet import Randomness
 from midflight.primitives.state import State
 from midflight.runtime.checked import Programs, user_programs
@@ -243,8 +242,8 @@ class Controller:
         """Compute on at most `rate` requests a second of an application from each port of a switch; 0 means no limit.
 
         Requests beyond the limit are forwarded to the host that they are addressed to. The limit holds on all switches,
-        also for later admissions. MidflightError if there is no such application, or if it is admitted and the rate is
-        not in 0 to 2**31 - 1. DeviceError if a switch refuses; then no switch has changed.
+        also for later admissions. MidflightError if there is no such application, or if the rate is not in 0 to
+        2**31 - 1. DeviceError if a switch refuses; then no switch has changed.
         """
         self.admissions.limit(application, rate)
 
@@ -272,16 +271,23 @@ class Controller:
         """Return a map of an application, to be used like a dict: `controller.map("cache", "owner")[key] = value`.
 
         `name` is the attribute of the primitive that holds the map. `switch` may be empty if only one switch runs the
-        application. Its entries are written again when the switch is revived. Hosts that compute in software get every
+        application. A switch that is off gets its entries when it is on again. Hosts that compute in software get every
         entry that is written to any switch. If no switch has room for the application, entries are written to those
         hosts only. MidflightError if there is no such application or map, if the named switch does not run it, or if
         several switches run it and none is named.
         """
         fleet = self.fleet
-        found, writer = fleet.application(application), None
-        if switch or any(application in each.running.placed for each in self.switches.values()):
-            writer = self.switches[fleet.running(application, switch)].maps[application, name]
-        return ControlledMap(fleet.desired.maps.map(found, name), partial(self._written, application, name), writer)
+        held = fleet.desired.maps.map(fleet.application(application), name)
+        placed = any(application in each.running.placed for each in self.switches.values())
+        it = self.switches[fleet.running(application, switch)] if switch or placed else None
+        return ControlledMap(
+            held,
+            None if it is None else it.maps[application, name],
+            on=lambda: it is None or it.on,
+            written=partial(fleet.software.write, application, name),
+            changed=fleet.changed,
+            lock=fleet.lock,
+        )
 
     def state(self, application: str, switch: str = "") -> State:
         """Return an application's registers on a switch: `controller.state("gradients").total.read()` is an array.
@@ -330,8 +336,3 @@ class Controller:
         among themselves. MidflightError if there is no such switch, or if its endpoint cannot turn it off.
         """
         self.recovery.give_up(switch)
-
-    def _written(self, application: str, name: str, entry: Entry, present: bool) -> None:
-        """Pass an added (`present` is True) or removed map entry on to the hosts that compute in software."""
-        self.fleet.software.write(application, name, entry, present)
-        self.fleet.changed()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
-from midflight.errors import MidflightError
+from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Application, Map, Program
 from midflight.primitives.kernel.map import Entry, Key
 from midflight.runtime.p4runtime.client.maps import MapWriter
@@ -12,20 +14,70 @@ from midflight.runtime.p4runtime.client.maps import MapWriter
 __all__ = ["ControlledMap", "MapBook"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The entries with one key before a change: the switch's and the controller's own, each None if there was none."""
+
+    key: Key
+    switch: Entry | None
+    held: Entry | None
+
+
 class ControlledMap(MutableMapping[Key, int]):
     """A map of an application, as a dict: `owner[key] = value`, `del owner[key]`, `owner[key]`, `owner.items()`.
 
-    Each write goes to the switch first (`writer`, or None if no switch runs the application), then to `held`, the
-    controller's own copy, and is then passed to `written` with True for an added entry and False for a removed one.
-    Reading returns what the switch holds or, without a switch, the copy. Keys and values are as in `primitives.Map`.
-    Raises KeyError if there is no such entry, KernelError if a key or value does not fit the map or the map is full,
-    and DeviceError if the switch refuses; then nothing has changed.
+    Each write goes to the switch (`writer`, or None if no switch runs the application), to `held`, the controller's own
+    copy, and to `written`, with True for an added entry and False for a removed one; then `changed` is called. `lock`
+    is held meanwhile. While `on` returns False, the switch is off and its entries are only remembered; it gets them
+    when it returns. Reading returns what the switch holds or, without a switch, the copy. Keys and values are as in
+    `primitives.Map`. Raises KeyError if there is no such entry, KernelError if a key or value does not fit the map or
+    the map is full, and DeviceError if the switch refuses; then nothing has changed.
     """
 
-    def __init__(self, held: Map, written: Callable[[Entry, bool], None], writer: MapWriter | None) -> None:
+    def __init__(
+        self,
+        held: Map,
+        writer: MapWriter | None,
+        *,
+        on: Callable[[], bool],
+        written: Callable[[Entry, bool], None],
+        changed: Callable[[], None],
+        lock: AbstractContextManager[object],
+    ) -> None:
         self._held = held
-        self._written = written
         self._writer = writer
+        self._on = on
+        self._written = written
+        self._changed = changed
+        self._lock = lock
+
+    @property
+    def shape(self) -> Map:
+        """A map with the same key, value, match kinds and size; its entries are those of all switches."""
+        return self._held.copy()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries that the switch should hold, in the order of insertion. Sends nothing."""
+        return self._held.entries if self._writer is None else self._writer.entries
+
+    def amend(self, put: Iterable[tuple[Key, int, int]] = (), delete: Iterable[Key] = ()) -> None:
+        """Delete the entries with these keys, and then add or replace others, each a key, a value and a priority.
+
+        Changes all or nothing; errors as for the class. `changed` is called once.
+        """
+        done: list[_Step] = []
+        with self._lock:
+            try:
+                for key in delete:
+                    self._delete(key, done)
+                for key, value, priority in put:
+                    self._put(key, value, priority, done)
+                self._changed()
+            except BaseException:
+                for each in reversed(done):
+                    self._undo(each)
+                raise
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
         """Add an entry, or replace that with the same key.
@@ -34,26 +86,53 @@ class ControlledMap(MutableMapping[Key, int]):
         `priority` wins. KernelError if the key or the value does not fit the map, or if it is full; DeviceError if the
         switch refuses. Then nothing has changed.
         """
-        if self._writer is None:
-            entry = self._held.entry(key, value, priority)
-        else:
-            self._writer.insert(key, value, priority=priority)
-            entry = Entry(self._held.parts(key), self._held.number(value), priority)
-        self._held.keep(entry)
-        self._written(entry, True)
+        self.amend([(key, value, priority)])
 
     def __setitem__(self, key: Key, value: int) -> None:
         self.insert(key, value)
 
     def __delitem__(self, key: Key) -> None:
-        entry = self._held.find(self._held.parts(key))
+        self.amend(delete=[key])
+
+    def _put(self, key: Key, value: int, priority: int, done: list[_Step]) -> None:
+        before = self._before(key)
+        if self._writer is None:
+            entry = self._held.entry(key, value, priority)
+        else:
+            self._writer.insert(key, value, priority=priority, send=self._on())
+            entry = Entry(self._held.parts(key), self._held.number(value), priority)
+        done.append(before)
+        self._hold(key, entry)
+
+    def _delete(self, key: Key, done: list[_Step]) -> None:
+        before = self._before(key)
         if self._writer is not None:
-            del self._writer[key]
-        elif entry is None:
+            self._writer.remove(key, send=self._on())
+        elif before.held is None:
             raise KeyError(key)
+        done.append(before)
+        self._hold(key, None)
+
+    def _before(self, key: Key) -> _Step:
+        there = None if self._writer is None else self._writer.find(key)
+        return _Step(key, there, self._held.find(self._held.parts(key)))
+
+    def _hold(self, key: Key, entry: Entry | None) -> None:
+        """Make `entry` the controller's own entry with this key, or remove that if it is None."""
+        before = self._held.find(self._held.parts(key))
         if entry is not None:
+            self._held.keep(entry)
+            self._written(entry, True)
+        elif before is not None:
             del self._held[key]
-            self._written(entry, False)
+            self._written(before, False)
+
+    def _undo(self, step: _Step) -> None:
+        if self._writer is not None:
+            # A switch that does not answer is repaired when it returns.
+            with suppress(DeviceError):
+                self._writer.restore(step.key, step.switch, send=self._on())
+        self._hold(step.key, step.held)
 
     def __getitem__(self, key: Key) -> int:
         if self._writer is not None:

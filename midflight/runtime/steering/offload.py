@@ -16,7 +16,7 @@ from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.ledger import Ledger
 from midflight.runtime.steering.routes import Member, Route
-from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing
+from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing, check_rate
 from midflight.runtime.steering.steps import (
     INSTANCES,
     Copies,
@@ -159,8 +159,7 @@ class Offload:
             raise MidflightError(f"two members of application {application} share a port of the switch")
         if not 0 <= wanted.epoch <= 0xFFFF:
             raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
-        if not 0 <= wanted.rate < 2**31:
-            raise MidflightError(f"a rate of {wanted.rate} packets a second is not in 0..{2**31 - 1}")
+        check_rate(wanted.rate)
         if not 0 <= wanted.token < 2**64:
             raise MidflightError("a token has 64 bits")
         if not 1 <= wanted.group <= 0xFFFF:

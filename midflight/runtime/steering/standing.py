@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from midflight.errors import MidflightError
 from midflight.primitives.wire import REQUEST
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.routes import Member
 
-__all__ = ["Admission", "Child", "Inlet", "Sender", "Standing"]
+__all__ = ["Admission", "Child", "Inlet", "Sender", "Standing", "check_rate"]
+
+_MAX_RATE = 2**31 - 1
 
 Inlet = tuple[int, int | None]
 """An application's id, and a port of the switch by which its requests arrive; None stands for all ports."""
@@ -88,3 +91,9 @@ class Standing:
     def recounted(self, later: Standing) -> Standing:
         """Return the same admissions and mirrors with the counters of a later snapshot, where that has any."""
         return replace(self, counted={**self.counted, **later.counted})
+
+
+def check_rate(rate: int) -> None:
+    """Raise MidflightError unless `rate`, in requests a second, is one that an admission can have: 0 to 2**31 - 1."""
+    if not 0 <= rate <= _MAX_RATE:
+        raise MidflightError(f"a rate of {rate} requests a second is not in 0..{_MAX_RATE}")

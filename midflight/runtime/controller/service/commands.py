@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from midflight import __version__
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.service.mapchanges import amend, map_document
+from midflight.runtime.controller.service.report import status
 from midflight.runtime.controller.service.server import Call, Stream
 from midflight.runtime.controller.service.steered import SteeredServices
 from midflight.runtime.controller.service.wire import Json
@@ -24,9 +24,6 @@ from midflight.runtime.steering.agents.switch import snapshot
 from midflight.runtime.steering.metrics import Room
 
 __all__ = ["Commands"]
-
-_EVENTS_IN_STATUS = 10
-"""How many of the latest events a status includes."""
 
 
 class Commands:
@@ -44,7 +41,7 @@ class Commands:
     def calls(self) -> Mapping[str, Call]:
         """The commands with one result, by name."""
         calls = [self.status, self.state, self.resources, self.admit, self.withdraw, self.change, self.counters]
-        calls += [self.latest_alerts, self.undeploy, *self._services.calls]
+        calls += [self.limit, self.mirror, self.map, self.latest_alerts, self.undeploy, *self._services.calls]
         return {call.__name__: call for call in calls}
 
     @property
@@ -57,22 +54,7 @@ class Commands:
 
         The argument is ignored. Sends nothing to the switches.
         """
-        it = self._deployment
-        controller = it.controller
-        with controller.fleet.lock:
-            return {
-                "controller": {
-                    "version": __version__,
-                    "pid": os.getpid(),
-                    "since": Event("", "", time=it.began).clock,
-                    "folder": str(it.store.path.parent),
-                    "program": str(it.source.file),
-                    "epoch": controller.fleet.epoch,
-                },
-                "switches": [self._switch(name) for name in controller.switches],
-                "applications": [self._application(name) for name in controller.program.applications],
-                "events": [each.document() for each in it.store.events(_EVENTS_IN_STATUS)],
-            }
+        return status(self._deployment)
 
     def state(self, arguments: Json) -> Json:
         """Return the contents of an application's registers on a switch: `registers`, lists of numbers by name.
@@ -127,8 +109,11 @@ class Commands:
         controller = it.controller
         hosts, senders = ([self._host(name) for name in arguments.get(part, ())] for part in ("hosts", "senders"))
         rate = arguments.get("rate")
-        with controller.fleet.lock:
+        with controller.fleet.lock, ExitStack() as undo:
             found = controller.fleet.application(application)
+            if rate is not None:
+                undo.callback(controller.limit, application, controller.fleet.desired.rates.get(application, 0))
+                controller.limit(application, int(rate))
             if not isinstance(found.primitive, Aggregate):
                 if arguments.get("server"):
                     raise MidflightError(f"{application} takes no server", hint="only an Aggregate does")
@@ -137,8 +122,7 @@ class Commands:
                 result: Json = {"application": application, "switches": [switch], "tickets": []}
             else:
                 result = self._admit_job(application, hosts, arguments)
-            if rate is not None:
-                controller.limit(application, int(rate))
+            undo.pop_all()
         result["epoch"] = controller.fleet.epoch
         who = ", ".join(each.name for each in hosts) or "all hosts"
         where = ", ".join(result["switches"]) or "no switch"
@@ -170,6 +154,63 @@ class Commands:
         where = f" on {switch}" if switch and job is None else ""
         self._deployment.emit(Event("withdrawn", f"requests are only forwarded{where}", application=application))
         return {"application": application, "switches": wanted}
+
+    def limit(self, arguments: Json) -> Json:
+        """Limit an application to a number of requests a second from each port of a switch: see `Controller.limit`.
+
+        Arguments: `application` and `rate`, where 0 is no limit. Return both. MidflightError if there is no such
+        application or the rate is out of range, DeviceError if a switch refuses; then nothing has changed.
+        """
+        application, rate = str(arguments["application"]), int(arguments["rate"])
+        self._deployment.controller.limit(application, rate)
+        message = f"to {rate} requests a second from each port" if rate else "no more"
+        self._deployment.emit(Event("limited", message, application=application))
+        return {"application": application, "rate": rate}
+
+    def mirror(self, arguments: Json) -> Json:
+        """Send copies of the packets that an application mirrors to hosts: see `Controller.mirror`.
+
+        Arguments: `application`, `hosts` (none ends it), and `switch`, which may be left out if only one switch runs
+        the application. Return all three. MidflightError if a name is unknown, if the application mirrors nothing, or
+        if a host is not connected to the switch; DeviceError if the switch refuses. Then nothing has changed.
+        """
+        application, controller = str(arguments["application"]), self._deployment.controller
+        hosts = [self._host(name) for name in arguments.get("hosts", ())]
+        with controller.fleet.lock:
+            switch = controller.fleet.running(application, str(arguments.get("switch", "")))
+            controller.mirror(application, hosts, switch=switch)
+        names = [each.name for each in hosts]
+        message = f"to {', '.join(names)}" if names else "no more"
+        self._deployment.emit(Event("mirrored", message, switch=switch, application=application))
+        return {"application": application, "switch": switch, "hosts": names}
+
+    def map(self, arguments: Json) -> Json:
+        """Change the entries of a map of an application on a switch, all or none, and return them.
+
+        Arguments: `application`, `map`, `switch`, `put` and `delete`, lists of entries and keys as in `maptext`, and
+        `clear`, to delete all other entries. `map` may be left out if the application has one map or if nothing is
+        changed, and `switch` if only one switch runs the application. Return `application`, `switch` and `maps`: the
+        named map or all, each with its name, the types of key and value, size and entries. MidflightError if a name is
+        unknown or an entry to delete is missing, KernelError if an entry does not fit, DeviceError if the switch
+        refuses.
+        """
+        application, controller = str(arguments["application"]), self._deployment.controller
+        put, delete, clear = (arguments.get(each) for each in ("put", "delete", "clear"))
+        with controller.fleet.lock:
+            switch = controller.fleet.running(application, str(arguments.get("switch", "")))
+            known = [*controller.fleet.application(application).primitive.maps]
+            names = [str(arguments["map"])] if arguments.get("map") else known
+            if not known:
+                raise MidflightError(f"{application} has no map")
+            if (put or delete or clear) and len(names) > 1:
+                raise MidflightError(f"{application} has {len(names)} maps", hint=f"name one of {', '.join(names)}")
+            maps = {name: controller.map(application, name, switch) for name in names}
+            if put or delete or clear:
+                changed = amend(maps[names[0]], put or (), delete or (), clear=bool(clear))
+                message = f"{names[0]}: {changed}"
+                self._deployment.emit(Event("map-changed", message, switch=switch, application=application))
+            described = [map_document(name, each) for name, each in maps.items()]
+        return {"application": application, "switch": switch, "maps": described}
 
     def change(self, arguments: Json) -> Json:
         """Change the program of all switches to that of another file: see `Controller.change`.
@@ -274,54 +315,3 @@ class Commands:
             "switches": [*controller.jobs.jobs[application].receivers],
             "tickets": [{**asdict(each), "address": addresses[each.host]} for each in workers],
         }
-
-    def _switch(self, name: str) -> Json:
-        it = self._deployment
-        switch = it.controller.switches[name]
-        counts = it.metrics.counts.get(name, {})
-        ids = {each.id: each.name for each in it.controller.program.applications.values()}
-        return {
-            "name": name,
-            "address": it.network.switches[name].address,
-            "device_id": it.network.switches[name].device_id,
-            "kind": switch.sheet.kind,
-            "state": "on" if switch.on else "off",
-            "reason": switch.reason,
-            "election_id": switch.session.election_id if switch.on else None,
-            "runs": [*switch.running.placed],
-            "computes": [ids[each] for each in switch.steering.admitted if each in ids] if switch.on else [],
-            "writes": counts,
-        }
-
-    def _application(self, name: str) -> Json:
-        controller = self._deployment.controller
-        found = controller.program.applications[name]
-        placements: dict[str, Any] = {}
-        for switch, placement in controller.placements.items():
-            for each in placement.decisions:
-                if each.application == name:
-                    reasons = [reason for refusal in each.refusals for reason in refusal.reasons]
-                    placements[switch] = "has room" if each.device else "; ".join(reasons)
-        described: Json = {
-            "name": name,
-            "id": found.id,
-            "primitive": type(found.primitive).__name__,
-            "placements": placements,
-            "admissions": [
-                {"switch": switch, "hosts": [each.name for each in request.hosts], "port": request.port}
-                for (application, switch), request in controller.fleet.desired.admissions.items()
-                if application == name
-            ],
-            "rate": controller.fleet.desired.rates.get(name, 0),
-            "job": None,
-        }
-        if (job := controller.jobs.jobs.get(name)) is not None:
-            choice = controller.choices.get(name)
-            described["job"] = {
-                "number": job.number,
-                "hosts": [each.name for each in job.hosts],
-                "server": job.server.name if job.server else None,
-                "switches": [*job.receivers],
-                "reason": choice.explain() if choice else "",
-            }
-        return described

@@ -135,35 +135,47 @@ class MapWriter(MutableMapping[Key, int]):
         self._map = shape.copy()
         self._action = f"{table.rpartition('.')[0]}.{found(table.rpartition('.')[2])}"
 
-    def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
-        """Add or replace an entry. If several entries match a key, the one with the largest priority wins."""
+    def insert(self, key: Key, value: int, *, priority: int = 1, send: bool = True) -> None:
+        """Add or replace an entry. If several entries match a key, the one with the largest priority wins.
+
+        Without `send`, it is only remembered, for `install`.
+        """
         entry = self._map.entry(key, value, priority)
-        before = self._map.find(entry.parts)
-        if before is not None and before.priority != priority:
-            # In P4Runtime, the priority is a part of an entry's identity.
-            self._delete(before)
-            before = None
-        if before is None:
-            try:
-                self._insert(entry)
-            except DeviceError as refusal:
-                # The entry may exist already, from another controller: replace it. Otherwise, raise the first error.
-                try:
-                    self._modify(entry)
-                except DeviceError:
-                    raise refusal from None
-        else:
-            self._modify(entry)
+        if send:
+            self._put(entry)
         self._map.keep(entry)
+
+    def remove(self, key: Key, *, send: bool = True) -> None:
+        """Remove an entry; without `send`, only from those that are remembered. KeyError if there is none."""
+        entry = self._map.find(self._map.parts(key))
+        if entry is None:
+            raise KeyError(key)
+        if send:
+            self._delete(entry)
+        del self._map[key]
+
+    def restore(self, key: Key, entry: Entry | None, *, send: bool = True) -> None:
+        """Undo a change of the entry with this key: it becomes `entry` again, or is removed if that is None.
+
+        The remembered entries change even if the device rejects the write, which raises DeviceError.
+        """
+        now = self._map.find(self._map.parts(key))
+        try:
+            if send and entry is not None:
+                self._put(entry)
+            elif send and now is not None:
+                self._delete(now)
+        finally:
+            if entry is not None:
+                self._map.keep(entry)
+            elif now is not None:
+                del self._map[key]
 
     def __setitem__(self, key: Key, value: int) -> None:
         self.insert(key, value)
 
     def __delitem__(self, key: Key) -> None:
-        entry = self._map.find(self._map.parts(key))
-        if entry is None:
-            raise KeyError(key)
-        self._delete(entry)
+        self.remove(key)
 
     def __getitem__(self, key: Key) -> int:
         parts = self._map.parts(key)
@@ -184,6 +196,10 @@ class MapWriter(MutableMapping[Key, int]):
         """
         return self._map.alike(other._map)
 
+    def find(self, key: Key) -> Entry | None:
+        """Return the remembered entry with exactly this key, or None. KernelError if the key does not fit the map."""
+        return self._map.find(self._map.parts(key))
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The entries that this process remembers; unlike indexing, this does not read the device."""
@@ -201,6 +217,26 @@ class MapWriter(MutableMapping[Key, int]):
         for each in self._map.entries:
             self._insert(each)
 
+    def _put(self, entry: Entry) -> None:
+        """Write an entry to the device, in place of the remembered one with the same key."""
+        before = self._map.find(entry.parts)
+        if before is not None and before.priority != entry.priority:
+            # In P4Runtime, the priority is a part of an entry's identity.
+            self._delete(before)
+            del self._map[self._map.key(entry.parts)]
+            before = None
+        if before is not None:
+            self._modify(entry)
+            return
+        try:
+            self._insert(entry)
+        except DeviceError as refusal:
+            # The entry may exist already, from another controller: replace it. Otherwise, raise the first error.
+            try:
+                self._modify(entry)
+            except DeviceError:
+                raise refusal from None
+
     def _insert(self, entry: Entry) -> None:
         params = {PARAMETER: self._pattern(entry)}
         self.maps.session.insert(self.table, _match(entry), self._action, params, priority=self._rank(entry))
@@ -211,7 +247,6 @@ class MapWriter(MutableMapping[Key, int]):
 
     def _delete(self, entry: Entry) -> None:
         self.maps.session.delete(self.table, _match(entry), priority=self._rank(entry))
-        del self._map[self._map.key(entry.parts)]
 
     def _rank(self, entry: Entry) -> int:
         """Return the entry's priority for P4Runtime, which is 0 in tables where no two entries can match a key."""

@@ -17,13 +17,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.values import encode
 
-__all__ = ["MatchValue", "decode_match", "encode_match", "number"]
+__all__ = ["MatchValue", "decode_match", "encode_match", "match_value", "number"]
 
 MatchValue = int | tuple[int, int]
 """The value of a match field in a table entry that was read."""
@@ -53,6 +54,22 @@ def number(value: object, width: int, what: str) -> int:
     if result < 0 or result >> width:
         raise DeviceError(f"{what}: {value!r} does not fit bit<{width}>", hint=f"0 to {(1 << width) - 1:#x} is allowed")
     return result
+
+
+def match_value(kind: Literal["exact", "lpm", "ternary", "range"], value: object, width: int, what: str) -> MatchValue:
+    """Return a value of a match field of `width` bits in the form in which it is read back: see the module's table.
+
+    Raises DeviceError, with `what` in its message, for a value that does not fit.
+    """
+    match kind:
+        case "exact":
+            return number(value, width, what)
+        case "lpm":
+            return _prefix(value, width, what)
+        case "ternary":
+            return _masked(value, width, what)
+        case "range":
+            return _interval(value, width, what)
 
 
 def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
@@ -142,10 +159,7 @@ def _encode(field: p4i.MatchField, value: object, what: str) -> p4r.FieldMatch |
                 return None
             message.ternary.value, message.ternary.mask = encode(low), encode(mask)
         case p4i.MatchField.RANGE:
-            pair = _pair(value, "..", what) or (value, value)
-            first, last = (number(each, width, what) for each in pair)
-            if first > last:
-                raise DeviceError(f"{what}: the range {first} to {last} is empty")
+            first, last = _interval(value, width, what)
             if (first, last) == (0, full):
                 return None
             message.range.low, message.range.high = encode(first), encode(last)
@@ -190,6 +204,13 @@ def _masked(value: object, width: int, what: str) -> tuple[int, int]:
     if base & ~mask:
         raise DeviceError(f"{what}: {base:#x} has bits outside its mask {mask:#x}", hint=f"use {base & mask:#x}")
     return base, mask
+
+
+def _interval(value: object, width: int, what: str) -> tuple[int, int]:
+    first, last = (number(each, width, what) for each in _pair(value, "..", what) or (value, value))
+    if first > last:
+        raise DeviceError(f"{what}: the range {first} to {last} is empty")
+    return first, last
 
 
 def _ipv4(text: str) -> int:

@@ -1,0 +1,44 @@
+"""Changes of a map, and its description, as JSON values with entries as text: see `maptext`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from midflight.errors import MidflightError
+from midflight.runtime.controller.maps import ControlledMap
+from midflight.runtime.controller.maptext import parse_entry, parse_key, spell_entry
+from midflight.runtime.controller.service.wire import Json
+
+__all__ = ["amend", "map_document"]
+
+
+def amend(it: ControlledMap, put: Sequence[str], delete: Sequence[str], *, clear: bool = False) -> str:
+    """Delete entries of a map and put others, all or none; with `clear`, all others are deleted. Return what changed.
+
+    KernelError if a text is no entry or key of the map or the map is full, MidflightError if an entry to delete is
+    missing, DeviceError if the switch refuses.
+    """
+    shape = it.shape
+    entries = [parse_entry(shape, each) for each in put]
+    keys = {parse_key(shape, each): each for each in delete}
+    here = {shape.key(each.parts) for each in it.entries}
+    missing = [text for key, text in keys.items() if key not in here]
+    if missing:
+        raise MidflightError(f"the map has no entry {missing[0]!r}")
+    kept = {key for key, _, _ in entries}
+    gone = [shape.key(each.parts) for each in it.entries] if clear else list(keys)
+    gone = [key for key in gone if key in keys or key not in kept]
+    it.amend(entries, gone)
+    return f"{len(entries)} set, {len(gone)} deleted"
+
+
+def map_document(name: str, it: ControlledMap) -> Json:
+    """Return the description of a map: name, types of the key's parts and of the value, size and entries."""
+    shape = it.shape
+    return {
+        "name": name,
+        "key": [f"{kind} {how}" for kind, how in zip(shape.keys, shape.match, strict=True)],
+        "value": str(shape.kind),
+        "size": shape.size,
+        "entries": [spell_entry(shape, each) for each in it.entries],
+    }
