@@ -14,8 +14,8 @@ from midflight.cli.controlled import folder_of, state_option
 if TYPE_CHECKING:
     import threading
 
+    from midflight.runtime.controller.folder import StateFolder
     from midflight.runtime.controller.observe.events import OnEvent
-    from midflight.runtime.controller.store import StateFolder
 
 __all__ = ["deploy"]
 
@@ -24,7 +24,7 @@ Examples:
   midflight deploy app.py --switches network.yaml               Ctrl-C withdraws all applications
   midflight deploy app.py --switches network.yaml --keep        Ctrl-C leaves the switches unchanged
   midflight deploy --switches network.yaml                      resumes the last deployment
-  midflight deploy --switches network.yaml --standby            takes over when the first controller dies
+  midflight deploy --switches network.yaml --standby            takes over when the first controller dies or hangs
   midflight deploy app.py --switches network.yaml --log json --metrics 9464 2> log.jsonl
 
 \b
@@ -52,7 +52,9 @@ network.yaml, for two switches that serve P4Runtime:
 @click.option("--program", "name", metavar="NAME", help="The program, if the file has several.")
 @state_option
 @click.option("--keep", is_flag=True, help="At the end, leave the switches unchanged, for the next controller.")
-@click.option("--standby", is_flag=True, help="If another controller uses the state folder, wait until it ends.")
+@click.option(
+    "--standby", is_flag=True, help="If another controller uses the state folder, wait until it ends or hangs."
+)
 @click.option(
     "--log", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The log's format."
 )
@@ -80,7 +82,8 @@ def deploy(
     was killed resumes from there: it writes only differences to the switches, and does not disturb traffic. APP.py may
     then be left out.
 
-    If another controller uses the state folder, this is an error, unless --standby is given. Metrics are served only
+    If another controller uses the state folder, this is an error, unless --standby is given. A standby takes over when
+    the other controller's process ends; if it does not respond for 5 s, the standby kills it. Metrics are served only
     with --metrics.
 
     The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, so that switches only forward; with
@@ -90,6 +93,7 @@ def deploy(
 
     from midflight.cli.userfile import load_program
     from midflight.runtime.controller.deployment import Deployment
+    from midflight.runtime.controller.folder import StateFolder
     from midflight.runtime.controller.network import load_network
     from midflight.runtime.controller.observe.events import Event
     from midflight.runtime.controller.observe.log import Log
@@ -97,7 +101,7 @@ def deploy(
     from midflight.runtime.controller.service.commands import Commands
     from midflight.runtime.controller.service.server import CommandServer
     from midflight.runtime.controller.sources import ProgramSource
-    from midflight.runtime.controller.store import StateFolder, Store
+    from midflight.runtime.controller.store import Store
 
     log, measured = Log(sys.stderr, form), Metrics()
     network, source = load_network(network_file), ProgramSource.read(app, name) if app else None
@@ -132,6 +136,7 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
     """
     from midflight.errors import MidflightError
     from midflight.runtime.controller.observe.events import Event
+    from midflight.runtime.controller.standby import Standby
 
     if folder.hold():
         return True
@@ -142,10 +147,15 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
             hint="choose another folder with --state, or wait until it ends with --standby",
         )
     log(Event("standby", f"process {holder} is the controller", details={"holder": holder}))
+    waiting, problem = Standby(folder), ""
     while not stop.wait(0.05):
-        if folder.hold():
-            log(Event("took-over", f"process {holder} has ended", details={"holder": holder}))
+        if ended := waiting.attempt():
+            log(Event("took-over", ended, details={"holder": waiting.holder}))
             return True
+        if waiting.problem != problem:
+            problem = waiting.problem
+            if problem:
+                log(Event("standby", problem, details={"holder": waiting.holder}))
     return False
 
 

@@ -6,14 +6,11 @@ import json
 import re
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +23,8 @@ from midflight.runtime.endpoint.ticket import worker_from_ticket
 from midflight.runtime.engine import Packets
 from midflight.testbed.sim.frames import UdpFlow
 from tests.cli.run import midflight
-from tests.controller.lab import APP2, NETWORK, Lab
+from tests.controller.lab import APP2, Lab
+from tests.controller.processes import Process, processes
 from tests.controller.running import Running, commands_of
 
 
@@ -252,46 +250,13 @@ def test_errors_are_reported_and_change_nothing(running: Running) -> None:
     assert running.json("status")["switches"] == before
 
 
-class Process:
-    """`midflight deploy` as a process, with its log."""
-
-    def __init__(self, lab: Lab, *options: str) -> None:
-        command = [sys.executable, "-m", "midflight", "deploy", "--switches", str(lab.folder / "network.yaml")]
-        command += ["--state", str(lab.folder / "state"), *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-    def until(self, word: str) -> str:
-        """Wait for the first line of the log that contains a word, and return it."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if word in line:
-                return line
-        raise AssertionError(f"it ended with {self.process.wait()} without {word!r}")
-
-    def end(self, number: int) -> str:
-        """Send a signal, wait for the successful end of the process, and return the rest of the log."""
-        self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, rest
-        return rest
-
-
 @pytest.fixture
-def deploy(lab: Lab) -> Iterator[Any]:
-    (lab.folder / "network.yaml").write_text(NETWORK.replace("FOLDER", str(lab.folder)))
-    started: list[Process] = []
-
-    def start(*options: str) -> Process:
-        started.append(Process(lab, *options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.process.kill()
-        each.process.communicate()
+def deploy(lab: Lab) -> Iterator[Callable[..., Process]]:
+    with processes(lab) as start:
+        yield start
 
 
-def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Any) -> None:
+def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Callable[..., Process]) -> None:
     state = ("--state", str(lab.folder / "state"))
     first = deploy(str(lab.file), "--keep", "--metrics", "0")
     assert "http://127.0.0.1:" in first.until("metrics")
@@ -314,7 +279,7 @@ def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Any) -
     assert midflight("status", *state).exit_code == 1
 
 
-def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Any) -> None:
+def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Callable[..., Process]) -> None:
     first = deploy(str(lab.file))
     first.until("ready")
     standby = deploy("--standby")

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import MidflightError
+from midflight.runtime.controller.folder import StateFolder
 from midflight.runtime.controller.observe.events import Event
-from midflight.runtime.controller.store import EVENTS, SCHEMA, StateFolder, Store
+from midflight.runtime.controller.store import EVENTS, SCHEMA, Store
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from midflight.runtime.controller.store import StateFolder, Store
+from midflight.runtime.controller.folder import StateFolder
+from midflight.runtime.controller.store import Store
 folder = StateFolder(Path(sys.argv[1]))
 assert folder.hold()
 with Store(folder.path) as store:

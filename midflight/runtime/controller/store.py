@@ -2,16 +2,14 @@
 
 It consists of the desired state, the journal (the keys of all entities written to each switch), the election ids and
 the events. Each change is a transaction, so a controller that is killed leaves the state of before or after the change.
-Only one controller at a time can hold the folder: see `StateFolder.hold`.
+Only one controller at a time can hold the folder: see `folder.StateFolder`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from typing import Any
 from midflight.errors import MidflightError
 from midflight.runtime.controller.observe.events import Event
 
-__all__ = ["SCHEMA", "StateFolder", "Store"]
+__all__ = ["SCHEMA", "Store"]
 
 SCHEMA = 2
 """The version of the file, which is stored in it. Version 1 has no tokens: its jobs and admissions have the token 0."""
@@ -35,64 +33,6 @@ CREATE TABLE elections (switch TEXT PRIMARY KEY, bid TEXT NOT NULL) STRICT;
 CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,
                      switch TEXT NOT NULL, application TEXT NOT NULL, details TEXT NOT NULL) STRICT;
 """
-
-
-class StateFolder:
-    """The folder with the state of a controller, which only its owner can access. A context manager.
-
-    Creates the folder at `path`, and its parents, if it does not exist. It is not locked before `hold`. MidflightError
-    if it cannot be created, belongs to another user, or gives group or others any access.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found = path.stat()
-            if found.st_uid != os.geteuid():
-                raise MidflightError(f"{path} belongs to another user", hint="choose another folder with --state")
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                raise MidflightError(f"other users can access {path}", hint=f"chmod 700 {path}")
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise MidflightError(f"{path}: {error.strerror}") from None
-
-    @property
-    def socket(self) -> Path:
-        """The path of the Unix socket on which the folder's controller accepts commands, whether it exists or not."""
-        return self.path / "control"
-
-    def hold(self) -> bool:
-        """Try to lock the folder for this process, without waiting. Return False if another process holds it.
-
-        The operating system releases the lock when the process ends for any reason.
-        """
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        return True
-
-    @property
-    def holder(self) -> str:
-        """The decimal id of the process that holds the folder or held it last; empty if there has been none."""
-        return os.pread(self._lock, 32, 0).decode().strip()
-
-    def close(self) -> None:
-        """Release the lock and close its file; the object cannot be used afterwards. Idempotent."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def __enter__(self) -> StateFolder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Store:

@@ -1,0 +1,152 @@
+"""The state folder of a controller: who may access it, which process holds it, and whether that process still runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from midflight.errors import MidflightError
+
+__all__ = ["StateFolder"]
+
+_BEAT = 0.5
+"""Seconds between two heartbeats of the process that holds a folder."""
+
+
+class StateFolder:
+    """The folder with the state of a controller, which only its owner can access. A context manager.
+
+    Creates the folder at `path`, and its parents, if it does not exist. It is not locked before `hold`. MidflightError
+    if it cannot be created, belongs to another user, or gives group or others any access.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = path.stat()
+            if found.st_uid != os.geteuid():
+                raise MidflightError(f"{path} belongs to another user", hint="choose another folder with --state")
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                raise MidflightError(f"other users can access {path}", hint=f"chmod 700 {path}")
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MidflightError(f"{path}: {error.strerror}") from None
+        self._heart: _Heart | None = None
+
+    @property
+    def socket(self) -> Path:
+        """The path of the Unix socket on which the folder's controller accepts commands, whether it exists or not."""
+        return self.path / "control"
+
+    def hold(self) -> bool:
+        """Try to lock the folder for this process, without waiting. Return False if another process holds it.
+
+        The operating system releases the lock when the process ends for any reason. While it holds the folder, the
+        process sends heartbeats, twice a second: see `beat`. MidflightError if the lock cannot be written.
+        """
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()} {_identity(os.getpid())}\n".encode(), 0)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise MidflightError(f"{self.path / 'lock'}: {error.strerror}") from None
+        if self._heart is None:
+            self._heart = _Heart(self._lock)
+        return True
+
+    @property
+    def holder(self) -> str:
+        """The decimal id of the process that holds the folder or held it last; empty if there has been none."""
+        return self._content.partition(" ")[0]
+
+    @property
+    def beat(self) -> int:
+        """The time of the last heartbeat, in nanoseconds; it changes as long as the process that holds the folder runs.
+
+        A process that is stopped (SIGSTOP) or hangs in the kernel sends no heartbeats.
+        """
+        return os.fstat(self._lock).st_mtime_ns
+
+    def kill_holder(self) -> bool:
+        """Kill the process that holds the folder, with SIGKILL, so that it cannot write to a switch any more.
+
+        Return False, and do nothing, if it cannot be identified for certain, for example because it runs in another PID
+        namespace, if this user must not kill it, or if it is this process. The lock is released when it has ended.
+        """
+        pid, _, identity = self._content.partition(" ")
+        if not (pid.isdecimal() and identity) or int(pid) == os.getpid():
+            return False
+        try:
+            process = os.pidfd_open(int(pid))  # it keeps to this process, even if another one gets the id
+        except OSError:
+            return False
+        try:
+            if _identity(int(pid)) != identity:
+                return False
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(process)
+        return True
+
+    def close(self) -> None:
+        """Release the lock and close its file; the object cannot be used afterwards. Idempotent."""
+        if self._heart is not None:
+            self._heart.stop()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> StateFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _content(self) -> str:
+        return os.pread(self._lock, 128, 0).decode(errors="replace").strip()
+
+
+class _Heart:
+    """A thread that sends heartbeats, as times of the open file `lock`, until `stop`."""
+
+    def __init__(self, lock: int) -> None:
+        self._lock = lock
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and wait for that. Idempotent."""
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._end.wait(_BEAT):
+            with suppress(OSError):
+                os.utime(self._lock)
+
+
+def _identity(pid: int) -> str:
+    """Return what distinguishes a process from all others that have the same id: its start and its PID namespace.
+
+    Return "" where the system does not tell.
+    """
+    try:
+        start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{start} {Path('/proc/self/ns/pid').readlink()}"
+    except (OSError, IndexError):
+        return ""
