@@ -19,7 +19,7 @@ from midflight.runtime.steering.trust.descriptor import Descriptor, issue
 from midflight.runtime.steering.trust.identity import SpiffeId
 from midflight.runtime.steering.trust.keys import SigningKey
 from tests.controller.lab import Lab
-from tests.controller.test_commands import Running
+from tests.controller.running import Running
 
 APP = """\
 from midflight.primitives import Program, Steering
