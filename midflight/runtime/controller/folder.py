@@ -143,7 +143,7 @@ class _Heart:
 def _identity(pid: int) -> str:
     """Return what distinguishes a process from all others that have the same id: its start and its PID namespace.
 
-    Return "" where the system does not tell.
+    Return "" where the system does not report them.
     """
     try:
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
