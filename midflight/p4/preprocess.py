@@ -123,7 +123,7 @@ def expand(
 ) -> tuple[Source, frozenset[str]]:
     """Expand includes and macros as `preprocess` does, and return (text, names of the macros defined at the end).
 
-    Raises P4Error as `preprocess` does.
+    P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
     """
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)

@@ -114,7 +114,8 @@ class Group:
         """Reduce the workers' arrays as `allreduce` does, and return only the result of worker `root`.
 
         All workers receive the result anyway, because it also shows them which entries of the switch are free.
-        MidflightError as for `allreduce`, or if there is no such worker.
+        MidflightError if there is no such worker, if the arrays do not fit the group or the operation, if another sum
+        is in progress, if the group is closed, or if the network does not answer.
         """
         self._open(root)
         return self._result(self.sum(arrays)[root], arrays)
@@ -123,7 +124,8 @@ class Group:
         """Send the array of worker `root` to all workers, and return what each received, equal bit for bit.
 
         The array may have any NumPy type of fixed size. The other workers contribute the operation's neutral element,
-        so the result is the root's array. MidflightError if there is no such worker, or as for `allreduce`.
+        so the result is the root's array. MidflightError if there is no such worker, if another sum is in progress, if
+        the group is closed, or if the network does not answer.
         """
         self._open(root)
         lane = np.dtype(f"i{WIDTHS[self.aggregate.number] // 8}")
@@ -138,7 +140,9 @@ class Group:
         """Reduce the workers' arrays as `allreduce` does, and return each worker's flattened result as a `Sum`.
 
         A `Sum` also contains the integers that the switch computed and their fraction bits. For a `mean`, values and
-        integers are those of the sum, not divided by the number of workers. MidflightError as for `allreduce`.
+        integers are those of the sum, not divided by the number of workers. MidflightError if the arrays do not fit the
+        group or the operation, if another sum is in progress, if the group is closed, or if the network does not
+        answer.
         """
         return self._run(self._vectors(arrays))
 

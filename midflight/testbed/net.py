@@ -382,7 +382,7 @@ class Net:
     def limit(self, application: str, rate: int) -> None:
         """Compute on at most `rate` requests per second of an application from each port of a switch; 0 is no limit.
 
-        More are only forwarded. Raises as `Controller.limit`.
+        More are only forwarded. MidflightError if application or rate is invalid; DeviceError if a switch refuses.
         """
         self.controller.limit(application, rate)
 
@@ -427,8 +427,8 @@ class Net:
     def change(self, program: Program) -> None:
         """Change the program of all switches in one transaction: all run the new one, or all keep what they have.
 
-        Applications that both programs have keep groups and admissions, and registers of the same shape. Raises as
-        `Controller.change`.
+        Applications that both programs have keep groups and admissions, and registers of the same shape. MidflightError
+        if the program is invalid or does not fit an open group; DeviceError if a switch rejects it.
         """
         self.controller.change(program)
 

@@ -92,8 +92,8 @@ def arguments_in_order(
     """Check the arguments of a call in evaluation order, left to right (P4_16, section 6.8), and return their values.
 
     `given`, `kinds`, `directions` and `whats` have one element for each parameter. `whats` names each argument in error
-    messages. With `copied`, the value of an `inout` argument is copied before arguments that may change it. Raises
-    P4Error as `argument` does.
+    messages. With `copied`, the value of an `inout` argument is copied before arguments that may change it. P4Error for
+    a value of another type, or if an `out` or `inout` argument cannot be written or is not exactly of that type.
     """
     places = {i for i, each in enumerate(directions) if each in (Direction.OUT, Direction.INOUT)}
     wanted = zip(given, kinds, directions, whats, strict=True)

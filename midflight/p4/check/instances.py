@@ -77,7 +77,10 @@ def _abstract_methods(ctx: Context, node: s.Instantiation, kind: str) -> Walk[No
 def create(
     ctx: Context, node: s.Construct, name: str, annotations: s.Annotations
 ) -> Walk[ir.Instance | ir.Control | ir.Parser]:
-    """Create the instance of `Type(arguments)` with the control-plane name `name`. P4Error as for `instantiate`."""
+    """Create the instance of `Type(arguments)` with the control-plane name `name`, and return it.
+
+    P4Error for a type that cannot be instantiated, for arguments that do not fit it, and for a deprecated extern.
+    """
     base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
     extern = ctx.scope.find(base.name) if isinstance(base, s.TypeName) else None
     if isinstance(extern, d.Extern) and any(each.abstract for each in extern.methods):

@@ -156,7 +156,7 @@ class Primitive(_Parameters):
     def tables(self) -> Mapping[str, Map | Lookup]:
         """The maps and lookups by attribute name, in creation order, including those of primitives in attributes.
 
-        Names and errors are those of `registers`.
+        The latter are called `<attribute>_<name>`. KernelError if two have the same name.
         """
         return {name: each for name, each in self._state().items() if isinstance(each, (Map, Lookup))}
 

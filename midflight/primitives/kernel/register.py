@@ -56,14 +56,16 @@ class Register:
     def update_fetch(self, index: int, function: Callable[[int], int]) -> int:
         """Replace element `index` by `function(old)`, where `old` is its value; return the new value.
 
-        Indexes and errors are those of `update`. An index outside the array returns the value computed from `initial`.
+        KernelError if the new value does not fit the register's type. For an index outside the array, the result is
+        computed from `initial`, and nothing is stored.
         """
         return self._access(index, function)[1]
 
     def update_if(self, index: int, condition: bool, function: Callable[[int], int]) -> int:
         """If the condition holds, replace element `index` by `function(old)`; return the old value in either case.
 
-        Indexes and errors are those of `update`.
+        KernelError if the new value does not fit the register's type. An index outside the array gives `initial` as the
+        old value, and nothing is stored.
         """
         return self._access(index, function if condition else lambda old: old)[0]
 

@@ -18,7 +18,8 @@ class Distinct(Pruning):
         columns: how many of the latest items a row holds (1 to 16)
         item_bits: the width of an item (8 to 128)
         fingerprint: bits of a hash to store instead of an item (8 to 32), or 0 to store the item itself
-        pruned: what happens to a duplicate, and the contract with the hosts: see `Pruning`
+        pruned: what happens to a duplicate: `drop`, or `reply` with bit 1 of `flags` set. A row with bit 0 of `flags`
+            set is a retransmission, which is always forwarded: see `Pruning`
 
     With whole items, the first row of each item is always forwarded. With fingerprints, a new item is mistaken for a
     duplicate, and may be lost, with a probability of at most columns * max(2**-fingerprint, rows * 2**-32). Duplicates

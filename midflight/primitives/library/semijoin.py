@@ -17,7 +17,8 @@ class SemiJoin(Pruning):
         rows: how many hashes, each with a row of bits of its own (1 to 16)
         columns: bits in a row (1 to 2**24)
         item_bits: the width of a key, the `item` of a row (8 to 128)
-        pruned: what happens to a row without a partner, and the contract with the hosts: see `Pruning`
+        pruned: what happens to a row without a partner: `drop`, or `reply` with bit 1 of `flags` set. A row with bit 0
+            of `flags` set is a retransmission, which is always forwarded: see `Pruning`
 
     `side` is `SemiJoin.BUILD` (0), whose rows are all forwarded, or `SemiJoin.PROBE` (1). Rows of other sides are
     forwarded unchanged.

@@ -16,7 +16,8 @@ class Skyline(Pruning):
         points: how many points are stored, those with the largest scores (1 to 64)
         dimensions: coordinates of a point (2 to 8)
         width: bits of a coordinate (4 to 32)
-        pruned: what happens to such a point, and the contract with the hosts: see `Pruning`
+        pruned: what happens to such a point: `drop`, or `reply` with bit 1 of `flags` set. A point with bit 0 of
+            `flags` set is a retransmission, which is always forwarded: see `Pruning`
 
     The remaining points have the same skyline, as a set: the points that no other point matches or exceeds in every
     dimension. Every stored point has itself been forwarded, so the server has a better or equal point for each pruned

@@ -17,7 +17,8 @@ class TopN(Pruning):
         lowest: the lowest threshold, in the unit of the values (1 to 2**32 - 1)
         levels: the number of thresholds, each twice the previous one (1 to 32); the last is below 2**32
         queries: how many queries have state (1 to 65536); rows of other queries are all forwarded
-        pruned: what happens to an unnecessary row, and the contract with the hosts: see `Pruning`
+        pruned: what happens to an unnecessary row: `drop`, or `reply` with bit 1 of `flags` set. A row with bit 0 of
+            `flags` set is a retransmission, which is always forwarded: see `Pruning`
 
     The `n` largest rows, including ties, are always among the remaining ones, in whatever order rows arrive: a row is
     pruned only after `n` larger rows have been forwarded. Eventually, rows below half of the n-th largest value are no

@@ -47,8 +47,8 @@ class Recovery:
         """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
 
         A new epoch begins, and all jobs are assigned again. MidflightError if there is no such switch, if its endpoint
-        cannot turn it on, or as `rearrange`; DeviceError if it does not start or refuses its program, which leaves it
-        off.
+        cannot turn it on, or if nobody can compute a job; DeviceError if it does not start or refuses its program,
+        which leaves it off.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -61,7 +61,7 @@ class Recovery:
         """Turn a switch off and compute without it until it is revived: routes avoid it, and jobs are assigned again.
 
         If hosts would lose each other, it is restarted instead and only forwards. MidflightError if there is no such
-        switch, if its endpoint cannot turn it off, or as `rearrange`.
+        switch, if its endpoint cannot turn it off, or if nobody can compute a job.
         """
         fleet = self._fleet
         with fleet.lock:

@@ -142,7 +142,11 @@ class JobScheduler:
                 )
 
     def arrange_all(self) -> None:
-        """Assign every current job to the best switches or to its server, as `arrange` does, with its errors."""
+        """Assign every current job to the best switches or to its server, with the current epoch, and write that to the
+        switches that are on.
+
+        MidflightError for the first job that nobody can compute; the jobs before it are arranged.
+        """
         for job in self.jobs.values():
             self.arrange(job)
 

@@ -84,9 +84,10 @@ class ManagedSwitch:
         return self._expected[1]
 
     def connect(self) -> None:
-        """Open a session in place of any earlier one, and mark the switch as on.
+        """Open a session in place of any earlier one, and mark the switch as on. Blocks until the switch answers.
 
-        Blocks until the switch answers. DeviceError if it does not, or as its endpoint's `session` says.
+        DeviceError if it does not answer, or if another controller is its primary and the endpoint does not allow a
+        backup.
         """
         self.attach(self.open())
 

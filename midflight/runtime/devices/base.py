@@ -89,7 +89,8 @@ class PacketDevice(Device, Protocol):
     def process(self, packets: Packets, now: int = 0) -> Packets:
         """Process packets in order at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Blocks until all are processed.
+        Blocks until all are processed. Devices with a clock of their own ignore `now`. DeviceError if the ports of the
+        device are interfaces, or if it has died.
         """
 
     def transmitted(self) -> Packets:
@@ -106,9 +107,11 @@ class QueueingDevice(Protocol):
     """What a `PacketDevice` also has if its packets may wait in queues between ingress and egress."""
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
-        """Process packets as `PacketDevice.process` does; `times` are their arrivals in nanoseconds, in order.
+        """Process packets in order, and return the packets that leave through ports. Blocks until all are processed.
 
-        With queues, the result has `times`, at which packets leave, and packets may leave later: see `due`.
+        `now` is the time in microseconds, and `times` are the arrivals of the packets in nanoseconds, in order; without
+        `times`, all arrive at `now`. With queues, the result has `times`, at which packets leave, and packets may leave
+        later: see `due`. DeviceError if the ports of the device are interfaces.
         """
 
     def advance(self, time: int) -> Packets:

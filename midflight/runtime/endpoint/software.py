@@ -29,7 +29,9 @@ class Applications(Protocol):
         """The program's applications by application name."""
 
     def schema(self) -> dict[str, Any]:
-        """Return the wire schema of the applications: see `Program.schema`."""
+        """Return the wire schema of the applications, a JSON object from which `Schema` encodes and decodes
+        messages.
+        """
 
 
 @dataclass(slots=True)

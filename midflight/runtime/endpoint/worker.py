@@ -43,7 +43,8 @@ class Worker:
     def endpoint(self, timing: Timing) -> AllReduce:
         """Return a new endpoint for the worker, which begins at chunk `first` of its job.
 
-        MidflightError as for `AllReduce`. timing: the retransmission timers.
+        `timing` are the retransmission timers. MidflightError if the worker's number is out of range, if there are
+        `peers` but not one for each worker, or if the lanes do not fit the MTU.
         """
         return AllReduce(
             application=self.application,

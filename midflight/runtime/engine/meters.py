@@ -154,11 +154,11 @@ class DirectMeter(_Cells):
         self._set(number, config)
 
     def counts(self, number: int) -> MeterCounts:
-        """Return the packets and bytes of an entry by colour. `number` is as for `read`."""
+        """Return the packets and bytes of an entry by colour. `number` is `Table.number(keys, priority)`."""
         return self._counts(number)
 
     def set_counts(self, number: int, counts: MeterCounts) -> None:
-        """Set the packets and bytes of an entry by colour. `number` is as for `read`."""
+        """Set the packets and bytes of an entry by colour. `number` is `Table.number(keys, priority)`."""
         self._set_counts(number, counts)
 
     def reset(self, number: int) -> None:

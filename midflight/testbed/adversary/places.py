@@ -105,7 +105,11 @@ class KernelPlace:
         self._kernel = self._primitive.reference(epoch=epoch)
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
-        """Process a datagram, and return the results that the switch sends to workers: see `Place.compute`."""
+        """Process a datagram, and return the results that the switch sends to workers, as pairs of worker and datagram.
+
+        It arrives by the port of worker number `port`, with the source address of that worker, or of host number
+        `source`.
+        """
         message = self._schema.decode(datagram)
         named = message.fields["worker"]
         if not _admitted(message, self._job) or not (port == named == (port if source is None else source)):
@@ -176,9 +180,11 @@ class TreePlace:
                 self._kernels[number].epoch = epoch
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:
-        """Process a datagram at one switch, and return what it sends up or down: see `Place.compute`.
+        """Process a datagram at one switch, and return what it sends up or down, as pairs of receiver and datagram.
 
-        The top switch gets what the other two forward.
+        The top switch gets what the other two forward. `switch` is negative; receivers are workers, or switches with
+        negative numbers. It arrives by the port of worker number `port`, or with the source address of host number
+        `source`.
         """
         message, sender = self._schema.decode(datagram), port if source is None else source
         if message.kind != _RESULT_FOR_ALL and not self._sends(switch, port, sender, message):

@@ -115,8 +115,10 @@ class ReachedDevice:
         return self._device.compile(program)
 
     def load(self, source: str, file: str = "<string>") -> None:
-        """Compile a P4 text and load it on the device. `file` is its name in errors. Raises as `compile` and `session`
-        do.
+        """Compile a P4 text and load it on the device. `file` is its name in errors.
+
+        MidflightError if the compiler rejects the program or the tap cannot be inserted; DeviceError if the device does
+        not answer, RequestError if it rejects the program.
         """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:

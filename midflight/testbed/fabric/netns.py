@@ -86,7 +86,12 @@ class NetnsHost:
     netns: str
 
     def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command in the host's namespace and return its output. Parameters and errors are as for `Host.run`."""
+        """Run a command in the host's namespace, wait until it ends, and return its standard output and error,
+        interleaved.
+
+        `timeout` is in seconds. DeviceError if the command is not found, takes longer or, with `check`, exits with
+        another status than 0.
+        """
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
     def accept(self, address: IPAddress) -> None:
@@ -222,14 +227,17 @@ class NetnsFabric:
             server.ready()
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Run an endpoint on a UDP port of a host: see `Fabric.listen`."""
+        """Run an endpoint on a UDP port of a host, in place of an earlier one, while the fabric is driven.
+
+        DeviceError if another program uses the port.
+        """
         self.leave(host, port)
         address = str(self.hosts[host].address)
         socket = within(self._netns[host], lambda: UdpSocket(endpoint, address, port))
         self._sockets[host, port] = self._stack.enter_context(socket)
 
     def leave(self, host: str, port: int) -> None:
-        """Remove the endpoint on a UDP port of a host: see `Fabric.leave`."""
+        """Remove the endpoint that `listen` has put on a UDP port of a host. Does nothing if there is none."""
         if (socket := self._sockets.pop((host, port), None)) is not None:
             socket.close()
 
@@ -259,14 +267,18 @@ class NetnsFabric:
         return self._cards[host]
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send the frames of each schedule, and return when they were sent: see `Fabric.play`."""
+        """Send the frames of each schedule in real time, and return when each was sent, in nanoseconds of the network's
+        clock.
+
+        Offsets count from the call, which returns once the last frame was sent.
+        """
         cards = [self.card(each.host) for each in schedules]
         return play(schedules, cards, lambda seconds: self.drive(lambda: False, seconds))
 
     def statistics(self, one: str, other: str) -> ChannelStatistics:
-        """Return the statistics of a link, from the kernel's or the relay's counters: see `Fabric.statistics`.
+        """Return the counters of the link from node `one` to its neighbour `other`, in that direction only.
 
-        MidflightError if there is no such link.
+        They are the kernel's or, for links that go through the relay, its own. MidflightError if there is no such link.
         """
         for number, (far, link) in self.topology.ports(one).items():
             if far.node == other and _needs_relay(link.quality):
@@ -328,9 +340,10 @@ class NetnsFabric:
         self._relay.answer(_ANSWER)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
-        """Wait until all packets that hosts have sent have passed the network: see `Fabric.settle`.
+        """Wait until all packets that hosts have sent have passed the network, for at most `timeout` seconds.
 
-        Sends marker packets, as described in `fabric.fences`, from these hosts and waits for them.
+        Sends marker packets, as described in `fabric.fences`, from the hosts named in `senders` (None means all) and
+        waits for them. Returns the pairs of hosts whose markers are missing, as text; empty if everything has passed.
         """
         if self._fences is None:
             linked = [each for each in self.topology.hosts if self.topology.ports(each)]

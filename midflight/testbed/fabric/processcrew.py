@@ -87,8 +87,10 @@ class ProcessCrew:
             self._wake()
 
     def restart(self, worker: int) -> None:
-        """Start worker number `worker` as a new process, which joins the current sum at its beginning: see
-        `Crew.restart`.
+        """Start worker number `worker` as a new process, after killing it if it runs. It joins the current sum at its
+        beginning, with the same vector.
+
+        DeviceError if the process does not start; all workers are then stopped.
         """
         with self._lock:
             self.kill(worker)
@@ -104,8 +106,10 @@ class ProcessCrew:
             self._wake()
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Replace all workers: see `Crew.assign`. A worker that stays on its host keeps its process but not its
-        state.
+        """Replace all workers. A worker that stays on its host keeps its process but not its state.
+
+        A sum that is under way starts again with the new workers, which must then be as many as before. DeviceError if
+        a process does not start; all workers are then stopped.
         """
         with self._lock:
             before, self._workers = self._workers, list(workers)

@@ -76,7 +76,10 @@ class HostProcess:
         return message
 
     def ready(self) -> None:
-        """Wait, at most 60 s, until the process has confirmed the last message with `Ready`. Raises as `answer`."""
+        """Wait, at most 60 s, until the process has confirmed the last message with `Ready`.
+
+        DeviceError if it does not or has ended; if it reports an error, that error is raised.
+        """
         message = self.answer(_START)
         assert isinstance(message, Ready)
 

@@ -68,7 +68,10 @@ class SimFabric:
         return self.network.simulator.now
 
     def crew(self, workers: Sequence[Worker]) -> SimCrew:
-        """Start workers of an all-reduce on the simulated hosts that they name: see `Fabric.crew`."""
+        """Start workers of an all-reduce on the simulated hosts that they name, and return them.
+
+        MidflightError if a worker's UDP port is in use, or if its lanes do not fit its MTU.
+        """
         return SimCrew(self.network.simulator, self.hosts, workers, self.timing)
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
@@ -115,7 +118,11 @@ class SimFabric:
         maps: Mapping[str, Sequence[Entry]] | None = None,
         token: int = 0,
     ) -> None:
-        """Start computing an application for a group on a simulated host: see `HostSoftware.serve`."""
+        """Start computing an application on a simulated host, for a group whose workers have the addresses `members`.
+
+        `epoch` is the epoch that results carry, and `token` the number that the group's packets carry. `maps` are the
+        entries of maps, by map name; None for those that the primitive defines.
+        """
         server = self._servers.get(host)
         if server is None:
             server = self._servers[host] = SoftwareServer(program)
@@ -135,19 +142,23 @@ class SimFabric:
             server.adopt(program)
 
     def listen(self, host: str, port: int, endpoint: Endpoint) -> None:
-        """Run an endpoint on a UDP port of a host: see `Fabric.listen`. MidflightError if a worker uses the port."""
+        """Run an endpoint on a UDP port of a host, in place of an earlier one, while the fabric is driven.
+
+        MidflightError if a worker uses the port.
+        """
         self.leave(host, port)
         self._sockets[host, port] = self.hosts[host].listen(port, endpoint)
 
     def leave(self, host: str, port: int) -> None:
-        """Remove the endpoint on a UDP port of a host: see `Fabric.leave`."""
+        """Remove the endpoint that `listen` has put on a UDP port of a host. Does nothing if there is none."""
         if self._sockets.pop((host, port), None) is not None:
             self.hosts[host].release(port)
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Run the simulation until `until()` returns True, and return whether it did: see `Fabric.drive`.
+        """Run the simulation until `until()` returns True, and return whether it did.
 
-        False after `timeout` seconds of virtual time (None: no limit), or if no event is left.
+        `until` is called first and after every event. False after `timeout` seconds of virtual time (None: no limit),
+        or if no event is left. Exceptions of endpoints are raised here.
         """
 
         def done() -> bool:
@@ -163,7 +174,10 @@ class SimFabric:
         return self.hosts[host]
 
     def play(self, schedules: Sequence[Schedule]) -> list[NDArray[np.int64]]:
-        """Send the frames of each schedule, and return when they were sent: see `Fabric.play`."""
+        """Send the frames of each schedule in virtual time, and return when each was sent, in nanoseconds.
+
+        Offsets count from the call, which returns once the last frame was sent.
+        """
         simulator, start = self.network.simulator, self.now
         times = [np.zeros(len(each.frames), np.int64) for each in schedules]
         left = sum(map(len, times))
@@ -200,8 +214,10 @@ class SimFabric:
             channel.impair(quality)
 
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:  # noqa: ARG002
-        """Run the simulation until no frame is in flight: see `Fabric.settle`. First sends packet-outs that wait in
-        switches.
+        """Run the simulation until no frame is in flight, for at most `timeout` seconds of virtual time.
+
+        First sends packet-outs that wait in switches. Returns a description of what is still in flight; empty if
+        nothing is. `senders` is ignored.
         """
         for name, device in self.devices.items():
             assert isinstance(device, PacketDevice)

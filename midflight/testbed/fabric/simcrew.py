@@ -69,7 +69,10 @@ class SimCrew:
         self._sockets[worker] = None
 
     def restart(self, worker: int) -> None:
-        """Start worker number `worker` with empty state, at the beginning of the current sum: see `Crew.restart`."""
+        """Start worker number `worker` with empty state, at the beginning of the current sum, with the same vector.
+
+        A worker that runs is killed first.
+        """
         self.kill(worker)
         again = replace(self._workers[worker], first=self._first)
         self._endpoints[worker] = again.endpoint(self._timing)
@@ -78,7 +81,9 @@ class SimCrew:
             self._submit(worker)
 
     def assign(self, workers: Sequence[Worker]) -> None:
-        """Replace all workers. The current sum, if any, starts again with the new ones: see `Crew.assign`."""
+        """Replace all workers. The current sum, if any, starts again with the new ones, which must be as many as
+        before.
+        """
         endpoints = [each.endpoint(self._timing) for each in workers]
         self.close()
         self._workers, self._endpoints, self._first, self.ended = list(workers), endpoints, 1, False

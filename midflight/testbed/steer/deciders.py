@@ -38,7 +38,13 @@ class Baseline:
         self._flow = view.requests.flow.tolist()
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return the number of an instance for a request, or -1 to hold it: see `Decider.choose`."""
+        """Return the number of an instance of class `c` for request `r` at ingress `g`, or -1 to hold it until a reply
+        arrives there.
+
+        `without` is a switch that has refused the request, or -1: then only instances with a queue are possible. If
+        none is, all are. `now` and the session's instance, `bound`, are ignored. ValueError if there is no such
+        baseline.
+        """
         del now, bound
         pool, alive = self._world.pools[c], self._view.up
         up = [alive[i] and (without < 0 or self._world.queue[i]) for i in pool]
@@ -76,12 +82,12 @@ class Baseline:
         return pool[index]
 
     def sent(self, g: int, c: int, i: int) -> None:
-        """Count a request from ingress number `g` to instance number `i`: see `Decider.sent`."""
+        """Count a request that follows its session from ingress number `g` to instance number `i`, without a choice."""
         del c
         self._outstanding[g][i] += 1
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
-        """Store the load that a reply of instance `i` carries to ingress `g`, and count it: see `Decider.replied`."""
+        """Store the load that a reply of instance number `i` carries to ingress number `g`, and count the reply."""
         del now, c, at
         self._carried[g][i] = load
         self._outstanding[g][i] = max(0, self._outstanding[g][i] - 1)
@@ -122,7 +128,11 @@ class Oracle:
         self._ends: list[tuple[float, int]] = []
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return the number of the instance that will have answered first: see `Decider.choose`."""
+        """Return the number of the instance of class `c` that will have answered request `r` at ingress `g` first.
+
+        `now` is in microseconds. `without` is a switch that has refused the request, or -1: then only instances with a
+        queue are possible. For a request of a session, `bound` is its instance so far, or -1.
+        """
         world, work = self._world, self._work[r]
         sessions = world.scenario.classes[c].sessions
         if sessions:

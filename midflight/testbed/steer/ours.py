@@ -117,13 +117,17 @@ class Steering:
         return i
 
     def sent(self, g: int, c: int, i: int) -> None:
-        """Count a request from ingress number `g` to instance number `i`: see `Decider.sent`."""
+        """Count a request of class `c` that follows its session from ingress number `g` to instance number `i`."""
         self._load[g][i] += 1.0
         self._outstanding[g][i] += 1
         self._sent[g][c][i] += 1
 
     def replied(self, now: float, g: int, c: int, i: int, load: int, at: float) -> None:
-        """Store the load that a reply of instance `i` carries to ingress `g`: see `Decider.replied`."""
+        """Store the load that a reply of instance number `i` carries to ingress number `g`, if it was measured after
+        the last one.
+
+        `at` is the time of its measurement, in microseconds.
+        """
         del now, c
         self._outstanding[g][i] -= 1
         if at > self._at[g][i]:

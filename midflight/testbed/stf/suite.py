@@ -60,7 +60,8 @@ def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
 def play(program: Path, test: Path, device: str, sheet: Capabilities | None = None) -> Outcome:
     """Play the test in a file on a new device of kind `device`, within the limits of `sheet`; None for no limits.
 
-    MidflightError as for `run`, or if a file cannot be read.
+    MidflightError if a file cannot be read, for lines that are not STF, and for names and values that the program does
+    not have; DeviceError if the device does not start.
     """
     return run(_text(program), str(program), _text(test), str(test), device, sheet)
 

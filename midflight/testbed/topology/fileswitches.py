@@ -42,7 +42,9 @@ def with_queues(file: YamlFile, topology: Topology, parts: Pairs) -> Topology:
 
 
 def with_clocks(file: YamlFile, topology: Topology, parts: Pairs) -> Topology:
-    """Return the topology with the clocks of a file. MidflightError as for `with_queues`."""
+    """Return the topology with the clocks of a file. MidflightError, with the place in the file, if they are
+    malformed.
+    """
     if "clocks" not in parts:
         return topology
     _, node = parts["clocks"]

@@ -85,7 +85,8 @@ class Traffic:
         numbers.
 
         The parameters are those of `requests`. `timeout` limits the wait for each batch, in seconds of the network's
-        clock; 0 does not wait. Raises as `requests` and, unless `timeout` is 0, as `settle` does.
+        clock; 0 does not wait. MidflightError if a name is unknown, if no switch on the path runs the application, or
+        if a batch has not passed in time; WireError if the fields or sequence numbers are invalid.
         """
         self.capture()
         requests = self.requests(host, application, fields, to=to, sequence=sequence, payload=payload)

@@ -27,6 +27,10 @@ class RemoteServices:
         )
 
     def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
-        """Set the weights of a service's instances, and return how many buckets moved: see `Services.weigh`."""
+        """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
+
+        MidflightError if there is no such service, host or switch, if a weight or `valid` is out of its range, or if
+        the controller does not answer.
+        """
         found = self._client.call("weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid)
         return int(found["moved"])

@@ -44,23 +44,31 @@ class SteeredServices:
         return {"services": found}
 
     def add_service(self, arguments: Json) -> Json:
-        """Start steering to a service: see `Services.add`. Arguments: `service`, `address` and `weights`, by host."""
+        """Start steering to a service: see `Services.add`. Arguments: `service`, `address` and `weights`, by host.
+
+        MidflightError if the name or the address is in use or invalid, if a host is unknown, or if a weight is not
+        finite and at least 0.
+        """
         name, address, weights = str(arguments["service"]), str(arguments["address"]), _weights(arguments)
         self._deployment.controller.services.add(name, address, weights)
         self._emit("service-added", f"{name} at {address} is served by {', '.join(weights)}")
         return {"service": name}
 
     def remove_service(self, arguments: Json) -> Json:
-        """Stop steering to a service: see `Services.remove`. Argument: `service`."""
+        """Stop steering to a service: its requests are routed to its address. Argument: `service`.
+
+        MidflightError if there is no such service.
+        """
         name = str(arguments["service"])
         self._deployment.controller.services.remove(name)
         self._emit("service-removed", f"requests to {name} are routed to its address")
         return {"service": name}
 
     def weigh_service(self, arguments: Json) -> Json:
-        """Set weights: see `Services.weigh`. Return how many buckets `moved`.
+        """Set the weights of a service's instances: see `Services.weigh`. Return how many buckets `moved`.
 
-        Arguments: `service`, `weights`, by host, and those that may be left out, `class`, `switch` and `valid`.
+        Arguments: `service`, `weights`, by host, and those that may be left out, `class`, `switch` and `valid`, in
+        seconds. MidflightError if a name is unknown, or if a weight or `valid` is out of its range.
         """
         name, weights, valid = str(arguments["service"]), _weights(arguments), arguments.get("valid")
         moved = self._deployment.controller.services.weigh(
@@ -76,7 +84,10 @@ class SteeredServices:
         return {"service": name, "moved": moved}
 
     def drain_service(self, arguments: Json) -> Json:
-        """Give an instance no new flows: see `Services.drain`. Arguments: `service` and `host`."""
+        """Give an instance no new flows: see `Services.drain`. Arguments: `service` and `host`.
+
+        MidflightError if the host is not an instance of the service, or is the last one with a weight.
+        """
         name, host = str(arguments["service"]), str(arguments["host"])
         self._deployment.controller.services.drain(name, host)
         self._emit("service-drained", f"{name}: {host} gets no new flows")

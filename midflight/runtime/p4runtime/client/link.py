@@ -126,7 +126,8 @@ class Link:
     def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send a message on the stream, without waiting for an answer. The first one opens the stream.
 
-        DeviceError as for `send_all`.
+        Blocks while MOST_UNSENT messages wait to be sent. DeviceError if the device takes none for as long as the
+        link's timeout, or if the link is closed.
         """
         self.send_all([message])
 

@@ -54,7 +54,10 @@ class RemoteQueues:
         self.answer(QueueRequest(port=port, queue=queue, depth=depth, rate=text, weight=weight))
 
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
-        """Set the rate at which a port, or every port if it is None, takes packets from its queues. Raises as `set`."""
+        """Set the rate at which a port, or every port if it is None, takes packets from its queues.
+
+        DeviceError if the port is not 0 to 511, if the rate is invalid, or if the switch does not answer.
+        """
         self.answer(QueueRequest(port=port, port_rate=str(rate)))
 
     def port_rate(self, port: int) -> Rate:
@@ -64,7 +67,10 @@ class RemoteQueues:
         return self.answer(QueueRequest(port=port)).port_rates[port]
 
     def state(self, port: int, queue: int = 0) -> QueueState:
-        """Return the settings and counts of a queue. The counts start with the program. DeviceError as for `set`."""
+        """Return the settings and counts of a queue. The counts start with the program.
+
+        DeviceError if the port is not 0 to 511, if it has no such queue, or if the switch does not answer.
+        """
         return self.answer(QueueRequest(port=port, queue=queue)).states[port, queue]
 
     def states(self, port: int | None = None, queue: int | None = None) -> dict[tuple[int, int], QueueState]:

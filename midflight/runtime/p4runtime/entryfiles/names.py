@@ -32,7 +32,10 @@ def find(what: str, names: Iterable[str], wanted: str) -> str:
 
 
 def resolve(what: str, objects: Iterable[T], wanted: str) -> T:
-    """Return the object that `wanted` stands for, by its name or its alias. Raises MidflightError as `find` does."""
+    """Return the object that `wanted` stands for, by its name or its alias, of which the first parts may be left out.
+
+    MidflightError, which lists the names, for an unknown or an ambiguous one.
+    """
     listed = list(objects)
     for each in listed:
         if each.preamble.alias == wanted:

@@ -66,7 +66,10 @@ class Queues:
         return self.queueing.port_rate(port)
 
     def state(self, port: int, queue: int = 0) -> QueueState:
-        """Return the settings and counts of a queue. The counts start with the program. DeviceError as for `set`."""
+        """Return the settings and counts of a queue. The counts start with the program.
+
+        DeviceError if the port is not 0 to 511, or if it has no such queue.
+        """
         engine = self._engine()
         if engine is None:
             return QueueState(self.queueing.get(port, queue), 0, 0, 0, 0, 0)

@@ -65,7 +65,11 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
 
 
 def decode_call(table: BoundTable, action: p4r.Action, *, default: bool = False) -> tuple[BoundAction, tuple[int, ...]]:
-    """Return an action of a table with its arguments in the program's order. Raises the same as `decode_action`."""
+    """Return an action of a table with its arguments in the program's order.
+
+    Refusal with INVALID_ARGUMENT for another table's action or parameters that do not fit, and with PERMISSION_DENIED
+    for an action outside its scope (table only, or default only).
+    """
     bound = table.by_id.get(action.action_id)
     if bound is None:
         named = ", ".join(table.by_name)
