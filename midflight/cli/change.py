@@ -24,8 +24,8 @@ Examples:
 def change(app: Path, name: str | None, state: Path | None, as_json: bool) -> None:
     """Change the program of all switches in one transaction.
 
-    The new program is the one in APP.py. If a switch rejects the program, all switches are rolled back. Applications
-    that stay the same keep their state, admissions and jobs.
+    The new program is the one in APP.py. If a switch rejects the program, all switches are rolled back, and the command
+    fails. Applications that stay the same keep their state, admissions and jobs.
     """
     found = call(state, "change", file=str(app.absolute()), name=name)
     show(found, as_json, f"the switches run {', '.join(found['applications'])}")

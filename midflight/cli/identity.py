@@ -29,7 +29,10 @@ def identity() -> None:
 @identity.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def key(file: Path) -> None:
-    """Write a new private key to FILE, which only its owner can read, and print its public key."""
+    """Write a new private key to FILE, which only its owner can read, and print its public key.
+
+    Fails if FILE cannot be written.
+    """
     from midflight.runtime.steering.trust.keys import SigningKey
 
     made = SigningKey.new()
@@ -49,7 +52,10 @@ def key(file: Path) -> None:
 def issue(
     authority: Path, public: str, name: str, cs_id: str, csci_id: str, days: float, best: tuple[str, ...], output: Path
 ) -> None:
-    """Sign a descriptor: which key belongs to an instance, from now on and for some days."""
+    """Sign a descriptor: which key belongs to an instance, from now on and for some days.
+
+    Writes it to a file. Fails, without writing, if the identity, an address, a key or a score is invalid.
+    """
     from midflight.errors import MidflightError
     from midflight.runtime.steering.trust import descriptor
     from midflight.runtime.steering.trust.identity import SpiffeId

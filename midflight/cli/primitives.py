@@ -22,7 +22,7 @@ To compile a primitive to P4:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 def primitives(name: str | None, as_json: bool) -> None:
-    """List the primitives of the library, or show one of them."""
+    """List the primitives of the library, or show one of them. Fails if there is no primitive NAME."""
     import dataclasses
 
     from midflight.cli.output import write_json

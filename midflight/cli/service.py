@@ -71,7 +71,7 @@ def add(name: str, address: str, weights: dict[str, float], state: Path | None) 
 @click.argument("name")
 @state_option
 def remove(name: str, state: Path | None) -> None:
-    """Stop steering requests to a service; they are routed to its address."""
+    """Stop steering requests to a service; they are routed to its address. Fails if there is no such service."""
     call(state, "remove_service", service=name)
 
 
@@ -105,7 +105,7 @@ def weigh(
 @click.argument("host")
 @state_option
 def drain(name: str, host: str, state: Path | None) -> None:
-    """Give an instance of a service no new flows."""
+    """Give an instance of a service no new flows. Fails if it is not an instance, or the last one with a weight."""
     call(state, "drain_service", service=name, host=host)
 
 

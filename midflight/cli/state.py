@@ -23,7 +23,11 @@ Examples:
 @state_option
 @json_option
 def state(name: str, switch: str, state: Path | None, as_json: bool) -> None:
-    """Print the registers of application NAME on a switch."""
+    """Print the registers of application NAME on a switch.
+
+    --switch is needed if several switches run the application. Fails if no controller is running, or if no switch runs
+    it.
+    """
     import numpy as np
 
     found = call(state, "state", application=name, switch=switch)

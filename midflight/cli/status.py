@@ -31,7 +31,7 @@ Examples:
 )
 @json_option
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
-    """Show the status of a running controller.
+    """Show the status of a running controller, or fail if there is none.
 
     The status consists of the switches, the applications, their placements with reasons and rates, and the latest
     events.

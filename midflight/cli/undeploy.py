@@ -20,7 +20,10 @@ Examples:
 @state_option
 @json_option
 def undeploy(state: Path | None, as_json: bool) -> None:
-    """Withdraw all applications and stop the controller. Switches keep their program and routes, and only forward."""
+    """Withdraw all applications and stop the controller. Switches keep their program and routes, and only forward.
+
+    Names the switches that could not be reached, which stay unchanged. Fails if no controller is running.
+    """
     found = call(state, "undeploy")
     text = "all applications are withdrawn"
     if found["absent"]:

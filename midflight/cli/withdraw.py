@@ -26,7 +26,8 @@ def withdraw(name: str, switch: str, state: Path | None, as_json: bool) -> None:
     """Stop computing application NAME on all switches, or on one with --switch.
 
     From now on, switches only forward the application's packets. Its registers keep their contents. If it is an
-    Aggregate, its job ends on all switches.
+    Aggregate, its job ends on all switches. Fails if no controller is running, or if the application is not admitted
+    there.
     """
     show(
         call(state, "withdraw", application=name, switch=switch),

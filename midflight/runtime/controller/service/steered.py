@@ -94,7 +94,11 @@ class SteeredServices:
         return {"service": name}
 
     def watch(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield what `services` returns, first now and then whenever it changes, until `listening` returns False."""
+        """Yield what `services` returns, first now and then whenever it changes, until `listening` returns False.
+
+        Argument: `switch`, the ingress as which to see them, all if it is left out. MidflightError if there is no such
+        switch.
+        """
         shown: Json = {}
         for _ in self._deployment.follow(listening, _PATIENCE):
             found = self.services(arguments)
