@@ -436,8 +436,7 @@ class Session(Connection):
     def keep(self) -> None:
         """Decode and store the pending digest messages, so that `digests` returns them after a change of pipeline.
 
-        DeviceError if the device does not answer; RequestError if it has rejected an earlier message on the stream.
-        Does nothing without subscriptions.
+        DeviceError if the device does not answer or has rejected a message. Does nothing without subscriptions.
         """
         if self.subscriptions:
             # They can be decoded and acknowledged only with the current pipeline.
