@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.trees import tree_of
+
 ROOT = Path(__file__).parents[2]
 
 EXEMPT = "midflight/cli/"  # the docstring of a command is its help text; every error ends it with exit status 1
@@ -86,7 +88,7 @@ def public(tree: ast.Module) -> Iterator[tuple[str, Function, str]]:
 
 def gaps(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield each error of a public function that its docstring does not mention, with its file."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(root.rglob("*.py"))}
+    trees = {path: tree_of(path) for path in sorted(root.rglob("*.py"))}
     known = errors(trees)
     for path, tree in trees.items():
         for name, function, text in public(tree):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.house.trees import tree_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "midflight"
@@ -39,17 +41,20 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports_of(module: str) -> Iterator[tuple[str, int]]:
-    """Yield every Midflight module that a module imports, at module level or in functions, with the line."""
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+@cache
+def imports_of(module: str) -> list[tuple[str, int]]:
+    """Return every Midflight module that a module imports, at module level or in functions, with the line."""
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(tree_of(MODULES[module])):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names if alias.name.startswith("midflight"))
+            found += [(each.name, node.lineno) for each in node.names if each.name.startswith("midflight")]
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("midflight"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield (inner if inner in MODULES else node.module), node.lineno
+                found.append((inner if inner in MODULES else node.module, node.lineno))
         elif isinstance(node, ast.ImportFrom) and node.level:
             raise AssertionError(f"{module}:{node.lineno}: write the import in full, from midflight")
+    return found
 
 
 def floor_of(module: str) -> int:
@@ -59,12 +64,15 @@ def floor_of(module: str) -> int:
     raise AssertionError(f"{module} stands on no floor")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down(module: str) -> None:
-    if module == "midflight.__main__":
-        return
-    for target, line in imports_of(module):
-        assert floor_of(target) >= floor_of(module), f"{module}:{line} reaches up to {target}"
+def test_imports_point_down() -> None:
+    found = [
+        f"{module}:{line} reaches up to {target}"
+        for module in MODULES
+        if module != "midflight.__main__"
+        for target, line in imports_of(module)
+        if floor_of(target) < floor_of(module)
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_imports_have_no_cycles() -> None:
@@ -82,10 +90,10 @@ def test_imports_have_no_cycles() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_has_at_most_500_lines(module: str) -> None:
-    lines = len(MODULES[module].read_text().splitlines())
-    assert lines <= 500, f"{module} has {lines} lines: split it"
+def test_a_module_has_at_most_500_lines() -> None:
+    lines = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    found = [f"{module} has {count} lines: split it" for module, count in lines.items() if count > 500]
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("name", ["p4src", "primitives", "runtime", "testbed"])

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.house.trees import tree_of
+
 PACKAGE = Path(__file__).parents[2] / "midflight"
 TYPES = {"set", "frozenset", "Set", "AbstractSet", "MutableSet", "WeakSet"}
 MAPPINGS = {"dict", "Mapping", "MutableMapping", "defaultdict"}
@@ -266,14 +268,11 @@ def found_in(source: str) -> list[int]:
     return sorted(Module(Package([tree]), tree).found())
 
 
-TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-ALL = Package([*TREES.values()])
-
-
-@pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_nothing_iterates_over_a_set(path: Path) -> None:
-    lines = sorted(Module(ALL, TREES[path]).found())
-    assert not lines, f"{path}, lines {lines}: use sorted(), or dict.fromkeys() for a set with an order"
+def test_nothing_iterates_over_a_set() -> None:
+    trees = {path: tree_of(path) for path in sorted(PACKAGE.rglob("*.py"))}
+    package = Package([*trees.values()])
+    found = [f"{path}:{line}" for path, tree in trees.items() for line in sorted(Module(package, tree).found())]
+    assert not found, f"use sorted(), or dict.fromkeys() for a set with an order: {', '.join(found)}"
 
 
 @pytest.mark.parametrize(
