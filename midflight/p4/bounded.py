@@ -186,7 +186,7 @@ class Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
     def collect_args(self, tokenlist: Any, ignore_errors: bool = False) -> Any:
         """Return a macro's arguments, as pcpp calls it.
 
-        pcpp copies the remaining tokens for this, which EXPANSION includes.
+        pcpp copies the remaining tokens for this, which EXPANSION includes; PreprocessorError if it is used up.
         """
         self._spend(len(tokenlist) // _MOVES, tokenlist[0] if tokenlist else None)
         return super().collect_args(tokenlist, ignore_errors)

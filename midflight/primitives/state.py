@@ -82,7 +82,8 @@ class State:
         """Write values that `read` returned, by register name, to a switch whose registers hold their initial values.
 
         Elements that equal the initial value are not sent. Elements that were different before the call therefore may
-        remain.
+        remain. MidflightError if the switch runs another program or does not have the application; KeyError if a
+        register is missing in `values`.
         """
         size = max((each.size for each in self.registers.values()), default=0)
         requests = []
@@ -106,6 +107,7 @@ class State:
         """Return one row per index, in the same order: the element with that index in every register, by register name.
 
         An element is an int, or the lanes of a register with lanes. It is 0 for registers without that index.
+        MidflightError if the switch runs another program or does not have the application.
         """
         empty = {name: each.zero for name, each in self.registers.items()}
         return self._ask([self._request(index, 0, empty) for index in indexes])
@@ -114,7 +116,8 @@ class State:
         """Write consecutive elements of one register, from index `start` on. The indexes are not checked.
 
         `number` is the register's place in `registers`, from 0, and `name` its name. An element is an int, or one int
-        per lane. Raises WireError, before anything is written, for numbers that do not fit.
+        per lane. WireError, before anything is written, for numbers that do not fit. MidflightError if the switch runs
+        another program or does not have the application.
         """
         empty = {name: each.zero for name, each in self.registers.items()}
         self._ask([self._request(start + n, 1 << number, empty | {name: value}) for n, value in enumerate(values)])

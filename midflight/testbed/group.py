@@ -97,8 +97,9 @@ class Group:
         flattened arrays share an exponent of their own, so that small values keep their precision beside large values
         in other blocks. Each block takes another round trip, and the error bound holds for each block.
 
-        MidflightError if the arrays do not fit the group or the operation or contain NaN or infinity, if another sum is
-        in progress, if the group is closed, or if the network does not answer.
+        WireError if a value is NaN, infinite or too large, or for floats and a bitwise operation. MidflightError if the
+        arrays differ in shape or kind or are not as many as the workers, if another sum is in progress, if the group is
+        closed, or if the network does not answer.
         """
         if block is None:
             return [self._result(each, arrays) for each in self.sum(arrays)]
@@ -114,8 +115,8 @@ class Group:
         """Reduce the workers' arrays as `allreduce` does, and return only the result of worker `root`.
 
         All workers receive the result anyway, because it also shows them which entries of the switch are free.
-        MidflightError if there is no such worker, if the arrays do not fit the group or the operation, if another sum
-        is in progress, if the group is closed, or if the network does not answer.
+        WireError if a value is NaN, infinite or too large; MidflightError if there is no such worker, if the arrays do
+        not fit the group, if another sum is in progress, if the group is closed, or if the network does not answer.
         """
         self._open(root)
         return self._result(self.sum(arrays)[root], arrays)
@@ -140,9 +141,9 @@ class Group:
         """Reduce the workers' arrays as `allreduce` does, and return each worker's flattened result as a `Sum`.
 
         A `Sum` also contains the integers that the switch computed and their fraction bits. For a `mean`, values and
-        integers are those of the sum, not divided by the number of workers. MidflightError if the arrays do not fit the
-        group or the operation, if another sum is in progress, if the group is closed, or if the network does not
-        answer.
+        integers are those of the sum, not divided by the number of workers. WireError if a value is NaN, infinite or
+        too large; MidflightError if the arrays do not fit the group, if another sum is in progress, if the group is
+        closed, or if the network does not answer.
         """
         return self._run(self._vectors(arrays))
 

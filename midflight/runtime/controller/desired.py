@@ -76,11 +76,12 @@ class DesiredState:
         return replace(self, mirrors={**self.mirrors, (application, switch): hosts})
 
     def with_program(self, program: Program, placed: Mapping[str, Collection[str]]) -> DesiredState:
-        """Return the state with another program, without the requests for applications that it lacks or has under
-        another id.
+        """Return the state with another program, without the admissions and mirrors of applications that it lacks or
+        has under another id.
 
         `placed` has, for every switch name, the applications that run there from now on; admissions and mirrors
-        elsewhere are dropped, too. Maps that keep their shape keep their entries, and are shared with this state.
+        elsewhere are dropped, too. Rate limits stay for all applications that the program has by name. Maps that keep
+        their shape keep their entries, and are shared with this state. Services and instances stay.
         """
         ids = {name: each.id for name, each in program.applications.items()}
         same = [name for name, each in self.program.applications.items() if ids.get(name) == each.id]

@@ -105,6 +105,8 @@ class HostSoftware(Protocol):
     def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
         """Add an entry to an application's map `name` if `present`, else remove it, on every host that computes the
         application.
+
+        DeviceError if the process of such a host has ended.
         """
 
     def adopt(self, program: Program) -> None:

@@ -148,8 +148,8 @@ def encode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, values: list[int
 def decode_data(spec: p4t.P4DataTypeSpec, info: p4t.P4TypeInfo, data: p4d.P4Data, what: str) -> list[int]:
     """Return the scalars of P4Data, each as an unsigned number of its width.
 
-    Raises Refusal with INVALID_ARGUMENT if the shape does not match the type, and with OUT_OF_RANGE if a value does not
-    fit.
+    Refusal with INVALID_ARGUMENT if the shape does not match the type, with OUT_OF_RANGE if a value does not fit, and
+    with UNIMPLEMENTED for a type that P4Data cannot carry here.
     """
     shape = spec.WhichOneof("type_spec")
     if shape == "new_type":

@@ -287,7 +287,10 @@ class Course:
         return (self._arrived() - before) / (time.perf_counter() - start)
 
     def bare_backlog(self) -> float:
-        """Return the bare loop's packets a second of processor time for a backlog."""
+        """Return the bare loop's packets a second of processor time for a backlog.
+
+        MidflightError if not all packets of the backlog are forwarded.
+        """
         with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
             before = self._fill()
             forwarder.start()
@@ -295,7 +298,10 @@ class Course:
             return self._rate(before, forwarder.cpu_seconds)
 
     def switch_backlog(self) -> float:
-        """Return the switch's packets a second of processor time for a backlog."""
+        """Return the switch's packets a second of processor time for a backlog.
+
+        MidflightError if not all packets of the backlog are forwarded.
+        """
         with self._loop() as loop:
             before = self._fill()
             loop.start()

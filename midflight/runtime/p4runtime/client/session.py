@@ -360,7 +360,7 @@ class Session(Connection):
     def packet_out(self, payload: bytes, **metadata: object) -> None:
         """Send a packet through the switch, and wait until the switch has processed or queued it.
 
-        `metadata` are the values of all fields of the packet-out header. RequestError if the switch rejects it.
+        `metadata` are the values of all fields of its header. DeviceError if they do not fit it, or the switch refuses.
         """
         self.packets_out([payload], **metadata)
         self.flush()

@@ -54,7 +54,8 @@ def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry:
 
 
 def fill(pipeline: Pipeline, bound: BoundTable, wanted: p4r.TableEntry, message: p4r.TableEntry, entry: Entry) -> None:
-    """Add an entry's direct counter and meter to `message`, the answer to a read, if the read requested them.
+    """Add an entry's direct counter and meter to `message`, the answer to a read, if the read requested them and the
+    table has them.
 
     `wanted` is the table entry in the read request, and `entry` the entry of table `bound` that is answered.
     """

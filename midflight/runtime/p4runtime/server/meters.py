@@ -66,7 +66,7 @@ def read_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Iterator[p4r.MeterE
 def meter_config(message: p4r.MeterConfig, spec: p4i.MeterSpec) -> MeterConfig:
     """Return the meter configuration in a P4Runtime message, for a meter that P4Info describes by `spec`.
 
-    Refusal with INVALID_ARGUMENT unless it is valid for the meter's type.
+    Refusal with INVALID_ARGUMENT unless it is valid for the meter's type, and with UNIMPLEMENTED for an excess burst.
     """
     if message.eburst and spec.type != p4i.MeterSpec.SINGLE_RATE_THREE_COLOR:
         raise Refusal(Code.INVALID_ARGUMENT, "eburst is for single-rate three-colour meters")

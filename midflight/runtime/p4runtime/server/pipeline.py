@@ -162,8 +162,8 @@ def build(
     """Return a new pipeline for a controller's config: checked, bound to its P4Info, and compiled.
 
     A program in `programs` is not compiled again. With `apart`, compilation takes place in another process with these
-    limits. Raises Refusal with INVALID_ARGUMENT and the compiler's message for an invalid config, and with
-    RESOURCE_EXHAUSTED if it exceeds a limit.
+    limits. Refusal with INVALID_ARGUMENT and the compiler's message for an invalid config, with UNIMPLEMENTED for what
+    the device does not support, and with RESOURCE_EXHAUSTED if it exceeds a limit.
     """
     if not config.p4_device_config:
         raise Refusal(

@@ -98,7 +98,10 @@ def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.Packet
 
 
 def read(pipeline: Pipeline, entry: p4r.PacketReplicationEngineEntry) -> Iterator[p4r.PacketReplicationEngineEntry]:
-    """Yield the requested group or session, or all for id 0. Raises Refusal with NOT_FOUND for an unknown id."""
+    """Yield the requested group or session, or all for id 0.
+
+    Refusal with NOT_FOUND for an unknown id, and with INVALID_ARGUMENT for an entry that is neither group nor session.
+    """
     match entry.WhichOneof("type"):
         case "multicast_group_entry":
             for group in _chosen("multicast group", entry.multicast_group_entry.multicast_group_id, pipeline.groups):

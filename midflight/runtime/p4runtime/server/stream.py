@@ -118,7 +118,11 @@ class Stream:
                 yield response
 
     def take(self, requests: Iterable[object]) -> bool:
-        """Process messages of the controller, in order. Return False if the stream has ended."""
+        """Process messages of the controller, in order. Return False if the stream has ended.
+
+        A message that is refused, such as one with another device id, ends the stream with that error; nothing is
+        raised.
+        """
         try:
             for request in requests:
                 self._take(request)

@@ -16,7 +16,8 @@ __all__ = ["commit", "prepare"]
 
 
 def prepare(pipeline: Pipeline, request: p4r.WriteRequest, role: Role) -> list[Change | Refusal]:
-    """Check and decode the updates of a batch. Return, in order, the change of each, or the error why it is refused.
+    """Check and decode the updates of a batch. Return, in order, the change of each, or the Refusal for it, without
+    raising.
 
     This is the greater part of the work of a Write, and needs no lock. It depends on nothing but the request, the
     pipeline's program and what the role may write.

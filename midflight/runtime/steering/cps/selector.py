@@ -86,10 +86,11 @@ class PathSelector:
         now: int,
         unreachable: Collection[str] = (),
     ) -> Decision:
-        """Return the weights of a service for a demand in requests a second.
+        """Return the weights of a service for a demand in requests a second, at `now`, in nanoseconds.
 
-        `instances` describes all its instances, and `unreachable` are those to which no way leads, by CSCI-ID.
-        MidflightError if there are no instances.
+        `instances` describes all its instances, and `unreachable` are those to which no way leads, by CSCI-ID. These
+        and dead ones get the weight 0. If all are dead or unreachable, the last weights hold while an update is left,
+        and otherwise all instances are weighed as if they were alive. MidflightError if there are no instances.
         """
         names = [each.csci_id for each in instances]
         dead = self.liveness.dead(names, now) | dict.fromkeys((n for n in names if n in unreachable), "unreachable")
