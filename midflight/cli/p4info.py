@@ -23,7 +23,7 @@ Examples:
 def p4info(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ...], output: str) -> None:
     """Write a P4 program's P4Info in protobuf's text format. Its ids are the same as p4c's.
 
-    The program may use externs that the embedded switch does not have.
+    The program may use externs that the embedded switch does not have. Fails, with the place, if it is not valid P4.
     """
     from midflight.cli.output import read_text, write_files
     from midflight.p4.frontend import check

@@ -117,7 +117,8 @@ class Table:
     def prepare(self, entry: Entry) -> Prepared:
         """Check an entry and lay it out for `insert`, without the lock, so that packets and reads go on meanwhile.
 
-        TableError CONSTANT or INVALID.
+        TableError CONSTANT if the program declares the table's entries const, INVALID if keys, action, arguments or
+        priority do not fit.
         """
         self._check_writable()
         self._check_priority(entry.priority)
@@ -126,7 +127,9 @@ class Table:
     def insert(self, entry: Entry | Prepared) -> None:
         """Add an entry, as it is or from `prepare`. Its direct counters and meters start at zero.
 
-        TableError EXISTS, FULL, CONSTANT or INVALID.
+        TableError EXISTS if there is one with these keys and priority, FULL if the table or the memory is full,
+        CONSTANT if the program declares its entries const, and INVALID if keys, action, arguments or priority do not
+        fit.
         """
         prepared = entry if isinstance(entry, Prepared) else self.prepare(entry)
         with self._lock:
@@ -135,7 +138,8 @@ class Table:
     def modify(self, entry: Entry) -> None:
         """Replace the action and data of the entry with these keys and this priority. Its counters and meters continue.
 
-        TableError NOT_FOUND, CONSTANT or INVALID.
+        TableError NOT_FOUND if there is none, CONSTANT if the program declares it const, and INVALID if keys, action or
+        arguments do not fit.
         """
         with self._lock:
             self._check_writable()
@@ -151,7 +155,11 @@ class Table:
             self._touch()
 
     def delete(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> None:
-        """Remove the entry with these keys and this priority. TableError NOT_FOUND, CONSTANT or INVALID."""
+        """Remove the entry with these keys and this priority.
+
+        TableError NOT_FOUND if there is none, CONSTANT if the program declares it const, and INVALID if the keys do not
+        fit.
+        """
         with self._lock:
             self._check_writable()
             held = self._find(keys, priority)
@@ -169,7 +177,7 @@ class Table:
     def get(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> Entry:
         """Return the entry with exactly these keys and this priority, in canonical form.
 
-        TableError NOT_FOUND or INVALID.
+        TableError NOT_FOUND if there is none, INVALID if the keys do not fit.
         """
         with self._lock:
             return self._find(keys, priority).entry
@@ -180,14 +188,17 @@ class Table:
             return [held.entry for held in self._held.values()]
 
     def number(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
-        """Return the index of an entry in its table's direct counters and meters. TableError NOT_FOUND or INVALID."""
+        """Return the index of an entry in its table's direct counters and meters.
+
+        TableError NOT_FOUND if there is no such entry, INVALID if the keys do not fit.
+        """
         with self._lock:
             return self._find(keys, priority).number
 
     def last_hit(self, keys: tuple[ir.EntryKey, ...], priority: int = 0) -> int:
         """Return the time of the last hit of an entry in microseconds; 0 if it was not hit, or the table stores none.
 
-        TableError NOT_FOUND or INVALID.
+        TableError NOT_FOUND if there is no such entry, INVALID if the keys do not fit.
         """
         with self._lock:
             number = self._find(keys, priority).number
@@ -199,7 +210,11 @@ class Table:
         return self._default
 
     def set_default(self, action: str, arguments: tuple[int, ...] = ()) -> None:
-        """Replace the default action and its data. TableError CONSTANT if the program declares it const, or INVALID."""
+        """Replace the default action and its data.
+
+        TableError CONSTANT if the program declares it const, INVALID if the action or the arguments do not fit the
+        table.
+        """
         with self._lock:
             if self._table.default_const:
                 raise TableError(Reason.CONSTANT, f"{self.name}: the program declares the default action const")

@@ -41,8 +41,9 @@ class Ledger:
             raise
 
     def change_together(self, entries: Iterable[Entry]) -> None:
-        """Write these entries like `change`, but consecutive ones of one table in one request. DeviceError after a
-        rollback.
+        """Write these entries like `change`, but consecutive ones of one table in one request.
+
+        DeviceError if the switch refuses one; those before it have then been rolled back.
         """
         wanted = [each for each in entries if self._done.get(each.key, each.deletion()) != each]
         undo: list[Step] = []

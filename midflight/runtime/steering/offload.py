@@ -67,7 +67,8 @@ class Offload:
     def install(self, routes: Iterable[Route]) -> None:
         """Replace the switch's routes: add missing ones, change those that differ, remove the others.
 
-        A redirected address stays redirected until `restore`. DeviceError after a rollback.
+        A redirected address stays redirected until `restore`. DeviceError if the switch refuses one; all are then
+        rolled back.
         """
         wanted = {each.key: each for each in routes}
         steps: list[Step] = [routing(each) for key, each in wanted.items() if key not in self._redirected]
@@ -101,8 +102,8 @@ class Offload:
         """Replace the entries that steer requests to services: add missing ones, change those that differ, remove the
         others.
 
-        They are written in the given order, and removed in the opposite order of their tables. DeviceError after a
-        rollback.
+        They are written in the given order, and removed in the opposite order of their tables. DeviceError if the
+        switch refuses one; all are then rolled back.
         """
         wanted = tuple(entries)
         keys = {each.key for each in wanted}
@@ -189,7 +190,8 @@ class Offload:
     def limit(self, application: int, rate: int) -> None:
         """Change the rate of an admitted application (see `Admission`) and nothing else.
 
-        KeyError if it is not admitted; MidflightError if `rate` is not in 0..2**31 - 1; DeviceError after a rollback.
+        KeyError if it is not admitted; MidflightError if `rate` is not in 0..2**31 - 1; DeviceError if the switch
+        refuses, which leaves the old rate.
         """
         now = self._admitted[application]
         self.admit(
@@ -206,7 +208,8 @@ class Offload:
     def withdraw(self, application: int) -> None:
         """Delete what makes the switch compute on the application with this id, so that it only forwards its packets.
 
-        Its counters are lost; its registers stay. Idempotent. DeviceError after a rollback: it is still admitted.
+        Its counters are lost; its registers stay. Idempotent. DeviceError if the switch refuses; it is then still
+        admitted.
         """
         if before := self._admitted.get(application):
             steps: list[Step] = [each.deletion() for each in (*admitting(before), *enrolling(before))]
@@ -261,8 +264,8 @@ class Offload:
         """Write the admissions and mirrors of a snapshot and the current routes to the switch again, with its counter
         values.
 
-        Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`. DeviceError after
-        a rollback: the switch then holds nothing.
+        Call it on an empty switch, or on this one after a failed `hold`. Later changes use `session`. DeviceError if
+        the switch refuses one; all are then rolled back, and it holds nothing.
         """
         self._ledger.reset(session)
         steps: list[Step] = [Copies("mirror", number, ports) for number, ports in standing.mirrors.items()]

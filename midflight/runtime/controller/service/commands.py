@@ -267,7 +267,7 @@ class Commands:
     def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
         """Yield the result of `status` now, and again whenever it has changed, until `listening` returns False.
 
-        It is compared with the last one after each event, and at least every second. The first argument is ignored.
+        It is compared with the last one after each event, and at least twice a second. The first argument is ignored.
         """
         shown = self.status({})
         yield shown
