@@ -95,15 +95,12 @@ class Program:
     def extended(self, *parts: Primitive | Steering) -> Program:
         """Return a program with additional primitives, which get ids that were never used, or with a `Steering`.
 
-        Raises KernelError like `Program`.
+        KernelError for a kernel that does not compile, for names that clash, and for a second `Steering`.
         """
         return self._changed([*(each.primitive for each in self._applications.values()), *parts], self._ids)
 
     def steered(self, steering: Steering | None) -> Program:
-        """Return a program with another `Steering`, or without one.
-
-        Raises KernelError if nothing remains, or like `Program`.
-        """
+        """Return a program with another `Steering`, or without one. KernelError if nothing remains."""
         parts = () if steering is None else (steering,)
         made = Program(*(each.primitive for each in self._applications.values()), *parts, ids=self._ids)
         made._next = self._next
@@ -123,7 +120,8 @@ class Program:
         """Return a program with this primitive in place of the application that has its name.
 
         The application keeps its id if class and header fields are the same, so that packets in flight remain valid.
-        Otherwise it gets an id that was never used. Raises KernelError for an unknown name, or like `Program`.
+        Otherwise it gets an id that was never used. KernelError for an unknown name, and for a kernel that does not
+        compile.
         """
         before = self._find(primitive.name)
         ids = dict(self._ids)
@@ -174,7 +172,8 @@ class Program:
     def listing(self, *, arch: str = "v1model") -> tuple[tuple[str, Line | None], ...]:
         """Return the lines of `p4(arch=arch)`, each with the line of a kernel that it comes from.
 
-        That is None for common code. Raises KernelError like `p4`.
+        That is None for common code. KernelError for an unknown architecture, and for what a kernel does that Tofino
+        cannot.
         """
         chosen = self._chosen(None)
         out = emit(chosen, self.steering) if arch == "v1model" else self._tofino(chosen, arch)

@@ -52,7 +52,8 @@ class ProgramSource:
     def load(self, loader: Loader) -> Program:
         """Run the file with `loader` and return its program. The file must not have changed since it was read.
 
-        Raises the errors of the loader, such as MidflightError.
+        Raises the errors of the loader: `load_program` raises MidflightError for a file that fails or has no such
+        program.
         """
         return loader(self.file, self.name, self.file.parent)
 

@@ -246,8 +246,9 @@ class Profile:
     def acquire(self, choice: Choice) -> tuple[int, int]:
         """Record that a table entry refers to `choice`, and return (slot, 1 if it is a group's or set's slot, else 0).
 
-        The member or group cannot be deleted until `release`; a one-shot set is created here. TableError NOT_FOUND,
-        FULL or INVALID. The caller, a `Table`, holds the lock.
+        The member or group cannot be deleted until `release`; a one-shot set is created here. TableError NOT_FOUND if
+        there is no such member or group, FULL if there is no room for the set, and INVALID for a set that does not fit
+        the profile. The caller, a `Table`, holds the lock.
         """
         match choice:
             case MemberOf(number=number):

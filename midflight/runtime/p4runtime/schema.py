@@ -52,7 +52,7 @@ class Names(Generic[T]):
         return self.by_id[number]
 
     def named(self, name: str) -> T:
-        """Return the object with a full name or alias. Raises DeviceError, which lists the known names."""
+        """Return the object with a full name or alias. DeviceError, which lists the known names, if there is none."""
         if name not in self.by_name:
             known = sorted({each.preamble.name for each in self.by_id.values()})
             hint = f"it has {', '.join(known)}" if known else f"it has no {self.what}"
