@@ -34,7 +34,8 @@ def access(code: Context, call: ast.Call, register: Register, method: str) -> Wa
     """Compile a register access inside an expression, such as `1 + self.count.read(0)`; `method` is the called method.
 
     The access becomes a statement that runs before the current one and stores to a new variable, which is returned.
-    Raises KernelError if Python would not always evaluate the expression, and as `compile_access` does.
+    KernelError if Python would not always evaluate the expression, for a second access of a packet to the same array,
+    an unknown method, or arguments that do not fit.
     """
     name, _ = _array(code, call, register)
     if code.conditional:

@@ -126,7 +126,10 @@ class Map:
         self.keep(self.entry(key, value, priority))
 
     def entry(self, key: Key, value: int, priority: int = 1) -> Entry:
-        """Return an entry for `insert` without adding it. Raises KernelError like `insert`, also if the map is full."""
+        """Return an entry for `insert` without adding it.
+
+        KernelError if key, value or priority do not fit the map, or if the map is full.
+        """
         entry = Entry(self.parts(key), self.number(value), priority)
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(

@@ -239,7 +239,10 @@ class Builder:
         self.unit.target.copy(self, target, source, size)
 
     def copy_plainly(self, target: Value, source: Value, size: int | Value) -> None:
-        """Emit a copy as `copy` does, by LLVM's memcpy on every target."""
+        """Emit a copy of `size` bytes from address `source` to address `target` by LLVM's memcpy, on every target.
+
+        The two must be equal or not overlap.
+        """
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memcpy = self.unit.intrinsic("llvm.memcpy", [POINTER, POINTER, I64], kind)
         length = self.i64(size) if isinstance(size, int) else self.resize(size, 64)
@@ -250,7 +253,9 @@ class Builder:
         self.unit.target.move(self, target, source, size)
 
     def move_plainly(self, target: Value, source: Value, size: int) -> None:
-        """Emit a copy as `move` does, by LLVM's memmove on every target."""
+        """Emit a copy of `size` bytes from address `source` to address `target`, which may overlap, by LLVM's
+        memmove.
+        """
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memmove = self.unit.intrinsic("llvm.memmove", [POINTER, POINTER, I64], kind)
         self.b.call(memmove, [target, source, self.i64(size), self.constant(1, 0)])

@@ -94,8 +94,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
 def run_frame(code: Code, copy_outs: list[Callable[[], None]], body: Iterable[ir.Statement]) -> Walk[None]:
     """Emit the body of a control, parser or action, and then the copies of its results.
 
-    A `return` in the body jumps to the end, before the copies. `copy_outs`, from `bind`, emit these. Raises P4Error as
-    `lower` does.
+    A `return` in the body jumps to the end, before the copies. `copy_outs`, from `bind`, emit these. P4Error for a
+    construct that the engine does not support.
     """
     frame = Frame(code.block("end"), copy_outs)
     code.frames.append(frame)

@@ -83,7 +83,7 @@ class TrafficManager:
     """Builds the native functions of the traffic manager, the queues between ingress and egress.
 
     `unit` is the module of the program. The constructor builds `enqueue` and `refresh`; the methods build `advance`,
-    `settle` and `discard`. Raises P4Error as `Code.allocate` does.
+    `settle` and `discard`. P4Error if the variables of all functions of the program exceed the engine's stack.
     """
 
     def __init__(self, unit: Unit) -> None:

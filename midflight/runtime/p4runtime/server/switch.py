@@ -172,7 +172,10 @@ class Switch:
             return self._finish(pipeline, pipeline.engine.process(packets, now, times), now)
 
     def advance(self, time: int) -> Packets:
-        """Return the packets that leave queues until a time in nanoseconds, as `process` does for an empty batch."""
+        """Return the packets that leave queues until a time in nanoseconds, with the time at which each leaves.
+
+        Packets to the CPU port and digests are queued for the controllers. Without a pipeline, there are none.
+        """
         with self._lock:
             pipeline = self._forwarding
             if pipeline is None:

@@ -59,7 +59,7 @@ class Plan:
 def plan(problem: Problem, previous: Plan | None, damping: Damping) -> Plan:
     """Return the plan of this round. `previous` is that of the last one for the same options, or None.
 
-    Raises as `optimise`.
+    MidflightError if a demand has no option, or if the optimum is not found.
     """
     best = optimise(problem)
     sent = totals(problem.of, best.rates, len(problem.demands))[problem.of]
