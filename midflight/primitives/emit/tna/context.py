@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from midflight.errors import KernelError
+from midflight.primitives.emit.state import arrays_of
+from midflight.primitives.emit.tables import found
 from midflight.primitives.emit.tna.architecture import Architecture
 from midflight.primitives.emit.tna.lowered import Execute, HashOf, PowerOf, Stored
 from midflight.primitives.kernel.primitive import Primitive
+from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line, place_of
 from midflight.primitives.kernel.typed import Assign, Expr, Local, Statement
 from midflight.primitives.kernel.types import Kind
@@ -34,8 +37,25 @@ class Context:
     line: Line
     block: list[Any] = field(default_factory=list)
     registers: dict[str, Stored] = field(default_factory=dict)
+    added: dict[str, Register] = field(default_factory=dict)
     checksums: dict[str, dict[int, Local]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
+
+    def register(self, name: str) -> Register:
+        """Return a register by its name: one of the primitive's, or one that lowering has added."""
+        return self.added[name] if name in self.added else self.primitive.registers[name]
+
+    def array(self, name: str, kind: Kind, size: int, initial: int) -> str:
+        """Return the name of an added register, which is called `name` if that is free."""
+        while name in self.names():
+            name += "_"
+        self.added.setdefault(name, Register(kind, size, initial=initial))
+        return name
+
+    def names(self) -> set[str]:
+        """Return the names of the primitive's arrays and tables."""
+        arrays = {each for name, register in self.primitive.registers.items() for each in arrays_of(name, register)}
+        return arrays | {each for table in self.primitive.kernel.tables for each in (table, found(table))}
 
     def add(self, statement: Lower) -> None:
         """Add a lowered statement to the current block."""

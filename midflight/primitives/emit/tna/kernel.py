@@ -108,7 +108,7 @@ class TnaKernelWriter:
                 out.line()
             for array, stored in self.lowered.registers.items():
                 self._register(array, stored)
-            for number in range(self.lowered.hashes):
+            for number in range(len(self.lowered.seeds)):
                 self._hash(number)
             for draw in inside(self.lowered.body, Draw):
                 out.line(f"Random<{p4_type(draw.target.kind)}>() {self.names[draw.target.name]}_random;")
@@ -142,9 +142,8 @@ class TnaKernelWriter:
     def _cell(self, array: str) -> Kind:
         """Return the type of an array's cells."""
         stored = self.lowered.registers[array]
-        register = self.primitive.registers.get(array) or self.primitive.registers[array.rpartition("_")[0]]
-        if register.kind.width == 1 and all(isinstance(each.new, (Const, Old)) for each in stored.actions.values()):
-            return stored_kind(register.kind, bits=True)
+        if stored.of.width == 1 and all(isinstance(each.new, (Const, Old)) for each in stored.actions.values()):
+            return stored_kind(stored.of, bits=True)
         return stored.kind
 
     def _update(self, action: Action, kind: Kind) -> None:

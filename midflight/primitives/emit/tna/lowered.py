@@ -30,9 +30,10 @@ class Action:
 
 @dataclass(slots=True)
 class Stored:
-    """A register array of `size` cells, which may be wider than the kernel's numbers, and its updates."""
+    """A register array of `size` cells of type `kind`, which may be wider than the numbers `of` it, and its updates."""
 
     kind: Kind
+    of: Kind
     size: int
     initial: int
     actions: dict[tuple[Expr, str], Action] = field(default_factory=dict)
@@ -75,12 +76,12 @@ Statements: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A lowered kernel: statements, variables with their types, registers by array, and the number of its hashes."""
+    """A lowered kernel: statements, variables with their types, registers by array, and the seeds of its hashes."""
 
     body: Statements
     locals: Mapping[str, Kind | None]
     registers: Mapping[str, Stored]
-    hashes: int
+    seeds: tuple[int, ...]
 
 
 def found(body: Statements, kind: type[T]) -> list[T]:

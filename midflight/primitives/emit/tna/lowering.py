@@ -46,7 +46,7 @@ def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
     kernel = primitive.kernel
     code = Context(primitive, architecture, dict(kernel.locals), Line(kernel.line, kernel.file))
     body = run(_block(code, kernel.body))
-    return Lowered(body, code.locals, code.registers, len(code.seeds))
+    return Lowered(body, code.locals, code.registers, tuple(code.seeds))
 
 
 def _block(code: Context, body: tuple[Statement, ...]) -> Walk[Statements]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from midflight.primitives.emit.state import arrays_of
-from midflight.primitives.emit.tables import found
 from midflight.primitives.emit.tna.context import Context
 from midflight.primitives.emit.tna.lowered import Action, Execute, Stored
+from midflight.primitives.emit.tna.replacing import replaced
 from midflight.primitives.emit.tna.values import assign, atom, condition, extreme, is_atom
+from midflight.primitives.emit.tna.words import access_words
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
     Access,
@@ -21,19 +21,22 @@ from midflight.primitives.kernel.typed import (
     Cast,
     Choose,
     Compare,
+    Concat,
     Const,
     Expr,
     If,
     Logic,
     Not,
     Old,
+    Overflows,
     Slice,
     Truth,
+    Unary,
     parts,
     within,
 )
 from midflight.primitives.kernel.types import Kind
-from midflight.stackless import Walk, run
+from midflight.stackless import Walk
 
 __all__ = ["access", "stored_kind"]
 
@@ -59,13 +62,18 @@ WRAPS = {"+", "|+|", "-", "|-|"}
 
 def access(code: Context, each: Access) -> Walk[None]:
     """Lower a register access to decisions and, for each of their outcomes, one update of one element."""
-    register = code.primitive.registers[each.register]
+    register = code.register(each.register)
     array = each.register if each.lane is None else f"{each.register}_{each.lane}"
-    stored = code.registers.setdefault(array, _stored(code, each, register))
     kind = register.kind
     new = Old(kind) if each.new is None else each.new
     if each.condition != Truth(True):
         new = Choose(each.condition, new, Old(kind), kind)
+    if kind.width > CELLS[-1]:
+        yield access_words(code, each, register, array, new, access)
+        return
+    stored = code.registers.setdefault(
+        array, Stored(stored_kind(kind, bits=False), kind, register.size, register.initial)
+    )
     index: Expr = yield atom(code, each.index, "index")
     if isinstance(index, Const) or index.kind is None:
         place: Expr = Const(index.value if isinstance(index, Const) else 0, _index(register.size))
@@ -101,15 +109,6 @@ def stored_kind(kind: Kind, *, bits: bool) -> Kind:
     return Kind(next((each for each in CELLS if each >= kind.width), kind.width), kind.signed)
 
 
-def _stored(code: Context, each: Access, register: Register) -> Stored:
-    if register.kind.width > CELLS[-1]:
-        raise code.refuse(
-            f"register `{each.register}` is {register.kind}; a stateful ALU computes with at most {CELLS[-1]} bits",
-            "split it into several registers",
-        )
-    return Stored(stored_kind(register.kind, bits=False), register.size, register.initial)
-
-
 def _index(size: int) -> Kind:
     return Kind(max(1, (size - 1).bit_length()))
 
@@ -119,7 +118,7 @@ def _outside(each: Access, register: Register) -> Expr:
     start = Const(register.initial, register.kind)
     if not each.fetch or each.new is None:
         return start
-    return _replaced(each.new, Old(register.kind), start)
+    return replaced(each.new, Old(register.kind), start)
 
 
 def _decide(code: Context, each: Access, stored: Stored, array: str, index: Expr, new: Expr) -> Walk[None]:
@@ -130,12 +129,12 @@ def _decide(code: Context, each: Access, stored: Stored, array: str, index: Expr
         return
     when: Expr = yield condition(code, test)
     if isinstance(when, Truth):
-        yield _decide(code, each, stored, array, index, _replaced(new, test, when))
+        yield _decide(code, each, stored, array, index, replaced(new, test, when))
         return
     sides: list[list[Any]] = []
     for known in (True, False):
         with code.inner() as side:
-            yield _decide(code, each, stored, array, index, _replaced(new, test, Truth(known)))
+            yield _decide(code, each, stored, array, index, replaced(new, test, Truth(known)))
         sides.append(side)
     yes, no = map(tuple, sides)
     if yes == no:
@@ -189,8 +188,7 @@ def _named(code: Context, array: str, new: Expr) -> str:
         case _:
             verb = "write"
     taken = {each.name for stored in code.registers.values() for each in stored.actions.values()}
-    taken |= {each for name, register in code.primitive.registers.items() for each in arrays_of(name, register)}
-    taken |= {each for table in code.primitive.kernel.tables for each in (table, found(table))}
+    taken |= code.names()
     name, number = f"{array}_{verb}", 1
     while name in taken:
         number += 1
@@ -212,53 +210,6 @@ def _free_condition(new: Expr) -> Expr | None:
         if each.kind is None or _reads_old(each):
             waiting.extend(parts(each))
     return None
-
-
-def _replaced(expr: Expr, part: Expr, by: Expr) -> Expr:
-    """Return an expression with `part` replaced, and without the choices that this decides."""
-    return run(_replacing(expr, part, by))
-
-
-def _replacing(expr: Expr, part: Expr, by: Expr) -> Walk[Expr]:
-    if expr == part:
-        return by
-    match expr:
-        case Choose(condition=test, yes=yes, no=no, kind=kind):
-            when: Expr = yield _replacing(test, part, by)
-            if isinstance(when, Truth):
-                done: Expr = yield _replacing(yes if when.value else no, part, by)
-                return done
-            one: Expr = yield _replacing(yes, part, by)
-            other: Expr = yield _replacing(no, part, by)
-            return one if one == other else Choose(when, one, other, kind)
-        case Logic(operator=operator, left=left, right=right):
-            one = yield _replacing(left, part, by)
-            other = yield _replacing(right, part, by)
-            ends = Truth(operator == "||")
-            if ends in (one, other):
-                return ends
-            if isinstance(one, Truth):
-                return other
-            return one if isinstance(other, Truth) else Logic(operator, one, other)
-        case Not(operand=operand):
-            one = yield _replacing(operand, part, by)
-            return Truth(not one.value) if isinstance(one, Truth) else Not(one)
-        case Compare(operator=operator, left=left, right=right):
-            one = yield _replacing(left, part, by)
-            other = yield _replacing(right, part, by)
-            return Compare(operator, one, other)
-        case Binary(operator=operator, left=left, right=right, kind=number):
-            one = yield _replacing(left, part, by)
-            other = yield _replacing(right, part, by)
-            return Binary(operator, one, other, number)
-        case Cast(operand=operand, kind=number):
-            one = yield _replacing(operand, part, by)
-            return Cast(one, number)
-        case Slice(operand=operand, high=high, low=low, kind=number):
-            one = yield _replacing(operand, part, by)
-            return Slice(one, high, low, number)
-        case _:
-            return expr
 
 
 def _prepared(code: Context, expr: Expr) -> Walk[Expr]:
@@ -346,7 +297,7 @@ def _check(code: Context, stored: Stored, array: str, new: Expr) -> None:
                     _sign(code, stored, array, new)
                 elif not is_atom(each) or _reads_old(each):
                     raise _complex(code, array)
-            case Slice() if _reads_old(each):
+            case Slice() | Overflows() | Concat() | Unary() if _reads_old(each):
                 raise _complex(code, array)
             case _:
                 pass
@@ -362,8 +313,9 @@ def _sign(code: Context, stored: Stored, array: str, new: Expr) -> None:
 
 def _complex(code: Context, array: str) -> Exception:
     return code.refuse(
-        f"an update of register `{array}` uses a part of its value, which a stateful ALU does not do",
-        "keep the parts in registers of their own",
+        f"an update of register `{array}` uses a part of its value, or whether a sum overflows, which a stateful ALU"
+        " does not do",
+        "keep parts in registers of their own, and compute with the value that the access returns",
     )
 
 

@@ -79,6 +79,8 @@ def value(code: Context, expr: Expr) -> Walk[Expr]:
     match expr:
         case Slice(operand=operand, high=high, low=low, kind=kind):
             inner: Expr = yield atom(code, operand)
+            while isinstance(inner, Cast):  # an operand: it has as many bits
+                inner = inner.operand
             if isinstance(inner, Const):
                 return Const(inner.value >> low & kind.high, kind)
             if isinstance(inner, Slice):
@@ -100,6 +102,8 @@ def value(code: Context, expr: Expr) -> Walk[Expr]:
         case Binary(operator=operator, left=left, right=right, kind=kind):
             one: Expr = yield atom(code, left)
             other: Expr = yield atom(code, right)
+            if operator in ("+", "-") and WORD < kind.width <= 2 * WORD:
+                return (yield from _in_words(code, operator, one, other, kind))
             if operator in ("+", "-", "|+|", "|-|"):
                 _narrow(code, kind, "adds" if "+" in operator else "subtracts")
             return Binary(operator, one, other, kind)
@@ -208,11 +212,45 @@ def _branch(code: Context, target: Local | FieldRef, expr: Choose) -> Walk[None]
         code.add(If(test, yes, no, code.line))
 
 
+def _in_words(code: Context, operator: str, one: Expr, other: Expr, kind: Kind) -> Walk[Expr]:
+    """Add or subtract numbers of two words: the lower ones, and the upper ones with what the lower ones carry."""
+    word, above = Kind(WORD), Kind(kind.width - WORD)
+    halves: list[tuple[Expr, Expr]] = []
+    for number in (one, other):
+        upper: Expr = yield value(code, Slice(_plain(number), kind.width - 1, WORD, above))
+        lower: Expr = yield value(code, Slice(_plain(number), WORD - 1, 0, word))
+        halves.append((upper, lower))
+    (high, low), (more, less) = halves
+    below = code.assigned("low", Binary(operator, low, less, word))
+    top = code.assigned("high", Binary(operator, high, more, above))
+    carries: Expr = yield condition(code, Compare("<", *((low, less) if operator == "-" else (below, low))))
+    code.add(If(carries, (Assign(top, Binary(operator, top, Const(1, above), above), code.line),), (), code.line))
+    total = Concat(top, below, Kind(kind.width))
+    return Cast(code.assigned("wide", total), kind) if kind.signed else total
+
+
+def _plain(number: Expr) -> Expr:
+    """Return the bits of a number, as an unsigned one."""
+    return Cast(number, Kind(number.kind.width)) if number.kind is not None and number.kind.signed else number
+
+
 def _cast(code: Context, expr: Cast) -> Walk[Expr]:
     kind, source = expr.kind, expr.operand.kind
+    if isinstance(expr.operand, Binary) and source is not None and kind.width <= WORD < source.width:
+        inside = expr.operand
+        if inside.operator in ("+", "-", "&", "|", "^"):
+            # The low bits of a result are those of a narrower operation.
+            low, other = (
+                Slice(_plain(each), kind.width - 1, 0, Kind(kind.width)) for each in (inside.left, inside.right)
+            )
+            narrow = Binary(inside.operator, low, other, Kind(kind.width))
+            done: Expr = yield value(code, Cast(narrow, kind) if kind.signed else narrow)
+            return done
     inner: Expr = yield atom(code, expr.operand)
     if isinstance(inner, Const):
         return Const(kind.wrap(inner.value), kind)
+    if inner.kind == kind:
+        return inner
     if isinstance(inner, Cast) and source is not None and source.width == kind.width:
         inner = inner.operand
         if inner.kind == kind:
@@ -233,6 +271,10 @@ def _shift(code: Context, expr: Binary) -> Walk[Expr]:
             return Const(0, kind) if not kind.signed or expr.operator == "<<" else inner
         if expr.operator == ">>" and not kind.signed and amount.value:
             return Cast(Slice(inner, kind.width - 1, amount.value, Kind(kind.width - amount.value)), kind)
+        if expr.operator == "<<" and amount.value and kind.width > WORD and not kind.signed:
+            rest = kind.width - amount.value
+            upper: Expr = yield value(code, Slice(inner, rest - 1, 0, Kind(rest)))
+            return Concat(upper, Const(0, Kind(amount.value)), kind)
         _narrow(code, kind, "shifts")
         return Binary(expr.operator, inner, amount, kind)
     if isinstance(expr.left, Const) and expr.left.value == 1 and expr.operator == "<<":
@@ -302,10 +344,11 @@ def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
 def _by_bits(operator: str, number: Expr, bound: int, kind: Kind) -> Expr | None:
     """Return a comparison with a constant as a test of some of the number's bits, if that is enough."""
     if kind.signed:
-        sign = Slice(number, kind.width - 1, kind.width - 1, BIT)
+        plain = number.operand if isinstance(number, Cast) else number
+        sign = Slice(plain, kind.width - 1, kind.width - 1, BIT)
         if bound == 0 and operator in ("<", ">="):
             return Compare("==", sign, Const(int(operator == "<"), BIT))
-        positive = Logic("&&", Compare("==", sign, Const(0, BIT)), Compare("!=", number, Const(0, kind)))
+        positive = Logic("&&", Compare("==", sign, Const(0, BIT)), Compare("!=", plain, Const(0, plain.kind or kind)))
         if bound == 0:
             return positive if operator == ">" else _negated(positive)
         return None
