@@ -20,6 +20,7 @@ EPILOG = """\b
 Examples:
   midflight service add vision 10.9.0.1 h2=1 h3=3      requests to 10.9.0.1 go to h2 and h3
   midflight service weigh vision h2=1 h3=1 --valid 10  for ten seconds
+  midflight service balance vision pool                the Balance named pool chooses by loads
   midflight service drain vision h3                    no new flows to h3
   midflight service watch                              update the list on the screen, until Ctrl-C
   midflight service remove vision
@@ -98,6 +99,18 @@ def weigh(
     given = {"service": name, "weights": weights, "class": traffic_class, "switch": switch, "valid": valid}
     found = call(state, "weigh_service", **given)
     show(found, as_json, f"{found['moved']} buckets moved")
+
+
+@service.command()
+@click.argument("name")
+@click.argument("application", required=False, default="")
+@state_option
+def balance(name: str, application: str, state: Path | None) -> None:
+    """Make APPLICATION, a Balance of the program, follow the weights of a service on all switches.
+
+    It chooses between two instances by the loads that replies carry. Without APPLICATION, that ends.
+    """
+    call(state, "balance_service", service=name, application=application)
 
 
 @service.command()

@@ -21,6 +21,7 @@ FLOW = 7
         (Limit, {"rate": 1, "beyond": "wait"}, "beyond"),
         (Limit, {"rate": 1, "clock": "sun"}, "clock"),
         (Balance, {"choices": 3}, "choices must be 1 to 2, not 3"),
+        (Balance, {"choices": 1, "patience": 5}, "patience needs choices=2"),
         (Balance, {"buckets": 2, "table": {2: (1, 1)}}, "table has 2: .*, but buckets are 0 to 1"),
         (Balance, {"instances": 2, "table": {0: (1, 3)}}, "and instances 1 to 2"),
     ],
@@ -62,6 +63,36 @@ def test_loads_age_with_the_switchs_clock() -> None:
         chosen.append(outcome["instance"])
         assert rig.schema.decode(packet[1][42:]).fields["instance"] == outcome["instance"]
     assert chosen == [1, 2, 2, 2, 1]
+
+
+def test_requests_leave_an_instance_that_has_died_within_three_round_trips() -> None:
+    """The switch alone notices: replies take 100 microseconds, and instance 1 dies at 1,000."""
+    trip = 100
+    balance = Balance("app", instances=2, buckets=1, patience=2 * trip, table={0: (1, 2)})
+    rig, reference = SwitchRig(Program(balance)), balance.reference()
+
+    def send(operation: int, instance: int, load: int, now: int) -> int:
+        fields = {"operation": operation, "instance": instance, "load": load, "time": 0, "flow": FLOW}
+        [packet] = rig.engine.process(Packets.from_list([(SENDER, rig.frame(Sent("app", 0, fields)))]), now=now)
+        chosen = reference.process(Message(REQUEST, "app", 0, fields), now=now).message.fields["instance"]
+        assert rig.schema.decode(packet[1][42:]).fields["instance"] == chosen
+        assert isinstance(chosen, int)
+        return chosen
+
+    chosen: dict[int, int] = {}
+    replies: list[tuple[int, int]] = []
+    for now in range(10, 2_000, 10):
+        for at, instance in [each for each in replies if each[0] == now]:
+            send(Balance.REPORT, instance, 5 if instance == 2 else 1, at)
+        chosen[now] = send(Balance.ASK, 0, 0, now)
+        if chosen[now] == 2 or now < 1_000:
+            replies.append((now + trip, chosen[now]))
+    assert {chosen[now] for now in range(10, 1_000, 10)} == {1}
+    left = max(now for now, instance in chosen.items() if instance == 1)
+    assert 1_000 < left < 1_000 + 3 * trip, "and all requests after that go to instance 2"
+    assert send(Balance.ASK, 1, 0, 2_000) == 2, "also those of clients that echo instance 1"
+    send(Balance.REPORT, 1, 1, 2_010)
+    assert send(Balance.ASK, 0, 0, 2_020) == 1, "a report brings it back at once"
 
 
 def test_derived_programs_keep_steering() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from midflight.primitives import REQUEST, Balance, Message, Program, Schema, Steering
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.endpoint.reliable import Address
-from midflight.runtime.steering.buckets import balance_maps
 from midflight.testbed.net import Net
 from midflight.testbed.topology import Topology
 from midflight.testbed.topology.topology import Ends
@@ -47,11 +46,9 @@ def test_requests_follow_loads_and_cookies() -> None:
     program = Program(Balance("pool", instances=4, buckets=BUCKETS, lifetime=LIFETIME), Steering(buckets=BUCKETS))
     links: list[Ends] = [("h1", "s1"), ("h2", "s2"), ("h3", "s2"), ("s1", "s2")]
     with Net(Topology.of(links), program=program) as net:
-        pool = net.steer("vision", CS_ID, {"h2": 1, "h3": 1})["vision"].pool
+        services = net.steer("vision", CS_ID, {"h2": 1, "h3": 1})
         net.admit("pool", switch="s1")
-        maps = balance_maps(pool.table, pool.weights)
-        for name, entries in maps.items():
-            net.map("pool", name, "s1").update(entries)
+        services.balance("vision", "pool")
         schema = Schema(program.schema())
         parties = {name: Party(schema) for name in ("h1", "h2", "h3")}
         for name, party in parties.items():
@@ -92,3 +89,11 @@ def test_requests_follow_loads_and_cookies() -> None:
         net.after(LIFETIME * 1000, late.append, 1)
         net.run(lambda: bool(late))
         assert asked() == at_first, "without current loads, the controller's table decides"
+        services.weigh("vision", {"h3": 1})
+        assert {*asked().values(), *asked(instance=1).values()} == {"h3"}, "the maps follow the weights"
+        net.kill("s1")
+        services.weigh("vision", {"h2": 1})
+        net.revive("s1")
+        assert dict(net.map("pool", "up", "s1").items()) == {1: 1}, "a switch that returns gets what has changed"
+        services.remove("vision")
+        assert not net.map("pool", "up", "s1")

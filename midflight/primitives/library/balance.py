@@ -25,6 +25,8 @@ class Balance(Primitive):
         lifetime: how long a reported load counts, in microseconds (1 to 2**32 - 1)
         clock: the clock that loads age by: `switch`, the packet's arrival, or `packet`, the header's `time`, for traces
             in virtual time
+        patience: how long an instance may leave requests without a report, in microseconds, before its requests go to
+            the bucket's other instance (0 to 2**32 - 1); 0 is indefinitely. At least two round trips
         flow_bits: the width of a flow's identifier (8 to 128)
         table: the initial instances of each bucket, by bucket: (first, second)
 
@@ -36,6 +38,10 @@ class Balance(Primitive):
     With `choices=2`, the second instance is chosen if it reported less than the first, and both within `lifetime`.
     Without current loads, only the controller's tables decide, so a lost report attracts nothing and repels nothing.
 
+    With `patience`, the switch itself notices an instance that has died: one that was asked more than `patience` ago
+    and has not reported since is silent. Requests for it go to the other instance of their bucket, also those that
+    contain it. It is tried again after 64 times as long, and at once when a report of it passes.
+
     The controller writes the maps `first` and `second` from bucket to instance
     (`midflight.runtime.steering.buckets` computes them, with few flows moved on a change), and `up` with the instances
     that keep their flows. An ASK that already contains an instance that is in `up` keeps it: a client that echoes the
@@ -44,7 +50,8 @@ class Balance(Primitive):
 
     Follows Maglev (Eisenbud et al., NSDI 2016) for buckets and the power of two choices (Mitzenmacher, IEEE TPDS 2001).
     Different here: a bucket has only two instances to choose from, so a flow alternates between at most two. A load
-    saturates where the instance says so; nothing overflows. State: 128 bits per instance, and the maps.
+    saturates where the instance says so; nothing overflows. State: 128 bits per instance, 192 with `patience`, and the
+    maps.
 
     >>> balance = Balance("balance", instances=3, buckets=1, clock="packet", table={0: (1, 2)}).reference()
     >>> def send(operation, instance=0, load=0, time=0):
@@ -69,6 +76,7 @@ class Balance(Primitive):
     buckets: int = 256
     choices: Literal[1, 2] = 2
     lifetime: int = 1_000_000
+    patience: int = 0
     clock: Literal["switch", "packet"] = "switch"
     flow_bits: int = 64
     table: Mapping[int, tuple[int, int]] | None = None
@@ -91,7 +99,10 @@ class Balance(Primitive):
         within(self, "buckets", 1, 2**16)
         within(self, "choices", 1, 2)
         within(self, "lifetime", 1, 2**32 - 1)
+        within(self, "patience", 0, 2**32 - 1)
         within(self, "flow_bits", 8, 128)
+        if self.patience and self.choices == 1:
+            raise KernelError(f"{self.title}: patience needs choices=2, as there must be another instance")
         one_of(self, "clock", "switch", "packet")
         for bucket, pair in (self.table or {}).items():
             if not 0 <= bucket < self.buckets or not all(1 <= each <= self.instances for each in pair):
@@ -103,13 +114,16 @@ class Balance(Primitive):
     def setup(self) -> None:
         """Create the maps from buckets to instances and of those that are up; with two choices, the reported loads.
 
-        A cell has a valid bit, the time modulo 2**47, and the load; there is one for each choice.
+        A cell has a valid bit, the time modulo 2**47, and the load; there is one for each choice. With `patience`,
+        another register has the time of the first request since the last report.
         """
         self.first = Map(bit[16], bit[16], size=self.buckets)
         self.up = Map(bit[16], bit[1], size=self.instances)
         if self.choices == 2:
             self.second = Map(bit[16], bit[16], size=self.buckets)
             self.loads = Register(bit[64], self.instances + 1, lanes=2)
+        if self.patience != 0:
+            self.asked = Register(bit[64], self.instances + 1)
         for bucket, (first, second) in (self.table or {}).items():
             self.first[bucket] = first
             if self.choices == 2:
@@ -133,11 +147,32 @@ class Balance(Primitive):
             current = self.current(first_load, now) and self.current(second_load, now)
             if second != 0 and current and bits(second_load, 15, 0) < bits(first_load, 15, 0):
                 chosen = second
+            if self.patience != 0:
+                asking = wire.operation == self.ASK
+                target = wire.instance if keeps or reporting else chosen
+                asked = concat(bit[17](1), bits(now, 46, 0))
+                waited = self.asked.update_if(
+                    target,
+                    asking or reporting,
+                    lambda old: 0 if reporting else (asked if old == 0 or self.over(old, now) else old),
+                )
+                other = first if first != target else second
+                if other != 0 and self.silent(waited, now):
+                    keeps = False
+                    chosen = other
         if wire.operation == self.ASK:
             if not keeps:
                 wire.instance = chosen
         elif not reporting:
             packet.drop()
+
+    def silent(self, asked: int, now: int) -> bool:
+        """Return whether an instance that was asked first at a time has been silent for too long, but may be tried."""
+        return asked != 0 and bits(now, 46, 0) - bits(asked, 46, 0) > self.patience and not self.over(asked, now)
+
+    def over(self, asked: int, now: int) -> bool:
+        """Return whether an instance that was asked first at a time is to be tried again."""
+        return bits(now, 46, 0) - bits(asked, 46, 0) > 64 * self.patience
 
     def current(self, load: int, now: int) -> bool:
         """Return whether a stored load was reported at most `lifetime` ago."""

@@ -16,18 +16,23 @@ _SEED = int.from_bytes(b"BALA", "big")
 class Balancer:
     """The oracle of `Balance`: a balancer with `buckets` buckets for flows whose identifiers have `bits` bits.
 
-    A reported load is current for `lifetime` microseconds; None if loads do not matter.
+    A reported load is current for `lifetime` microseconds; None if loads do not matter. `patience`, in microseconds,
+    is how long an instance may leave requests without a report; 0 is indefinitely.
     """
 
     buckets: int
     bits: int
     lifetime: int | None
+    patience: int = 0
     reports: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The latest report of each instance: (time, load)."""
+    unanswered: dict[int, int] = field(default_factory=dict)
+    """When each instance was first asked since its last report."""
 
     def report(self, instance: int, time: int, load: int) -> None:
         """Record an instance's load, reported at `time`, in microseconds on a 48-bit clock."""
         self.reports[instance] = time, load
+        self.unanswered.pop(instance, None)
 
     def choose(self, flow: int, time: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
         """Return the instance for a flow at `time`, in microseconds on a 48-bit clock; 0 if the flow's bucket has none.
@@ -39,6 +44,20 @@ class Balancer:
         if other and self._load(other, time) < self._load(usual, time) < float("inf"):
             return other
         return usual
+
+    def ask(self, flow: int, time: int, instance: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
+        """Return the instance that gets a request meant for `instance`: that one, or another if it is silent."""
+        if not self.patience:
+            return instance
+        since = self.unanswered.setdefault(instance, time)
+        waited = (time - since) % 2**47
+        if waited > 64 * self.patience:
+            self.unanswered[instance] = time
+            return instance
+        [bucket] = positions([flow], self.bits, _SEED, self.buckets)
+        pair = first.get(bucket, 0), second.get(bucket, 0)
+        other = pair[1] if pair[0] == instance else pair[0]
+        return other if waited > self.patience and other else instance
 
     def _load(self, instance: int, time: int) -> float:
         when, load = self.reports.get(instance, (0, None))

@@ -110,7 +110,7 @@ class Controller:
             """The scheduler: which switches or server compute for each group of workers."""
             self.admissions = Admissions(self.fleet)
             """Admissions, rate limits and mirrors of the applications without a group."""
-            self.services = Services(self.fleet)
+            self.services = Services(self.fleet, self.map)
             """The services to whose instances the switches steer requests, if the program has a `Steering`."""
             self.recovery = Recovery(self.fleet, self.jobs, self.admissions, self.services)
             """Power-off, restart, reconnection and removal of switches."""

@@ -81,6 +81,16 @@ class Monitor:
                 self._controller.fleet.lock.release()
             if problem:
                 self._emit(Event("switch-lost", problem, switch=switch.name))
+                self._route_around(switch)
+
+    def _route_around(self, switch: ManagedSwitch) -> None:
+        """Send the requests of services another way. A second switch that fails meanwhile has a thread of its own."""
+        try:
+            changed = self._controller.recovery.avoid()
+        except MidflightError:
+            return
+        if changed:
+            self._emit(Event("routed-around", "requests to services take other ways", switch=switch.name))
 
     def _reconnect(self, switch: ManagedSwitch) -> bool:
         """Try to reconnect to a switch and restore it. Return whether that succeeded."""
@@ -89,6 +99,7 @@ class Monitor:
             found = self._controller.recovery.reconnect(switch.name)
         except MidflightError as error:
             switch.lose(error.message)
+            self._route_around(switch)
             if error.message != before:
                 self._emit(Event("switch-absent", error.message, switch=switch.name))
             return False

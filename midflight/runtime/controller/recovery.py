@@ -103,6 +103,8 @@ class Recovery:
         session = it.open()  # without the lock: it may take long
         with fleet.lock:
             it.attach(session)
+            if fleet.desired.services:
+                self._find_ways()
             try:
                 if it.holds_expected():
                     return self._adopt([switch])[switch]
@@ -112,6 +114,21 @@ class Recovery:
                 it.lose(str(error))
                 raise
             return None
+
+    def avoid(self) -> bool:
+        """Route around the switches that are off, where there is another way, and return whether routes have changed.
+
+        The requests of services then take the other way. If no services are steered, or if a job runs, whose requests
+        have to pass the switch that computes, routes stay. Writes only to switches that are on. DeviceError if one of
+        them does not answer.
+        """
+        fleet = self._fleet
+        with fleet.lock:
+            if not fleet.desired.services or self._jobs.jobs or not self._find_ways():
+                return False
+            self._services.apply()
+            self._install()
+            return True
 
     def rearrange(self) -> None:
         """Begin a new epoch, assign every job to the best switches or server again, and then update the routes.
@@ -128,15 +145,28 @@ class Recovery:
         A switch that has just begun has no routes before that, so no packet passes it that it is about to compute on.
         The routes are written even if a job cannot be arranged: its hosts still have to reach each other.
         """
-        fleet = self._fleet
         try:
             self._jobs.arrange_all()
             self._admissions.apply_all()
             self._services.apply()
         finally:
-            for name, those in routes(fleet.graph).items():  # none for switches that are given up and routed around
-                if fleet.switches[name].on:
-                    fleet.switches[name].steering.install(those)
+            self._install()
+
+    def _install(self) -> None:
+        """Write the routes to the switches that are on."""
+        for name, those in routes(self._fleet.graph).items():  # none for switches that are given up and routed around
+            if self._fleet.switches[name].on:
+                self._fleet.switches[name].steering.install(those)
+
+    def _find_ways(self) -> bool:
+        """Avoid the switches that are off but not given up, and no others. Return whether the graph has changed."""
+        fleet = self._fleet
+        off = [name for name, each in fleet.switches.items() if not each.on]
+        left = fleet.whole.without([each for each in off if each in fleet.given_up])
+        graph = left.avoiding([each for each in off if each not in fleet.given_up])
+        changed = graph != fleet.graph
+        fleet.graph = graph
+        return changed
 
     def _adopt(self, switches: Sequence[str]) -> dict[str, Difference]:
         """Write the entries that differ to switches that run their program already. Return the differences."""

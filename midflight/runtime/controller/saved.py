@@ -156,6 +156,7 @@ def _service(service: Service) -> Json:
         "address": str(service.address),
         "pool": _pool(service.pool),
         "until": service.until,
+        "balance": service.balance,
         "classes": [
             {"name": name, "rule": {**asdict(rule), "source": rule.source and str(rule.source)}, "pool": _pool(pool)}
             for name, (rule, pool) in service.classes.items()
@@ -181,9 +182,8 @@ def _parse_service(saved: Json) -> Service:
     for each in saved["classes"]:
         rule = {**each["rule"], "source": each["rule"]["source"] and ip_network(each["rule"]["source"])}
         classes[each["name"]] = Rule(**rule), _parse_pool(each["pool"])
-    return Service(
-        saved["name"], ip_network(saved["address"]), _parse_pool(saved["pool"]), classes, saved["until"]
-    )  # fmt: skip
+    pool, balance = _parse_pool(saved["pool"]), str(saved.get("balance", ""))
+    return Service(saved["name"], ip_network(saved["address"]), pool, classes, saved["until"], balance)
 
 
 def _parse_pool(saved: Json) -> Pool:

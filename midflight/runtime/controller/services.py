@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -10,16 +10,21 @@ from math import inf
 from numbers import Real
 
 from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Balance
+from midflight.primitives.kernel.map import Key
 from midflight.primitives.steering import Steering, bucket_of
 from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.maps import ControlledMap
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Graph, IPAddress
+from midflight.runtime.steering.buckets import balance_maps
 from midflight.runtime.steering.cps.rounds import Served, ServedInstance
 from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, mapped_prefix, steering_entries
 
 __all__ = ["Services"]
 
+_NO_MAPS: Mapping[str, Mapping[Key, int]] = {"first": {}, "second": {}, "up": {}}
 _LONGEST = 1e9  # seconds that weights may be valid
 
 
@@ -34,10 +39,13 @@ class Services:
     before. Switches that are off are written when they are on again. Methods raise MidflightError for an unknown
     service, class or host, for weights that are negative, not finite or all 0, and if a service is added to a program
     without a `Steering`; and DeviceError if a switch refuses. After an error, nothing has changed.
+
+    `maps` returns a map of an application on a switch: see `Controller.map`.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, maps: Callable[[str, str, str], ControlledMap]) -> None:
         self._fleet = fleet
+        self._maps = maps
 
     def __getitem__(self, service: str) -> Service:
         """Return a service by name, with its pools of instances."""
@@ -132,6 +140,32 @@ class Services:
             until = None if valid is None else self._fleet.now() + round(valid * 1e9)
             self._request(desired, replace(found.with_pool(changed), until=until), written=changed != pool)
             return sum(one != other for one, other in zip(pool.at(switch), changed.at(switch), strict=True))
+
+    def balance(self, service: str, application: str) -> None:
+        """Make the maps of a `Balance` follow the weights of a service, on all switches that run it, from now on.
+
+        It then chooses between two instances by loads that replies carry, weighted as the service is: the fast loop of
+        the hybrid deployment. Empty `application` ends that, and clears the maps. MidflightError if it is no `Balance`
+        of the program, if its buckets are not as many as those of the `Steering`, or if it has too few instances.
+        """
+        with self._fleet.lock:
+            found = self[service]
+            if application:
+                primitive = self._fleet.application(application).primitive
+                if not isinstance(primitive, Balance):
+                    raise MidflightError(f"{application} is no Balance")
+                if primitive.buckets != self._steering.buckets:
+                    raise MidflightError(
+                        f"{application} has {primitive.buckets} buckets, and the Steering {self._steering.buckets}",
+                        hint="give both the same number",
+                    )
+                if (most := max(found.pool.instances)) > primitive.instances:
+                    raise MidflightError(
+                        f"instance {most} exceeds the {primitive.instances} instances of {application}"
+                    )
+                if other := [each.name for each in self._others(found) if each.balance == application]:
+                    raise MidflightError(f"{application} follows the weights of service {other[0]!r} already")
+            self._request(self._fleet.desired, replace(found, balance=application))
 
     def drain(self, service: str, host: str) -> None:
         """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
@@ -255,7 +289,9 @@ class Services:
 
         DeviceError if a switch refuses an entry.
         """
-        self._write(self._fleet.desired)
+        desired = self._fleet.desired
+        self._write(desired)
+        self._balance(replace(desired, services={}), desired)
 
     @property
     def _steering(self) -> Steering:
@@ -307,13 +343,33 @@ class Services:
 
     def _change(self, desired: DesiredState) -> None:
         """Write a desired state to the switches; if one refuses, write the previous one again and raise its error."""
+        before = self._fleet.desired
         try:
             self._write(desired)
+            self._balance(before, desired)
         except MidflightError:
             with suppress(DeviceError):  # the switch may have died; the first error is the one to raise
-                self._write(self._fleet.desired)
+                self._write(before)
+                self._balance(desired, before)
             raise
         self._fleet.request(desired)
+
+    def _others(self, service: Service) -> list[Service]:
+        return [each for each in self._fleet.desired.services.values() if each.name != service.name]
+
+    def _balance(self, before: DesiredState, after: DesiredState) -> None:
+        """Write the maps of the `Balance`s whose services have changed."""
+        bound = {each.balance: each.pool for each in before.services.values() if each.balance}
+        wanted = {each.balance: each.pool for each in after.services.values() if each.balance}
+        for application in (*wanted, *(each for each in bound if each not in wanted)):
+            if bound.get(application) == wanted.get(application):
+                continue
+            for name, switch in self._fleet.switches.items():
+                if switch.on and application in switch.running.placed:
+                    pool = wanted.get(application)
+                    maps = balance_maps(pool.at(name), pool.weights_at(name)) if pool else _NO_MAPS
+                    for attribute, entries in maps.items():
+                        _replace(self._maps(application, attribute, name), entries)
 
     def _write(self, desired: DesiredState) -> None:
         fleet, services = self._fleet, tuple(desired.services.values())
@@ -325,6 +381,17 @@ class Services:
         for name, switch in fleet.switches.items():
             if switch.on:
                 switch.steering.steer(entries.get(name, ()))
+
+
+def _replace(held: ControlledMap, entries: Mapping[Key, int]) -> None:
+    """Write the entries that differ, and remove the others."""
+    there = dict(held.items())
+    for key, value in entries.items():
+        if there.get(key) != value:
+            held[key] = value
+    for key in there:
+        if key not in entries:
+            del held[key]
 
 
 def _network(address: str) -> IPNetwork:

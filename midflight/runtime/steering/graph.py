@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from midflight.errors import MidflightError
 
 __all__ = ["Graph", "Hop", "Host", "IPAddress", "Link", "Path", "Switch"]
+
+_DETOUR = 1 << 62
+"""A delay that no path without avoided switches has."""
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -126,6 +129,14 @@ class Graph:
         switches = tuple(each for each in self.switches if each.name not in names)
         links = tuple(each for each in self.links if each.left not in names and each.right not in names)
         return Graph(self.hosts, switches, links)
+
+    def avoiding(self, names: Collection[str]) -> Graph:
+        """Return the graph in which paths lead over the switches of these names only if there is no other way."""
+        links = tuple(
+            replace(each, delay=each.delay + _DETOUR) if each.left in names or each.right in names else each
+            for each in self.links
+        )
+        return Graph(self.hosts, self.switches, links)
 
     def towards(self, destination: str) -> dict[str, Hop]:
         """Return, for every other node that can reach `destination`, the first hop of its shortest path there.

@@ -141,7 +141,8 @@ class Pool:
 class Service:
     """A service: its address, which all instances share (CS-ID), its pool, and the pools of its traffic classes.
 
-    `until` is the time in nanoseconds at which the weights expire, or None if they do not.
+    `until` is the time in nanoseconds at which the weights expire, or None if they do not. `balance` is the name of the
+    `Balance` whose maps follow the weights of the pool, empty for none.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Service:
     pool: Pool
     classes: Mapping[str, tuple[Rule, Pool]] = field(default_factory=dict)
     until: int | None = None
+    balance: str = ""
 
     @property
     def pools(self) -> tuple[Pool, ...]:

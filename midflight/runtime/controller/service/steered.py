@@ -26,7 +26,14 @@ class SteeredServices:
     @property
     def calls(self) -> list[Call]:
         """The commands with one result."""
-        return [self.services, self.add_service, self.remove_service, self.weigh_service, self.drain_service]
+        return [
+            self.services,
+            self.add_service,
+            self.remove_service,
+            self.weigh_service,
+            self.balance_service,
+            self.drain_service,
+        ]
 
     def services(self, arguments: Json) -> Json:
         """Return `services`, each as `steering.cps.rounds.Served`, with the seconds for which its weights hold.
@@ -82,6 +89,13 @@ class SteeredServices:
             shown = ", ".join(f"{host} {weight:.3g}" for host, weight in weights.items())
             self._emit("service-weighed", f"{name}: {shown}", moved=moved)
         return {"service": name, "moved": moved}
+
+    def balance_service(self, arguments: Json) -> Json:
+        """Make a `Balance` follow a service's weights: see `Services.balance`. Arguments: `service`, `application`."""
+        name, application = str(arguments["service"]), str(arguments["application"])
+        self._deployment.controller.services.balance(name, application)
+        self._emit("service-balanced", f"{name}: {application or 'nothing'} chooses by loads")
+        return {"service": name}
 
     def drain_service(self, arguments: Json) -> Json:
         """Give an instance no new flows: see `Services.drain`. Arguments: `service` and `host`.

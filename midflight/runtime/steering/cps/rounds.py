@@ -112,7 +112,8 @@ class Rounds:
         ]
         unreachable = [each.csci_id for each in service.instances if not each.reachable]
         made = self.selector.decide(service.cs_id, described, self._demand[service.name], now, unreachable)
-        weights = {hosts[name]: weight for name, weight in made.weights.items()}
+        # Those that are dead are left out, so that not even flows that echo them stay there.
+        weights = {hosts[name]: weight for name, weight in made.weights.items() if name not in made.dead or weight > 0}
         last, at = self._written.get(service.name, ({}, 0))
         # Half of the validity has passed: extend it.
         due = self._valid is not None and (now - at) / 1e9 >= self._valid / 2

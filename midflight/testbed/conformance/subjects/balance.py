@@ -21,13 +21,16 @@ TABLE_3 = {each: TABLE[each] for each in range(3)}
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
     """Yield requests of a few flows, reports that age, cookies, and changes of the tables by the controller."""
     lifetime, instances = parameters["lifetime"], parameters["instances"]
+    spans = [each * parameters["patience"] for each in (1, 64)] if parameters.get("patience") else []
     largest = 2 ** parameters["flow_bits"] - 1
     flows = [0, largest, *(random.randint(0, largest) for _ in range(6))]
     time = random.choice((0, 5, 2**48 - lifetime, random.randrange(2**48)))
     still = random.random() < 0.2  # at time 0, which is not the time of a missing report
     tables = ("first", "second", "second") if parameters["choices"] == 2 else ("first",)
     for sequence in range(random.randint(10, 40)):
-        time = 0 if still else (time + random.choice((0, 1, 1, 2, lifetime // 3, lifetime, lifetime + 1))) % 2**48
+        time = (
+            0 if still else (time + random.choice((0, 1, 1, 2, lifetime // 3, lifetime, lifetime + 1, *spans))) % 2**48
+        )
         late = random.choice((0, 0, 0, 0, 1, lifetime + 1))
         writes = []
         if random.random() < 0.15:
@@ -47,7 +50,7 @@ def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
 
 def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]:
     lifetime = parameters["lifetime"] if parameters["choices"] == 2 else None
-    balancer = Balancer(parameters["buckets"], parameters["flow_bits"], lifetime)
+    balancer = Balancer(parameters["buckets"], parameters["flow_bits"], lifetime, parameters.get("patience", 0))
     table = parameters["table"] or {}
     tables: dict[str, dict[object, int]] = {
         "first": {bucket: pair[0] for bucket, pair in table.items()},
@@ -68,9 +71,12 @@ def _oracle(parameters: Parameters, requests: Sequence[Request]) -> list[Answer]
         if fields["operation"] == Balance.REPORT:
             if fields["instance"] <= parameters["instances"]:
                 balancer.report(fields["instance"], fields["time"], fields["load"])
-        elif not tables["up"].get(fields["instance"]):
+        else:
+            flow, time = fields["flow"], fields["time"]
             first, second = (dict(tables[name].items()) for name in ("first", "second"))
-            fields["instance"] = balancer.choose(fields["flow"], fields["time"], first, second)  # type: ignore[arg-type]
+            if not tables["up"].get(fields["instance"]):
+                fields["instance"] = balancer.choose(flow, time, first, second)  # type: ignore[arg-type]
+            fields["instance"] = balancer.ask(flow, time, fields["instance"], first, second)  # type: ignore[arg-type]
         answers.append(Answer(Verdict.FORWARD, fields))
     return answers
 
@@ -80,6 +86,15 @@ SUBJECT = Subject(
     parameters=(
         {"instances": 3, "buckets": 3, "lifetime": 100, "clock": "packet", "flow_bits": 32, "table": TABLE_3},
         {"instances": 4, "buckets": 5, "lifetime": 7, "clock": "packet", "flow_bits": 13, "table": TABLE},
+        {
+            "instances": 3,
+            "buckets": 4,
+            "lifetime": 9,
+            "patience": 5,
+            "clock": "packet",
+            "flow_bits": 32,
+            "table": TABLE_3,
+        },
         {"instances": 3, "buckets": 8, "choices": 1, "clock": "packet", "flow_bits": 64, "table": TABLE},
         {
             "instances": 3,
