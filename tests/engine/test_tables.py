@@ -16,6 +16,7 @@ from tests.engine.build import engine, field, run
 
 KINDS: dict[str, tuple[tuple[str, int], ...]] = {
     "exact": (("exact", 12), ("exact", 5)),
+    "short exact": (("exact", 9), ("exact", 7)),
     "wide exact": (("exact", 128), ("exact", 48)),
     "lpm": (("lpm", 8),),
     "exact and lpm": (("lpm", 7), ("exact", 3)),

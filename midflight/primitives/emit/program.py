@@ -356,8 +356,6 @@ def _admission(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -
 def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     with out.block("control compute_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
         _checksum(out, "update_checksum(hdr.ipv4.isValid(),")
-        if steer:
-            _checksum(out, "update_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,", "inner_ipv4")
         out.line("// Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.")
         directly = " && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid()" if steer else ""
         for header, more in (("ipv6", directly), *((("inner_ipv6", ""),) if steer else ())):

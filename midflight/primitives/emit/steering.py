@@ -14,7 +14,7 @@ from midflight.primitives.emit.steering_text import (
     PARSER,
 )
 from midflight.primitives.emit.writer import Writer
-from midflight.primitives.steering import FLOW_SEED, Steering
+from midflight.primitives.steering import FLOW_MULTIPLIER, Steering
 
 __all__ = ["SteeringWriter"]
 
@@ -35,8 +35,11 @@ class SteeringWriter:
             "instances": steering.instances,
             "room": steering.mtu - 28,
             "room_ipv6": steering.mtu - 48,
-            "mask": steering.buckets - 1,
-            "seed": FLOW_SEED,
+            "pool_bits": steering.pools.bit_length(),
+            "bucket_bits": steering.buckets.bit_length() - 1,
+            "lowest": 33 - steering.buckets.bit_length(),
+            "multiplier": FLOW_MULTIPLIER,
+            "fold": 0x0064_FF9B ^ 0x0001_0000,  # the words before a mapped IPv4 address
         }
 
     def constants(self, out: Writer) -> None:

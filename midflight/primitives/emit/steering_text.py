@@ -92,9 +92,9 @@ bit<6> dscp;
 bit<20> flow_label;
 bit<16> application;
 bit<1> classified;
-bit<16> pool;
+bit<%(pool_bits)d> pool;
 bit<32> flow;
-bit<16> bucket;
+bit<%(bucket_bits)d> bucket;
 bit<16> length;
 bit<16> room;
 bit<8> traffic_class;
@@ -103,7 +103,7 @@ bit<1> over_ipv6;
 bit<128> forwarder;
 bit<128> contact;
 
-action service(bit<16> pool_number, bit<1> has_rules) {
+action service(bit<%(pool_bits)d> pool_number, bit<1> has_rules) {
     pool = pool_number;
     classified = has_rules;
 }
@@ -121,7 +121,7 @@ table services {
     size = %(services)d;
 }
 
-action class_is(bit<16> pool_number) {
+action class_is(bit<%(pool_bits)d> pool_number) {
     pool = pool_number;
 }
 
@@ -191,10 +191,12 @@ table instances {
     size = %(instances)d;
 }
 
-// The packet becomes the inner one, with a hop less.
+// The packet becomes the inner one, with a hop less. Its checksum changes with the hops (RFC 1624, equation 3).
 action hold_ipv4() {
+    bit<17> sum = (bit<17>)(~hdr.ipv4.checksum) + 0xFEFF;
     hdr.inner_ipv4 = hdr.ipv4;
     hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
+    hdr.inner_ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
     hdr.ipv4.setInvalid();
 }
 
@@ -349,14 +351,6 @@ if (!services.apply().hit) {
 }
 
 // Which flow it is, by source and ports. Packets without ports, such as fragments, are told apart by source alone.
-source = IPV4_IN_IPV6 ++ hdr.ipv4.source;
-protocol = hdr.ipv4.protocol;
-flow_label = 0;
-if (hdr.ipv6.isValid()) {
-    source = hdr.ipv6.source;
-    protocol = hdr.ipv6.next_header;
-    flow_label = hdr.ipv6.flow_label;
-}
 source_port = 0;
 destination_port = 0;
 if (hdr.udp.isValid()) {
@@ -367,6 +361,14 @@ if (hdr.udp.isValid()) {
     destination_port = hdr.tcp.destination;
 }
 if (classified == 1) {
+    source = IPV4_IN_IPV6 ++ hdr.ipv4.source;
+    protocol = hdr.ipv4.protocol;
+    flow_label = 0;
+    if (hdr.ipv6.isValid()) {
+        source = hdr.ipv6.source;
+        protocol = hdr.ipv6.next_header;
+        flow_label = hdr.ipv6.flow_label;
+    }
     dscp = traffic_class[7:2];
     application = 0;
     if (hdr.midflight.isValid()) {
@@ -374,9 +376,12 @@ if (classified == 1) {
     }
     classes.apply();
 }
-flow = scramble(source[127:96] ^ source[95:64] ^ source[63:32] ^ source[31:0], %(seed)d);
-flow = scramble(flow ^ (source_port ++ destination_port), %(seed)d);
-bucket = (bit<16>)(flow & %(mask)d);
+flow = hdr.ipv4.source ^ %(fold)d;
+if (hdr.ipv6.isValid()) {
+    flow = hdr.ipv6.source[127:96] ^ hdr.ipv6.source[95:64] ^ hdr.ipv6.source[63:32] ^ hdr.ipv6.source[31:0];
+}
+flow = (flow ^ (source_port ++ destination_port)) * %(multiplier)d;  // whose highest bits depend on all of it
+bucket = flow[31:%(lowest)d];
 
 // To the instance that a kernel has chosen, or to that of the bucket.
 if (meta.instance == 0) {

@@ -54,6 +54,10 @@ def actions_of(table: ir.Table) -> tuple[ir.ActionRef, ...]:
     return (*table.actions, table.default)
 
 
+_DIRECT = 16
+"""The width of the longest keys that are indexes of an array."""
+
+
 class EntryLayout:
     """The layout in memory of one table's entries: `stride` bytes each, with a packed key of `width` bits.
 
@@ -80,6 +84,11 @@ class EntryLayout:
             self.search = "masked"
         self._place_keys(table)
         self._place_data(table, layout)
+
+    @property
+    def direct(self) -> bool:
+        """Whether keys are exact and short enough to be indexes of an array."""
+        return self.search == "exact" and self.width <= _DIRECT
 
     def _place_keys(self, table: ir.Table) -> None:
         widths = [scalar_width(key.expression.type) for key in table.keys]

@@ -18,7 +18,7 @@ from midflight.runtime.engine.entrylayout import EntryLayout
 from midflight.runtime.engine.layout import align
 from midflight.runtime.engine.lookup import HASH_FACTOR
 
-__all__ = ["ExactIndex", "Index", "IntervalIndex", "MaskedIndex", "Match", "hash_key", "index_for"]
+__all__ = ["DirectIndex", "ExactIndex", "Index", "IntervalIndex", "MaskedIndex", "Match", "hash_key", "index_for"]
 
 WORD = (1 << 64) - 1
 
@@ -59,7 +59,7 @@ def index_for(name: str, layout: EntryLayout) -> Index | None:
     """Return an empty index for a table's kind of search, or None for a table without keys. `name` is the table's."""
     match layout.search:
         case "exact":
-            return ExactIndex(name, layout)
+            return DirectIndex(name) if layout.direct else ExactIndex(name, layout)
         case "lpm":
             return IntervalIndex(name, layout)
         case "masked":
@@ -75,6 +75,34 @@ def hash_key(key: int, stored: int) -> int:
         state = (state ^ (key >> shift & WORD)) * HASH_FACTOR & WORD
         state ^= state >> 32
     return state
+
+
+class DirectIndex:
+    """An index for short exact keys: an array of entry numbers by key, as long as the largest key so far needs."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._keys: dict[int, int] = {}
+        self._numbers: NDArray[np.uint32] = np.zeros(8, np.uint32)
+
+    def add(self, number: int, match: Match) -> None:
+        """Add the entry with this number. Enlarges the array if the key is beyond its end."""
+        if match.key >= self._numbers.size:
+            larger = np.zeros(1 << match.key.bit_length(), np.uint32)
+            larger[: self._numbers.size] = self._numbers
+            self._numbers = larger
+        self._keys[number] = match.key
+        self._numbers[match.key] = number + 1
+
+    def remove(self, number: int) -> None:
+        """Remove the entry with this number. KeyError if it is not in the index."""
+        self._numbers[self._keys.pop(number)] = 0
+
+    def flush(self, context: Context) -> dict[int, int]:
+        """Write the address and size of the array to the context. There are no links."""
+        context.point(f"{self._name}.buckets", self._numbers)
+        context.set(f"{self._name}.mask", self._numbers.size - 1)
+        return {}
 
 
 class ExactIndex:

@@ -2,7 +2,8 @@
 
 The table's match kinds determine one of three searches:
 
-- exact: one hash table of entry numbers with open addressing - lpm: the ends of all prefixes divide the key values into
+- exact: an array of entry numbers for keys of up to 16 bits, otherwise one hash table of them with open addressing -
+lpm: the ends of all prefixes divide the key values into
 intervals with one winner each; a branch-free binary search finds the interval, so its time does not depend on the
 prefixes' lengths - masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority,
 so that the search ends when no later mask can win; ranges are searched by the common prefix of their ends, and then
@@ -32,7 +33,9 @@ def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
     function.args[0].name = "context"
     code = Code(unit, function)
     key = function.args[1]
-    if layout.search == "exact":
+    if layout.direct:
+        _direct(code, name, layout, key)
+    elif layout.search == "exact":
         _exact(code, name, layout, key)
     elif layout.search == "lpm":
         _intervals(code, name, layout, key)
@@ -93,6 +96,16 @@ def _probe(
         hit.add_incoming(code.constant(1, 0), onward)
         found.add_incoming(_null(), onward)
     return hit, found
+
+
+def _direct(code: Code, name: str, layout: EntryLayout, key: Value) -> None:
+    b = code.b
+    wide, mask = code.resize(key, 64), code.slot_value(f"{name}.mask")
+    numbers, entries = code.slot_pointer(f"{name}.buckets"), code.slot_pointer(f"{name}.entries")
+    # Without branches: where keys vary, none would be predicted.
+    number = code.load(code.at(numbers, b.shl(b.and_(wide, mask), code.i64(2))), 32)
+    missing = b.or_(b.icmp_unsigned(">", wide, mask), b.icmp_unsigned("==", number, code.i32(0)))
+    b.ret(b.select(missing, _null(), _entry(code, entries, number, layout)))
 
 
 def _exact(code: Code, name: str, layout: EntryLayout, key: Value) -> None:

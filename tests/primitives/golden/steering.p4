@@ -331,7 +331,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of pool: Balance.ingress in balance.py, with instances=8, buckets=16, choices=2, lifetime=1000000,
-// clock='switch', flow_bits=64.
+// patience=0, clock='switch', flow_bits=64.
 // Write an instance into each request: that of its flow's bucket, or the less loaded one of two.
 control pool_kernel(inout headers_t hdr, inout metadata_t meta, in standard_metadata_t standard_metadata) {
     register<bit<64>>(9) loads_0;
@@ -485,9 +485,9 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     bit<20> flow_label;
     bit<16> application;
     bit<1> classified;
-    bit<16> pool;
+    bit<4> pool;
     bit<32> flow;
-    bit<16> bucket;
+    bit<6> bucket;
     bit<16> length;
     bit<16> room;
     bit<8> traffic_class;
@@ -496,7 +496,7 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     bit<128> forwarder;
     bit<128> contact;
 
-    action service(bit<16> pool_number, bit<1> has_rules) {
+    action service(bit<4> pool_number, bit<1> has_rules) {
         pool = pool_number;
         classified = has_rules;
     }
@@ -514,7 +514,7 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         size = 4;
     }
 
-    action class_is(bit<16> pool_number) {
+    action class_is(bit<4> pool_number) {
         pool = pool_number;
     }
 
@@ -584,10 +584,12 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         size = 8;
     }
 
-    // The packet becomes the inner one, with a hop less.
+    // The packet becomes the inner one, with a hop less. Its checksum changes with the hops (RFC 1624, equation 3).
     action hold_ipv4() {
+        bit<17> sum = (bit<17>)(~hdr.ipv4.checksum) + 0xFEFF;
         hdr.inner_ipv4 = hdr.ipv4;
         hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
+        hdr.inner_ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
         hdr.ipv4.setInvalid();
     }
 
@@ -741,14 +743,6 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         }
 
         // Which flow it is, by source and ports. Packets without ports, such as fragments, are told apart by source alone.
-        source = IPV4_IN_IPV6 ++ hdr.ipv4.source;
-        protocol = hdr.ipv4.protocol;
-        flow_label = 0;
-        if (hdr.ipv6.isValid()) {
-            source = hdr.ipv6.source;
-            protocol = hdr.ipv6.next_header;
-            flow_label = hdr.ipv6.flow_label;
-        }
         source_port = 0;
         destination_port = 0;
         if (hdr.udp.isValid()) {
@@ -759,6 +753,14 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
             destination_port = hdr.tcp.destination;
         }
         if (classified == 1) {
+            source = IPV4_IN_IPV6 ++ hdr.ipv4.source;
+            protocol = hdr.ipv4.protocol;
+            flow_label = 0;
+            if (hdr.ipv6.isValid()) {
+                source = hdr.ipv6.source;
+                protocol = hdr.ipv6.next_header;
+                flow_label = hdr.ipv6.flow_label;
+            }
             dscp = traffic_class[7:2];
             application = 0;
             if (hdr.midflight.isValid()) {
@@ -766,9 +768,12 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
             }
             classes.apply();
         }
-        flow = scramble(source[127:96] ^ source[95:64] ^ source[63:32] ^ source[31:0], 1398031698);
-        flow = scramble(flow ^ (source_port ++ destination_port), 1398031698);
-        bucket = (bit<16>)(flow & 63);
+        flow = hdr.ipv4.source ^ 6684571;
+        if (hdr.ipv6.isValid()) {
+            flow = hdr.ipv6.source[127:96] ^ hdr.ipv6.source[95:64] ^ hdr.ipv6.source[63:32] ^ hdr.ipv6.source[31:0];
+        }
+        flow = (flow ^ (source_port ++ destination_port)) * 2654435761;  // whose highest bits depend on all of it
+        bucket = flow[31:26];
 
         // To the instance that a kernel has chosen, or to that of the bucket.
         if (meta.instance == 0) {
@@ -1120,13 +1125,6 @@ control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
                 hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
             },
             hdr.ipv4.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.inner_ipv4.isValid() && hdr.inner_ipv4.ihl == 5,
-            {
-                hdr.inner_ipv4.version, hdr.inner_ipv4.ihl, hdr.inner_ipv4.tos, hdr.inner_ipv4.length, hdr.inner_ipv4.identification,
-                hdr.inner_ipv4.reserved, hdr.inner_ipv4.dont_fragment, hdr.inner_ipv4.more_fragments, hdr.inner_ipv4.fragment_offset,
-                hdr.inner_ipv4.ttl, hdr.inner_ipv4.protocol, hdr.inner_ipv4.source, hdr.inner_ipv4.destination
-            },
-            hdr.inner_ipv4.checksum, HashAlgorithm.csum16);
         // Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.
         update_checksum_with_payload(hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             {
