@@ -21,7 +21,7 @@ from tests.conftest import SEARCH
 from tests.library.mutation import Mutant, mutants
 from tests.library.traces import Switch, Trace, drawn, played, traces
 
-TRACES = 250
+TRACES = 120
 MORE_TRACES = 1000  # with `pytest -m long`
 MUTANTS = 20
 TRACES_FOR_MUTANTS = 300
