@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.runtime.checked import CheckedProgram
 
-__all__ = ["compile"]
+__all__ = ["compile", "program_of"]
 
 EPILOG = """\b
 Examples:
@@ -78,7 +78,7 @@ def compile(
 
     if as_json and (explain or output is None):
         raise click.UsageError("--json prints what -o DIR writes: use it with -o and without --explain")
-    program, stem = _program(source, name, settings)
+    program, stem = program_of(source, name, settings)
     text = program.p4(arch=arch)
     checked = CheckedProgram(program.p4(), str((output or Path()) / f"{stem}.p4"))
     _ = checked.p4info  # raises errors before anything is written
@@ -103,8 +103,11 @@ def compile(
     return 0
 
 
-def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program, str]:
-    """Return the requested program, and the stem of its files' names."""
+def program_of(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program, str]:
+    """Return the program in a Python file, or of a library primitive, and the stem of its files' names.
+
+    MidflightError if there is no such program, or if a setting is wrong.
+    """
     from midflight.cli.userfile import load_program
     from midflight.errors import MidflightError
 

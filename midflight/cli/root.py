@@ -13,6 +13,7 @@ COMMANDS = (
     "demo",
     "primitives",
     "compile",
+    "fit",
     "check",
     "p4info",
     "switch",

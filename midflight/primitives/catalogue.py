@@ -16,7 +16,7 @@ from typing import Any
 
 from midflight import primitives as library
 from midflight.errors import MidflightError
-from midflight.primitives.kernel.primitive import Chain, Primitive, summary
+from midflight.primitives.kernel.primitive import MOST, Chain, Primitive, summary
 
 __all__ = [
     "FAMILIES", "LIBRARY", "Entry", "ParameterEntry", "catalogue", "code_lines", "find", "instance", "made",
@@ -214,6 +214,8 @@ def _meanings(text: str) -> dict[str, str]:
 def _value(owner: str, parameter: ParameterEntry, text: str) -> Any:
     """Return a parameter's value from text: strings for types with strings, otherwise a Python literal."""
     if parameter.type == "int":
+        if text == MOST:
+            return text
         try:
             return int(text, 0)
         except ValueError:

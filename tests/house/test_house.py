@@ -21,6 +21,7 @@ FLOORS = [
     "midflight.runtime.endpoint",
     "midflight.runtime.steering",
     "midflight.runtime.placement",
+    "midflight.runtime.fit",
     "midflight.runtime.devices",
     "midflight.runtime.p4runtime",
     "midflight.runtime.checked",

@@ -26,10 +26,15 @@ from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 from midflight.stackless import Walk, in_turn, run
 
-__all__ = ["Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
+__all__ = ["MOST", "Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
 REGISTERS = 32
 """The maximum number of registers of a primitive."""
+
+MOST = "max"
+"""The value of an integer parameter that asks for the largest that is possible."""
+
+_LARGEST_EXPONENT = 20
 
 parameter = field
 """Declares a parameter with more options than a default; it is `dataclasses.field`."""
@@ -78,11 +83,36 @@ class Primitive(_Parameters):
                 f"{type(self).__name__}({self.name!r}): an application's name has only letters, digits and _",
                 hint=f'pass the name first: {type(self).__name__}("gradients", ...)',
             )
+        self._largest: tuple[str, ...] = ()
         for each in dataclasses.fields(self):
             if each.type in (int, "int"):
+                if getattr(self, each.name) == MOST:
+                    self._largest += (each.name,)
+                    setattr(self, each.name, 1)
                 setattr(self, each.name, self._whole(each.name, getattr(self, each.name)))
+        for name in self._largest:
+            self._enlarge(name)
         self.validate()
         self.setup()
+
+    def _enlarge(self, name: str) -> None:
+        """Set a parameter to the largest power of two that `validate` accepts; to 1 if it accepts none."""
+        for exponent in range(_LARGEST_EXPONENT, -1, -1):
+            setattr(self, name, 1 << exponent)
+            try:
+                self.validate()
+            except KernelError:
+                continue
+            return
+
+    @property
+    def largest(self) -> tuple[str, ...]:
+        """The names of the integer parameters that were given as "max".
+
+        They have the largest power of two that the primitive accepts, at most 2 ** 20, until `midflight fit` reduces
+        them to what fits a device.
+        """
+        return self._largest
 
     def _whole(self, name: str, value: object) -> int:
         try:

@@ -31,7 +31,7 @@ from midflight.primitives.kernel.typed import (
     within,
 )
 
-__all__ = ["PROFILES", "Profile", "violations"]
+__all__ = ["PROFILES", "Profile", "creation", "violations"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def _widths(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
                     each.line,
                     f"register `{each.register}` is {kind}; the limit of a cell is {profile.register_width} bits",
                     "split it into several registers",
-                    _made(primitive, each.register),
+                    creation(primitive, each.register),
                 )
 
 
@@ -147,7 +147,7 @@ def _keys(primitive: Primitive, profile: Profile) -> Iterator[KernelError]:
                     f"{what} `{each.source}` has a key of {bits} bits; the limit for"
                     f" {'exact' if exact else 'this'} match is {most}",
                     "hash the key: `hash_(wire.key)`" if exact else "match fewer fields, or match all of them exactly",
-                    _made(primitive, each.source),
+                    creation(primitive, each.source),
                 )
 
 
@@ -185,7 +185,7 @@ def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Lin
     return KernelError(f"{primitive.title}: {message}", place=place_of(line), hint=f"{also}{hint}")
 
 
-def _made(primitive: Primitive, name: str) -> Line | None:
+def creation(primitive: Primitive, name: str) -> Line | None:
     """Return the line of `setup` that creates a register or map; None if no line assigns it."""
     source, setup = source_of(type(primitive).setup)
     for node in ast.walk(setup):

@@ -15,6 +15,7 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
     {
         "table": "tables",
         "register": "register ALUs",
+        "counter": "counter ALUs",
         "sram": "SRAM blocks",
         "tcam": "TCAM blocks",
         "exact_bytes": "bytes of exact match keys",

@@ -1,0 +1,153 @@
+"""`midflight fit`: what a program takes of a device, stage by stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from midflight.primitives import Program
+    from midflight.runtime.checked import CheckedProgram
+    from midflight.runtime.fit import Fit
+    from midflight.runtime.fit.sizes import Change
+
+__all__ = ["fit"]
+
+EPILOG = """\b
+Examples:
+  midflight fit lab3.py --device tofino             a table of what each stage holds
+  midflight fit lab3.py --device mine.toml          a sheet of your own
+  midflight fit aggregate --set workers=8 --set slots=max --device tofino2
+                                                    the largest number of slots that fits
+  midflight fit prog.p4 --picture stages.svg        a picture, and any P4 program for v1model
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", metavar="FILE.py|FILE.p4|NAME")
+@click.option(
+    "--device",
+    "--sheet",
+    "device",
+    metavar="SHEET",
+    default="tofino",
+    show_default=True,
+    help="The capability sheet: a name such as tofino or tofino2, or a TOML file.",
+)
+@click.option("--program", "name", metavar="NAME", help="The program, if the file has several.  [default: program]")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a primitive of the library."
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the costs as JSON; - is standard output.")
+@click.option(
+    "--picture",
+    metavar="FILE.svg",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Save a picture of the stages.",
+)
+def fit(
+    source: str, device: str, name: str | None, settings: tuple[str, ...], json_to: str | None, picture: Path | None
+) -> int:
+    """Show what a program takes of a device, and whether it fits.
+
+    Assigns the tables, registers and computations of the program to the fewest pipeline stages, within what the
+    device's sheet says a stage has. If the program does not fit, the exit status is 1, and the messages say what it
+    needs, where in the source, and which parameter would make it fit. A parameter with the value "max" gets the largest
+    power of two that fits.
+    """
+    from midflight.cli.output import write_files, write_json
+    from midflight.cli.terminal import console_beside
+    from midflight.runtime.checked import CheckedProgram
+    from midflight.runtime.devices import load_sheet
+    from midflight.runtime.fit import fit as measure
+    from midflight.runtime.fit.drawing import stages
+    from midflight.runtime.fit.sizes import advice, with_largest
+
+    sheet = load_sheet(device)
+    program, checked = _program(source, name, settings)
+    chosen: tuple[Change, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    def made(each: Program) -> CheckedProgram:
+        return CheckedProgram(each.p4(), checked.file)
+
+    if program is not None and any(each.primitive.largest for each in program.applications.values()):
+        program, chosen = with_largest(program, sheet, made)
+        checked = made(program)
+    found = measure(checked, sheet)
+    if program is not None and not found.fits:
+        changes = advice(program, found, made)
+    console = console_beside(json_to)
+    _print(found, program, chosen, changes, console)
+    if picture is not None:
+        write_files({picture: stages(found)})
+        console.print(f"Picture: {picture}", soft_wrap=True)
+    if json_to:
+        listed = [
+            {"application": each.application, "parameter": each.parameter, "now": each.now, "fits": each.fits}
+            for each in changes
+        ]
+        largest = {f"{each.application}.{each.parameter}": each.fits for each in chosen}
+        write_json({**found.json(), "largest": largest, "changes": listed}, json_to)
+    return 0 if found.fits else 1
+
+
+def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program | None, CheckedProgram]:
+    from midflight.cli.compile import program_of
+    from midflight.cli.output import read_text
+    from midflight.runtime.checked import CheckedProgram
+
+    if Path(source).suffix == ".p4":
+        if settings or name is not None:
+            raise click.UsageError("--set and --program are for primitives and Python files")
+        return None, CheckedProgram(read_text(Path(source)), source)
+    program, stem = program_of(source, name, settings)
+    return program, CheckedProgram(program.p4(), f"{stem}.p4")
+
+
+def _print(
+    found: Fit, program: Program | None, chosen: tuple[Change, ...], changes: tuple[Change, ...], console: Console
+) -> None:
+    from midflight.cli.terminal import table
+    from midflight.runtime.devices.capabilities import RESOURCES
+    from midflight.runtime.fit.source import place_of
+
+    limit = f" of {found.sheet.stages}" if found.sheet.stages is not None else ""
+    proof = "" if found.optimal else ", perhaps fewer"
+    shown = [each for each in RESOURCES if each in found.sheet.per_stage and found.total(each)]
+    if found.sheet.stages is not None:
+        words = ("stage", *(each.replace("_", " ") for each in shown), "operations")
+        made = table(console, f"{found.stages}{limit} stages on {found.device}{proof}", words)
+        for number, used in enumerate(found.used, 1):
+            here = [each for each in found.placed if each.first <= number <= each.last]
+            amounts = (f"{used.get(each, 0):,}/{found.sheet.per_stage[each]:,}" for each in shown)
+            made.add_row(str(number), *amounts, str(len(here)))
+        console.print(made)
+    else:
+        console.print(f"{found.device} has no pipeline stages: a packet passes {len(found.placed)} operations")
+    vector, room = found.vector, found.sheet.header_vector_bits
+    console.print(
+        f"Header vector: {vector.bits:,}{f' of {room:,}' if room else ''} bits"
+        f" ({vector.header_bits:,} of headers, {vector.metadata_bits:,} of metadata)",
+        soft_wrap=True,
+    )
+    console.print(
+        f"Parser: {found.parser.transitions} transitions of {found.parser.states} states, {found.parser.bits:,} bits",
+        soft_wrap=True,
+    )
+    if found.critical and found.sheet.stages is not None:
+        console.print(f"Longest chain: {' -> '.join(found.critical)}", soft_wrap=True, markup=False)
+    for each in chosen:
+        console.print(f"{each.application}: {each.parameter} = {each.fits:,} is the largest that fits", soft_wrap=True)
+    for problem in found.problems:
+        place = place_of(program, problem) if program is not None else problem.place
+        console.print(f"{f'{place}: ' if place else ''}{problem}", soft_wrap=True, markup=False)
+        if place and (caret := place.caret()):
+            console.print(caret, soft_wrap=True, markup=False)
+    for change in changes:
+        console.print(f"It fits with {change}", soft_wrap=True)
+    console.print("It fits." if found.fits else "It does not fit.")
