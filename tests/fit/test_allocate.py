@@ -73,7 +73,7 @@ def check(nodes: Sequence[Node], room: Mapping[str, int], made: Allocation) -> N
 @pytest.mark.parametrize("seed", range(40))
 def test_as_few_stages_as_an_exhaustive_search_finds(seed: int) -> None:
     nodes, room = some(random.Random(seed))
-    made = allocate(nodes, room)
+    made = allocate(nodes, room, patience=300)
     check(nodes, room, made)
     assert made.optimal
     assert lower_bound(nodes, room) <= made.stages == search(nodes, room)
@@ -83,7 +83,7 @@ def test_the_exact_search_improves_on_the_list() -> None:
     # In order of size, 4 goes with 3 and 3 with 2, and 2 is left over; 4 + 2 + 2 and 3 + 3 fill two stages of 8.
     sizes = [3, 3, 4, 2, 2, 2]
     nodes = [node(n, {"sram": size}) for n, size in enumerate(sizes)]
-    made = allocate(nodes, {"sram": 8})
+    made = allocate(nodes, {"sram": 8}, patience=300)
     check(nodes, {"sram": 8}, made)
     assert (made.stages, made.optimal) == (2, True)
 
@@ -95,7 +95,7 @@ def test_a_table_spans_stages_and_its_users_wait_for_the_last() -> None:
         node(2, {"table": 1, "sram": 1}, needs=[1]),
     ]
     room = {"sram": 8, "table": 4}
-    made = allocate(nodes, room)
+    made = allocate(nodes, room, patience=300)
     check(nodes, room, made)
     assert made.optimal
     assert made.stages == 4 if made.spans[1] == (1, 2) else made.stages == 3

@@ -40,7 +40,6 @@ def allocate(nodes: Sequence[Node], room: Mapping[str, int], patience: float = 4
     The number of stages is not limited. `patience` limits the search, in seconds; what it did not prove is not
     `optimal`. A node that takes more than a stage has is placed as if it took all of it. Never raises.
     """
-    deadline = time.monotonic() + patience
     heads, tails = _levels(nodes)
     bound = lower_bound(nodes, room)
     rules = (
@@ -55,6 +54,7 @@ def allocate(nodes: Sequence[Node], room: Mapping[str, int], patience: float = 4
         return best
     from midflight.runtime.fit.exact import solve
 
+    deadline = time.monotonic() + patience
     low = bound
     while low < best.stages:
         left = deadline - time.monotonic()
