@@ -1,4 +1,4 @@
-"""What an operation takes of the stage that it is in: memory blocks, bytes of match keys, hash bits, ALUs.
+"""Needs of an operation in its stage: memory blocks, bytes of match keys, hash bits, ALUs.
 
 The rules are those of reconfigurable match tables (Bosshart et al., Forwarding Metamorphosis, SIGCOMM 2013) with the
 sizes of the sheet. Without blocks in the sheet, memory is not counted.
