@@ -116,11 +116,11 @@ def _levels(nodes: Sequence[Node]) -> tuple[list[int], list[int]]:
     """Return for each node the lengths of the longest chains of needs before and after it."""
     heads, tails = [0] * len(nodes), [0] * len(nodes)
     for n, node in enumerate(nodes):
-        heads[n] = max([heads[m] + 1 for m in node.needs] + [heads[m] for m in node.follows], default=0)
+        heads[n] = max([heads[m] + 1 for m in sorted(node.needs)] + [heads[m] for m in sorted(node.follows)], default=0)
     for n in reversed(range(len(nodes))):
-        for m in nodes[n].needs:
+        for m in sorted(nodes[n].needs):
             tails[m] = max(tails[m], tails[n] + 1)
-        for m in nodes[n].follows:
+        for m in sorted(nodes[n].follows):
             tails[m] = max(tails[m], tails[n])
     return heads, tails
 

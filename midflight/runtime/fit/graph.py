@@ -101,9 +101,8 @@ def _nodes(program: ir.Program, control: ir.Control, sheet: Capabilities, first:
 
 def _circles(listed: Sequence[Operation]) -> list[list[str]]:
     """Return the strongly connected components, each after those that it depends on (Tarjan's algorithm)."""
-    names = {each.name for each in listed}
     order = {each.name: number for number, each in enumerate(listed)}
-    after = {each.name: sorted((each.needs | each.follows) & names, key=order.__getitem__) for each in listed}
+    after = {each.name: [name for name in order if name in each.needs | each.follows] for each in listed}
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
