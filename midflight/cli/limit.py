@@ -25,7 +25,8 @@ Examples:
 def limit(name: str, rate: int, state: Path | None, as_json: bool) -> None:
     """Compute on at most RATE requests a second of application NAME from each port of a switch; 0 means no limit.
 
-    Requests beyond the limit are only forwarded. The limit holds on all switches, also for later admissions.
+    Requests beyond the limit are only forwarded. The limit holds on all switches, also for later admissions. Fails, and
+    changes nothing, if there is no such application or a switch refuses.
     """
     text = f"{rate} requests a second from each port are computed" if rate else "all requests are computed"
     show(call(state, "limit", application=name, rate=rate), as_json, f"{name}: {text}")

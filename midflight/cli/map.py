@@ -48,8 +48,8 @@ def map(
     """Print the entries of a map of application NAME, or change them.
 
     A map is a table that a kernel reads and the controller writes. MAP may be left out if the application has only one.
-    All changes of one command take effect, or none. They survive a restart of the switch and of the controller; a
-    switch that is off gets them when it returns.
+    All changes of one command take effect, or the command fails and none does. They survive a restart of the switch and
+    of the controller; a switch that is off gets them when it returns.
 
     Values and the parts of a key, which commas separate, are integers (such as 10 or 0x0a) or IP or MAC addresses. Of
     several entries that match a packet, the longest prefix wins, or the largest priority, which is 1 by default.

@@ -28,7 +28,8 @@ Examples:
 def mirror(name: str, hosts: str, stop: bool, switch: str, state: Path | None, as_json: bool) -> None:
     """Send copies of the packets that the kernel of application NAME mirrors to hosts.
 
-    The kernel selects the packets with `packet.mirror()`. The hosts must be connected to the switch itself.
+    The kernel selects the packets with `packet.mirror()`. The hosts must be connected to the switch itself. Fails if
+    they are not, or if the kernel mirrors nothing.
     """
     chosen = names(hosts)
     if bool(chosen) == stop:

@@ -63,7 +63,8 @@ weights_argument = click.argument("weights", metavar="HOST=WEIGHT...", nargs=-1,
 def add(name: str, address: str, weights: dict[str, float], state: Path | None) -> None:
     """Start steering requests to ADDRESS, an address or prefix, to hosts by weight.
 
-    These are also the static weights, which return when those of `weigh --valid` or of `midflight cps` expire.
+    These are also the static weights, which return when those of `weigh --valid` or of `midflight cps` expire. Fails if
+    NAME or ADDRESS is in use, if a host is unknown, or if the program has no Steering.
     """
     call(state, "add_service", service=name, address=address, weights=weights)
 
@@ -95,7 +96,11 @@ def weigh(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Set the weights of a service's instances. As few flows move as possible; hosts left out get no new flows."""
+    """Set the weights of a service's instances, and print how many buckets moved.
+
+    As few flows move as possible; hosts left out get no new flows. Fails if there is no such service, class, switch or
+    host.
+    """
     given = {"service": name, "weights": weights, "class": traffic_class, "switch": switch, "valid": valid}
     found = call(state, "weigh_service", **given)
     show(found, as_json, f"{found['moved']} buckets moved")
@@ -127,7 +132,7 @@ def drain(name: str, host: str, state: Path | None) -> None:
 @state_option
 @json_option
 def list_(switch: str, state: Path | None, as_json: bool) -> None:
-    """Show services, their instances and weights, and the requests sent to each."""
+    """Show services, their instances and weights, and the requests sent to each. Fails if no controller is running."""
     from rich.console import Console
 
     found = call(state, "services", switch=switch)

@@ -80,7 +80,8 @@ class StateFolder:
         """Kill the process that holds the folder, with SIGKILL, so that it cannot write to a switch any more.
 
         Return False, and do nothing, if it cannot be identified for certain, for example because it runs in another PID
-        namespace, if this user must not kill it, or if it is this process. The lock is released when it has ended.
+        namespace, if this user must not kill it, or if it is this process. Otherwise, return True; the lock is released
+        when the process has ended.
         """
         pid, _, identity = self._content.partition(" ")
         if not (pid.isdecimal() and identity) or int(pid) == os.getpid():

@@ -35,7 +35,11 @@ class Standby:
         self._killed = False
 
     def attempt(self) -> str:
-        """Try to hold the folder. Return how the process that held it has ended, or "" if it still holds it."""
+        """Try to hold the folder. Return how the process that held it has ended, as text, or "" if it still holds it.
+
+        Kills that process if it has sent no heartbeat for `patience` seconds; `problem` says if that is not possible.
+        MidflightError if the lock cannot be written.
+        """
         if self._folder.hold():
             how = f"did not respond for {self._patience:g} s and was killed" if self._killed else "has ended"
             return f"process {self.holder} {how}"

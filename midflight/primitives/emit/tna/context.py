@@ -86,7 +86,9 @@ class Context:
             self.block = outer
 
     def refuse(self, message: str, hint: str) -> KernelError:
-        """Return an error about the current line: what the architecture cannot do there, and what to do instead."""
+        """Return, without raising it, an error about the current line: what the architecture cannot do there
+        (`message`), and what to do instead (`hint`).
+        """
         return KernelError(
             f"{self.primitive.title}: {self.architecture.name}: {message}", place=place_of(self.line), hint=hint
         )

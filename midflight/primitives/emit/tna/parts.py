@@ -87,7 +87,10 @@ class Parts:
                 yield f"hdr.{header}.reserved"
 
     def entered_by(self, text: str) -> str:
-        """Return P4 that reads the port by which a packet came at first."""
+        """Return P4 text that reads the port by which a packet came at first, in place of its ingress port.
+
+        They differ if packets recirculate or are mirrored; otherwise `text` is returned unchanged.
+        """
         return text.replace("ig_intr_md.ingress_port", "meta.entered") if self.around or self.mirrors else text
 
 

@@ -61,7 +61,11 @@ WRAPS = {"+", "|+|", "-", "|-|"}
 
 
 def access(code: Context, each: Access) -> Walk[None]:
-    """Lower a register access to decisions and, for each of their outcomes, one update of one element."""
+    """Lower a register access to decisions and, for each of their outcomes, one update of one element.
+
+    KernelError, with the place in the kernel, for an update that a stateful ALU cannot compute, or for too many
+    different ones.
+    """
     register = code.register(each.register)
     array = each.register if each.lane is None else f"{each.register}_{each.lane}"
     kind = register.kind

@@ -66,7 +66,10 @@ def is_atom(expr: Expr) -> bool:
 
 
 def atom(code: Context, expr: Expr, name: str = "part") -> Walk[Expr]:
-    """Return an operand with the value of `expr`: itself, or a new variable, called `name` if that is free."""
+    """Return an operand with the value of `expr`: itself, or a new variable, called `name` if that is free.
+
+    KernelError, with the place in the kernel, for an operation that the architecture does not have.
+    """
     if expr.kind is None and not isinstance(expr, (Local, Truth)):
         done: Expr = yield flag(code, expr)
         return done
@@ -75,7 +78,10 @@ def atom(code: Context, expr: Expr, name: str = "part") -> Walk[Expr]:
 
 
 def value(code: Context, expr: Expr) -> Walk[Expr]:
-    """Return an expression of at most one operation on operands with the value of `expr`."""
+    """Return an expression of at most one operation on operands with the value of `expr`.
+
+    KernelError, with the place in the kernel, for an operation that the architecture does not have, such as a product.
+    """
     match expr:
         case Slice(operand=operand, high=high, low=low, kind=kind):
             inner: Expr = yield atom(code, operand)
@@ -123,7 +129,10 @@ def value(code: Context, expr: Expr) -> Walk[Expr]:
 
 
 def assign(code: Context, target: Local | FieldRef, expr: Expr) -> Walk[None]:
-    """Assign the value of `expr` to `target`."""
+    """Add statements that assign the value of `expr` to `target`.
+
+    KernelError, with the place in the kernel, for an operation that the architecture does not have.
+    """
     if expr.kind is None and not isinstance(expr, (Local, Truth)):
         test: Expr = yield condition(code, expr)
         yes, no = (Assign(target, Truth(each), code.line) for each in (True, False))
@@ -138,14 +147,21 @@ def assign(code: Context, target: Local | FieldRef, expr: Expr) -> Walk[None]:
 
 
 def flag(code: Context, expr: Expr) -> Walk[Expr]:
-    """Return a variable with the truth of a condition."""
+    """Return a new variable with the truth of a condition, whose assignment is added before the current statement.
+
+    KernelError, with the place in the kernel, for an operation that the architecture does not have.
+    """
     local = code.fresh("holds", None)
     yield assign(code, local, expr)
     return local
 
 
 def condition(code: Context, expr: Expr) -> Walk[Expr]:
-    """Return a condition that one gateway can test, with the truth of `expr`."""
+    """Return a condition that one gateway can test, with the truth of `expr`.
+
+    Parts that do not fit are computed before, in new variables. KernelError, with the place in the kernel, for an
+    operation that the architecture does not have.
+    """
     match expr:
         case Not(operand=operand):
             inner: Expr = yield condition(code, operand)

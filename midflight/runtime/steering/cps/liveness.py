@@ -36,7 +36,9 @@ class Liveness:
         self._signs: dict[str, dict[str, _Signs]] = {}
 
     def sign(self, instance: str, kind: str, now: int) -> None:
-        """Record a sign of life of one kind."""
+        """Record that an instance gave a sign of life of one kind at `now`. It ends the evidence of `fail` of this
+        kind.
+        """
         found = self._signs.setdefault(instance, {}).setdefault(kind, _Signs(now))
         found.last, found.failed = now, ""
         found.outcomes = (*found.outcomes[1 - _REMEMBERED :], True)
@@ -51,7 +53,10 @@ class Liveness:
         found.outcomes = (*found.outcomes[1 - _REMEMBERED :], False)
 
     def miss(self, instance: str, kind: str, now: int) -> None:
-        """Record that an expected sign has not come. If there has been none at all, the time of silence begins."""
+        """Record that an expected sign of an instance had not come at `now`.
+
+        If there has been none of this kind at all, the time of silence begins.
+        """
         found = self._signs.setdefault(instance, {}).setdefault(kind, _Signs(now))
         found.outcomes = (*found.outcomes[1 - _REMEMBERED :], False)
 

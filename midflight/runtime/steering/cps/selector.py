@@ -50,7 +50,10 @@ class PathSelector:
         self._last: dict[str, tuple[Selection, Decision]] = {}
 
     def heard(self, update: Update, now: int) -> None:
-        """Record the signs of life in an update that the board has accepted at `now`."""
+        """Record the signs of life in an update that the board has accepted at `now`, in nanoseconds.
+
+        An update about a path on which all probes are lost is evidence against the instance instead.
+        """
         instance = update.csci_id
         if update.cs_id != PATHS:
             self.liveness.sign(instance, UPDATE, now)
