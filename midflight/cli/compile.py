@@ -69,8 +69,8 @@ def compile(
     """Compile a Python program, or a library primitive, to P4_16.
 
     Prints the P4, or with -o writes it and related files to a folder. A Python file is executed, and the Program in its
-    global variable `program` is compiled. In case of errors, nothing is written. With --profile, all violated rules are
-    printed with the lines that violate them, and the exit status is 1.
+    global variable `program`, or its only Program, is compiled; --program names another. In case of errors, nothing is
+    written. With --profile, all violated rules are printed with the lines that violate them, and the exit status is 1.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.runtime.checked import CheckedProgram
