@@ -28,7 +28,8 @@ def audit(file: Path, head: str, as_json: bool) -> None:
 
     Each entry contains the hash of the one before, so no entry can be changed or removed without breaking the chain.
     Prints how often each event occurs, and the hash of the last entry. Keep that elsewhere: with --head, a log whose
-    end was cut off is found as well. Exit status 1 if the chain is broken, with the line.
+    end was cut off is found as well. Exit status 1 if the chain is broken, with the line, if no entry has the hash of
+    --head, or if FILE cannot be read.
     """
     from midflight.runtime.steering.trust.log import verify
 

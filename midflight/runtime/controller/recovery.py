@@ -96,7 +96,8 @@ class Recovery:
         """Open a new session with a switch, and restore its desired state.
 
         Return how its entries differed, or None if it had lost its program; it is then loaded again, with empty
-        registers, and a new epoch begins. DeviceError if it does not answer or rejects a write; it then stays off.
+        registers, and a new epoch begins. MidflightError if there is no such switch, or if nobody can compute a job;
+        DeviceError if it does not answer or rejects a write. After an error, it stays off.
         """
         fleet = self._fleet
         it = fleet.switch(switch)

@@ -47,7 +47,7 @@ class Groups(Protocol):
         earlier ones.
 
         `backups` has, by pair, the pairs to use while its port is down; `priority` (0 to 7) and `length` (bytes, 0 for
-        no limit) are those of copies.
+        no limit) are those of copies. TableError INVALID for a number out of its range.
         """
 
     def delete(self, group: int, /) -> None:
