@@ -130,7 +130,11 @@ class Profile:
             return self._groups[number].listed if number in self._groups else None
 
     def insert_member(self, number: int, member: Member) -> None:
-        """Add a member. TableError if it exists or is invalid, if there are one-shot sets, or if there is no room."""
+        """Add a member.
+
+        TableError EXISTS if there is one with this number, INVALID if its action or data do not fit or if there are
+        one-shot sets, and FULL if there is no room.
+        """
         with self._lock:
             if number in self._members:
                 raise TableError(Reason.EXISTS, f"{self.name} already has member {number}")
@@ -153,7 +157,7 @@ class Profile:
             self._write(held.slot, held.member)
 
     def delete_member(self, number: int) -> None:
-        """Remove a member. TableError if there is none, or if a group or an entry refers to it."""
+        """Remove a member. TableError NOT_FOUND if there is none, IN_USE if a group or an entry refers to it."""
         with self._lock:
             held = self._member(number)
             if held.users:
@@ -165,7 +169,9 @@ class Profile:
     def insert_group(self, number: int, members: Iterable[GroupMember]) -> None:
         """Add a group of existing members.
 
-        TableError if it exists or is invalid, if this is no selector or has one-shot sets, or if it is full.
+        TableError EXISTS if there is one with this number, NOT_FOUND for a member that does not exist, INVALID if this
+        is no selector or has one-shot sets, or for a wrong weight or a member that occurs twice, and FULL if there is
+        no room.
         """
         with self._lock:
             if not self.selects:
@@ -199,7 +205,7 @@ class Profile:
             self._changed(self)
 
     def delete_group(self, number: int) -> None:
-        """Remove a group. TableError if there is none, or if an entry refers to it."""
+        """Remove a group. TableError NOT_FOUND if there is none, IN_USE if an entry refers to it."""
         with self._lock:
             held = self._group(number)
             if held.users:
