@@ -73,7 +73,10 @@ class State:
         return [*super().__dir__(), *self.registers]
 
     def read(self) -> dict[str, Values]:
-        """Return all elements of all registers, by register name; `RegisterState.read` describes their form."""
+        """Return all elements of all registers, by register name; `RegisterState.read` describes their form.
+
+        MidflightError if the switch runs another program or does not have the application.
+        """
         size = max((each.size for each in self.registers.values()), default=0)
         rows = self.rows(range(size))
         return {name: each.array([row[name] for row in rows[: each.size]]) for name, each in self.registers.items()}
@@ -98,7 +101,7 @@ class State:
     def clear(self) -> None:
         """Set every element of every register to its initial value.
 
-        Register by register: packets may pass in between.
+        Register by register: packets may pass in between. MidflightError if the switch does not run the application.
         """
         for each in self.registers.values():
             each.clear()
@@ -162,7 +165,7 @@ class RegisterState:
         """Return the elements from index `start` to `stop`, exclusive, by default all; both are as in a slice.
 
         The result is an array with shape (elements,) or (elements, lanes), of the narrowest integer type that fits. It
-        is a list for numbers of more than 64 bits.
+        is a list for numbers of more than 64 bits. MidflightError if the switch does not run the application.
         """
         indexes = range(*slice(start, stop).indices(self.size))
         return self.array([row[self.name] for row in self._state.rows(indexes)])
@@ -179,7 +182,7 @@ class RegisterState:
         self._state.put(self._number, self.name, start, rows)
 
     def clear(self) -> None:
-        """Set every number of every element to `initial`."""
+        """Set every number of every element to `initial`. MidflightError if the switch does not run the application."""
         element: FieldValue = self.initial if self.lanes is None else [self.initial] * self.lanes
         self._state.put(self._number, self.name, 0, [element] * self.size)
 

@@ -181,5 +181,8 @@ class Programs:
 
 
 def user_programs(*, eager: bool = False) -> Programs:
-    """Return a cache of programs that finds code which any process of this user has compiled (see `user_store`)."""
+    """Return a cache of programs that finds code which any process of this user has compiled (see `user_store`).
+
+    MidflightError if MIDFLIGHT_CODE_CACHE names a folder that cannot be used.
+    """
     return Programs(user_store(), eager=eager)

@@ -64,7 +64,8 @@ class ControlledMap(MutableMapping[Key, int]):
     def amend(self, put: Iterable[tuple[Key, int, int]] = (), delete: Iterable[Key] = ()) -> None:
         """Delete the entries with these keys, and then add or replace others, each a key, a value and a priority.
 
-        Changes all or nothing; errors as for the class. `changed` is called once.
+        Changes all or nothing, and `changed` is called once. KeyError if there is no entry to delete, KernelError if a
+        key or value does not fit the map or the map is full, DeviceError if the switch refuses.
         """
         done: list[_Step] = []
         with self._lock:

@@ -114,7 +114,8 @@ class Store:
 def user_store() -> Store | None:
     """Return the store in the user's cache folder, or None if there is no folder that only the user can access.
 
-    The variable MIDFLIGHT_CODE_CACHE chooses another folder, which must exist; empty, there is no store.
+    The variable MIDFLIGHT_CODE_CACHE chooses another folder, which must exist; empty, there is no store. MidflightError
+    if that folder cannot be used.
     """
     chosen = os.environ.get("MIDFLIGHT_CODE_CACHE")
     folder = cache_folder("code") if chosen is None else Path(chosen) if chosen else None
