@@ -232,7 +232,10 @@ def store(code: Code, target: ir.Expression, new: Value) -> None:
 
 
 def zero(code: Code, target: Place) -> None:
-    """Emit code that sets a place to the value of uninitialised variables: zeros, and invalid headers."""
+    """Emit code that sets a place to the value of uninitialised variables: zeros, and invalid headers.
+
+    P4Error for a type that the engine does not support.
+    """
     if is_scalar(target.type):
         code.write(code.constant(scalar_width(target.type), 0), target)
     else:

@@ -130,7 +130,10 @@ class QueueOptions:
         self.queueing()
 
     def queueing(self) -> Queueing:
-        """Return new settings (`Queueing`) of the queues of one switch with these options."""
+        """Return new settings (`Queueing`) of the queues of one switch with these options.
+
+        DeviceError if a number or a rate is out of its range.
+        """
         made = Queueing(self.queues, port_rate=as_rate(self.port_rate))
         made.set(depth=self.depth, rate=as_rate(self.rate))
         return made

@@ -112,7 +112,8 @@ class NetnsFabric:
     A link is a plain veth pair, unless it loses, duplicates or reorders frames, has a rate below 10 Gbit/s or a delay
     above 50 us. Such links go through a relay process, which takes its random choices from `seed`. Its jitter is at
     least 2 ms, so that frames do overtake each other. `pcap` is a folder for captures of every link, taken at its first
-    end: h1-s1.pcap. `owned` are context managers, entered first and closed last.
+    end: h1-s1.pcap. `owned` are context managers, entered first and closed last. DeviceError without root, or if a
+    namespace, link or switch cannot be created; then nothing remains.
     """
 
     def __init__(

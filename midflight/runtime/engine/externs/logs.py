@@ -35,7 +35,7 @@ def log_msg(code: Code, call: ir.Call) -> None:
 def check(code: Code, call: ir.Call) -> None:
     """Emit `assert(condition)` or `assume(condition)`: a condition that does not hold is counted and logged.
 
-    The program continues.
+    The program continues. P4Error for a condition that the engine cannot compute.
     """
     where = "" if call.place is None else f" at {call.place}"
     with code.when(code.b.not_(value(code, call.arguments[0]))):

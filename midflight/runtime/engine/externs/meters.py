@@ -29,7 +29,7 @@ MILLION = 1_000_000
 def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     """Emit `meter.execute_meter(index, result)`, which stores the packet's colour: 0 green, 1 yellow, 2 red.
 
-    An index out of range gives green.
+    An index out of range gives green. P4Error for an index or a result that the engine does not support.
     """
     index, target = value(code, call.arguments[0]), call.arguments[1]
     wide = code.resize(index, max(64, index.type.width))

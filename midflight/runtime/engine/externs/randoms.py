@@ -13,7 +13,8 @@ __all__ = ["next_random", "random"]
 def random(code: Code, call: ir.Call) -> None:
     """Emit `random(result, low, high)`: a number from low to high, both inclusive, or low if high is smaller.
 
-    As in BMv2, only the low 64 bits of the limits count.
+    As in BMv2, only the low 64 bits of the limits count. P4Error for a limit or a result that the engine does not
+    support.
     """
     target, low, high = call.arguments
     width = scalar_width(target.type)

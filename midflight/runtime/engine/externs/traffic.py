@@ -48,7 +48,10 @@ def drop(code: Code, standard: Place) -> None:
 
 
 def clone(code: Code, call: ir.Call) -> None:
-    """Emit `clone(type, session)`: after the control, the session's ports get copies with empty metadata."""
+    """Emit `clone(type, session)`: after the control, the session's ports get copies with empty metadata.
+
+    P4Error for a session that the engine cannot compute.
+    """
     _clone(code, value(code, call.arguments[1]), code.i32(0))
 
 
@@ -56,7 +59,7 @@ def clone_preserving(code: Code, call: ir.Call) -> None:
     """Emit `clone_preserving_field_list(type, session, list)`: like `clone`, but copies keep the metadata of a field
     list.
 
-    `call` is the typed call.
+    `call` is the typed call. P4Error for a session or list that the engine cannot compute.
     """
     _clone(code, value(code, call.arguments[1]), code.resize(value(code, call.arguments[2]), 32))
 
@@ -78,7 +81,10 @@ def recirculate(code: Code, call: ir.Call) -> None:
 
 
 def truncate(code: Code, call: ir.Call) -> None:
-    """Emit `truncate(length)`: at most `length` bytes of the packet leave the switch. The smallest length counts."""
+    """Emit `truncate(length)`: at most `length` bytes of the packet leave the switch. The smallest length counts.
+
+    P4Error for a length that the engine cannot compute.
+    """
     b, length = code.b, code.resize(value(code, call.arguments[0]), 32)
     # An intent of 0 means no truncation, and 0 - 1 is the largest length.
     before = b.sub(code.load(code.at(code.function.args[1], code.unit.state.intent("truncate")), 32), code.i32(1))

@@ -86,7 +86,8 @@ class Verifier:
         """Verify a descriptor and admit its instance. Return the descriptor, or None if it is refused.
 
         A descriptor with the same key that is valid from the same time or later replaces the instance's last one. `now`
-        is in nanoseconds since 1970. A refusal is counted in `refused` and written to the journal.
+        is in nanoseconds since 1970. A refusal is counted in `refused` and written to the journal, whose errors
+        propagate. UnsupportedError if the extra `trust` is not installed.
         """
         found = self._examined(data, now)
         if isinstance(found, _Refusal):
@@ -101,8 +102,9 @@ class Verifier:
 
         `measured` takes a CSCI-ID and returns the scores, by metric type, that the receiver measured itself, such as
         `PathSelector.measured`; None measures nothing. A claim that exceeds one by more than the tolerance is
-        implausible, as is one above the descriptor's limits. `now` is in nanoseconds since 1970. A refusal
-        is counted in `refused` and written to the journal.
+        implausible, as is one above the descriptor's limits. `now` is in nanoseconds since 1970. A refusal is counted
+        in `refused` and written to the journal, whose errors propagate. UnsupportedError if the extra `trust` is not
+        installed.
         """
         found = self._checked(data, now, measured or (lambda _: {}))
         if isinstance(found, _Refusal):
