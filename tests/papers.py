@@ -26,14 +26,15 @@ def authority(folder: Path, name: str) -> Path:
     return ca
 
 
-def signed(folder: Path, ca: Path, name: str) -> tuple[Path, Path]:
+def signed(folder: Path, ca: Path, name: str, *, days: int = 2) -> tuple[Path, Path]:
+    """Make a key, and a certificate that is valid for some days from now; with -1, it has expired."""
     key, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
     extra = folder / f"{name}.ext"
     extra.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", key, "-out", request, "-subj", f"/CN={name}")  # fmt: skip
     openssl("x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca.with_suffix(".key"), "-CAcreateserial",
-            "-days", 2, "-extfile", extra, "-out", certificate)  # fmt: skip
+            "-days", days, "-extfile", extra, "-out", certificate)  # fmt: skip
     return certificate, key
 
 
@@ -46,6 +47,7 @@ class Papers:
         self.other_ca = other
         self.clients = {each: signed(folder, self.ca, each) for each in ("alice", "bob", "carol")}
         self.clients["mallory"] = signed(folder, other, "mallory")
+        self.clients["late"] = signed(folder, self.ca, "late", days=-1)
 
     def client(self, name: str = "", ca: Path | None = None) -> ClientTls:
         return ClientTls(ca or self.ca, *self.clients.get(name, (None, None)))

@@ -77,6 +77,8 @@ class LazyGroup(click.Group):
 
         if not standalone_mode:
             return run()
+        if not os.environ.get(DEBUG):
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would log what our errors explain
         _occupy_standard_streams()
         sys.exit(_exit_status(run))
 

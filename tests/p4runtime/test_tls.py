@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.client.queues import RemoteQueues
 from midflight.runtime.p4runtime.client.session import RequestError, Session
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
@@ -39,12 +41,66 @@ def test_a_session_with_tls_works(papers: Papers) -> None:
 
 
 @needs_openssl
-@pytest.mark.parametrize("who", ["no TLS", "another authority's word", "TLS to a server without"])
-def test_peers_without_mutual_trust_do_not_connect(papers: Papers, who: str) -> None:
-    tls = None if who == "TLS to a server without" else ServerTls(*papers.server)
-    client = {"no TLS": None, "another authority's word": papers.client(ca=papers.other_ca)}.get(who, papers.client())
-    with serving(tls) as server, pytest.raises(DeviceError, match=r"no P4Runtime server answers|did not answer"):
-        Session(server.address, tls=client, timeout=3.0)
+@pytest.mark.parametrize(
+    ("serves", "connects", "problem"),
+    [
+        ("switch", "nobody's TLS", "requires TLS, but TLS is not configured for it"),
+        ("no TLS", "", "does not use TLS"),
+        ("switch", "authority", "TLS: .*theirs.pem has not signed the certificate of 127"),
+        ("mallory", "", "TLS: .*ours.pem has not signed the certificate of 127"),
+        ("late", "", "TLS: the certificate of 127.* has expired"),
+        ("switch", "name", "TLS: the certificate of 127.* is not for the name switch.example"),
+        ("mutual", "", "requires TLS with a client certificate, and none is configured"),
+        ("mutual", "mallory", "TLS: 127.* does not accept the client certificate .*mallory.pem"),
+        ("mutual", "late", "TLS: 127.* does not accept the client certificate .*late.pem"),
+    ],
+)
+def test_errors_name_what_is_wrong_with_tls(papers: Papers, serves: str, connects: str, problem: str) -> None:
+    pair = papers.clients.get(serves, papers.server)
+    tls = None if serves == "no TLS" else ServerTls(*pair, papers.ca if serves == "mutual" else None)
+    client = {
+        "nobody's TLS": None,
+        "authority": papers.client(ca=papers.other_ca),
+        "name": ClientTls(papers.ca, server_name="switch.example"),
+    }.get(connects, papers.client(connects))
+    with serving(tls) as server:
+        with pytest.raises(DeviceError, match=problem) as found:
+            opened(server, client)
+        assert found.value.hint, "it says what to do"
+        with pytest.raises(DeviceError, match=problem):
+            RemoteQueues(server.address, tls=client).states()
+
+
+@needs_openssl
+def test_tls_on_a_unix_socket_expects_a_certificate_for_localhost(papers: Papers, tmp_path: Path) -> None:
+    with Server(Switch(), f"unix:{tmp_path / 's'}", tls=ServerTls(*papers.server)) as server:
+        with opened(server, papers.client()) as session:
+            assert session.is_primary
+        with pytest.raises(DeviceError, match=r"is not for the name switch\.example"):
+            opened(server, ClientTls(papers.ca, server_name="switch.example"))
+
+
+@needs_openssl
+def test_wrong_files_are_reported_before_any_connection(papers: Papers, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    (certificate, _), (_, key) = papers.clients["alice"], papers.clients["bob"]
+    with pytest.raises(DeviceError, match=r"TLS: .*junk.pem is not the certificate of an authority"):
+        Session("127.0.0.1:1", tls=ClientTls(junk))
+    with pytest.raises(DeviceError, match=r"TLS: .*alice.pem and .*bob.key are not a certificate and its key"):
+        Session("127.0.0.1:1", tls=ClientTls(papers.ca, certificate, key))
+    with pytest.raises(DeviceError, match=r"TLS: .*alice.pem and .*bob.key are not a certificate and its key"):
+        Server(Switch(), tls=ServerTls(certificate, key))
+    with pytest.raises(DeviceError, match=r"TLS: .*junk.pem is not the certificate of an authority"):
+        Server(Switch(), tls=ServerTls(*papers.server, junk))
+
+
+def test_a_switch_that_is_down_is_no_matter_of_tls() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(DeviceError, match="no P4Runtime server answers"):
+            Session(address, timeout=10.0)
 
 
 @needs_openssl

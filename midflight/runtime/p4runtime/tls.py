@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,10 @@ class ServerTls:
             raise DeviceError("roles need client certificates, and so the authority that signs them (client_ca)")
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return the credentials for gRPC. Raises DeviceError if a file cannot be read."""
+        """Return the credentials for gRPC. DeviceError if a file cannot be read or is wrong."""
+        _check_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.certificate, self.key)
+        if self.client_ca is not None:
+            _check_authority(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.client_ca)
         pair = _read(self.key), _read(self.certificate)
         authority = None if self.client_ca is None else _read(self.client_ca)
         return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
@@ -56,7 +60,7 @@ class ClientTls:
 
     `ca` is the authority that signed the server's certificate. `certificate` and `key` are the client's own, None if
     the server requires none. `server_name` is the name in the server's certificate, if that is not the server's
-    address.
+    address, or "localhost" for a Unix socket.
     """
 
     ca: Path
@@ -65,10 +69,19 @@ class ClientTls:
     server_name: str = ""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Return the credentials for gRPC. Raises DeviceError if a file cannot be read."""
+        """Return the credentials for gRPC. DeviceError if a file cannot be read or is wrong."""
+        self.context()
         certificate = None if self.certificate is None else _read(self.certificate)
         key = None if self.key is None else _read(self.key)
         return grpc.ssl_channel_credentials(_read(self.ca), key, certificate)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the same settings for Python's `ssl`. DeviceError if a file cannot be read or is wrong."""
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _check_authority(made, self.ca)
+        if self.certificate is not None:
+            _check_pair(made, self.certificate, self.key)
+        return made
 
 
 def open_channel(address: str, tls: ClientTls | None) -> grpc.Channel:
@@ -78,7 +91,8 @@ def open_channel(address: str, tls: ClientTls | None) -> grpc.Channel:
     """
     if tls is None:
         return grpc.insecure_channel(address, _OPTIONS)
-    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
+    expected = tls.server_name or ("localhost" if address.startswith("unix:") else "")
+    name = [("grpc.ssl_target_name_override", expected)] if expected else []
     return grpc.secure_channel(address, tls.credentials(), [*_OPTIONS, *name])
 
 
@@ -91,6 +105,27 @@ def is_local(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _check_authority(context: ssl.SSLContext, ca: Path) -> None:
+    """Load the certificate of an authority. DeviceError if the file cannot be read or has no certificate."""
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise DeviceError(f"TLS: {ca} is not the certificate of an authority ({error.reason})") from None
+    except OSError as error:
+        raise DeviceError(f"{ca}: {error.strerror}") from None
+
+
+def _check_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Load a certificate and its key. DeviceError if a file cannot be read, or if they do not belong together."""
+    for each in (certificate, key):
+        if each is not None:
+            _read(each)
+    try:
+        context.load_cert_chain(certificate, key, password="")  # gRPC cannot use a key with a password either
+    except ssl.SSLError as error:
+        raise DeviceError(f"TLS: {certificate} and {key} are not a certificate and its key ({error.reason})") from None
 
 
 def _read(path: Path) -> bytes:

@@ -9,6 +9,7 @@ import grpc
 from midflight.errors import DeviceError
 from midflight.runtime.engine.queues import QueueState, Rate
 from midflight.runtime.p4runtime.addresses import check_address
+from midflight.runtime.p4runtime.handshake import tls_problem
 from midflight.runtime.p4runtime.queuemessages import METHOD, SERVICE, QueueReport, QueueRequest
 from midflight.runtime.p4runtime.tls import ClientTls, open_channel
 
@@ -99,6 +100,8 @@ class RemoteQueues:
             return DeviceError(
                 f"the switch at {self.address} does not offer its queues", hint="is it `midflight switch`?"
             )
+        if error.code() == grpc.StatusCode.UNAVAILABLE and (problem := tls_problem(self.address, self._tls)):
+            return problem
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return DeviceError(f"no switch answers at {self.address}")
         return DeviceError(f"the switch at {self.address} refuses: {error.details()}")
