@@ -74,6 +74,8 @@ def admit(
     if tickets is not None:
         texts = {f"ticket-{each['host']}.json": json.dumps(each, indent=2) + "\n" for each in found["tickets"]}
         write_files({tickets / file: text for file, text in texts.items()}, private=True)
+    for each in found["warnings"]:
+        click.echo(f"warning: {each}", err=True)
     where = ", ".join(found["switches"]) or "no switch; the workers or their server compute"
     text = f"{name} is computed on {where}"
     if found["tickets"] and tickets is None:

@@ -374,7 +374,7 @@ class Net:
     def withdraw(self, application: str, switch: str = "") -> None:
         """Make a switch only forward an application's requests. Its registers keep their contents. Idempotent.
 
-        Name `switch` if several run the application. MidflightError if it does not run there.
+        Name `switch` if several run the application, unless it has a group, whose job ends on all. Errors as `admit`.
         """
         self._by_default.decided(application)
         self.controller.withdraw(application, switch)

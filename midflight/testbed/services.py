@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from midflight.errors import MidflightError
 from midflight.runtime.controller.services import Services
@@ -17,9 +18,10 @@ def steer(
     """Add a service, and let the hosts that are its instances receive packets for its address. See `Net.steer`.
 
     For a prefix, hosts receive nothing more. MidflightError or DeviceError if a host cannot receive the address; the
-    service is then removed again, but hosts that have taken the address keep it.
+    service is then removed again, and no host receives it any more.
     """
     services.add(service, address, weights)
+    accepted: list[Host] = []
     try:
         network = services[service].address
         for name in weights:
@@ -31,6 +33,10 @@ def steer(
         if network.prefixlen == network.max_prefixlen:
             for name in weights:
                 hosts[name].accept(network.network_address)
+                accepted.append(hosts[name])
     except BaseException:
+        for each in accepted:
+            with suppress(MidflightError):  # the first error is the one to raise
+                each.reject(network.network_address)
         services.remove(service)
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from midflight.errors import MidflightError
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
 from midflight.runtime.controller.deployment import Deployment
@@ -77,6 +78,36 @@ def test_admissions_are_listed_and_withdrawn(running: Running) -> None:
     assert (refused.exit_code, refused.output) == (1, "midflight: hot is not admitted\n")
 
 
+def test_a_warning_names_switches_that_compute_on_the_same_requests(running: Running) -> None:
+    assert running.json("admit", "hot", "--switch", "s1")["warnings"] == []
+    assert running.json("admit", "hot", "--switch", "s2", "--hosts", "h3")["warnings"] == [
+        "requests from h3 to h1 pass s2 and s1, which both compute on them"
+    ]
+    assert running.json("admit", "hot", "--switch", "s1", "--hosts", "h1,h2")["warnings"] == [], "h3 is behind port 3"
+    again = running.run("admit", "hot", "--switch", "s1", "--hosts", "h1", "--senders", "h3")
+    assert "warning: requests from h3 to h1 pass s1 and s2" in again.output
+    running.run("admit", "store", "--switch", "s1")
+    assert running.json("admit", "seen", "--switch", "s2")["warnings"] == [], "another application does not matter"
+
+
+def test_an_ended_job_is_gone_from_the_switches_and_the_saved_state(running: Running) -> None:
+    controller = running.deployment.controller
+    running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
+    with pytest.raises(MidflightError, match="s9 does not run sums"):
+        controller.withdraw("sums", "s9")
+    assert controller.steering["s1"].admitted.keys() == {1}
+    controller.withdraw("sums")
+    assert controller.jobs.jobs == {}
+    assert controller.steering["s1"].admitted == {}
+    saved = running.deployment.store.desired
+    assert saved is not None
+    assert saved["state"]["jobs"] == []
+    controller.recovery.rearrange()
+    assert controller.steering["s1"].admitted == {}, "a new epoch does not start it again"
+    running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
+    assert running.json("withdraw", "sums")["switches"] == ["s1"]
+
+
 def test_state_and_counters_come_from_the_switch(running: Running) -> None:
     running.run("admit", "hot", "--switch", "s1")
     frame = reading(running, 50)
@@ -108,7 +139,8 @@ def test_state_and_counters_come_from_the_switch(running: Running) -> None:
     ):
         assert line in metrics
     assert re.search(r'midflight_writes_total{outcome="taken",switch="s1"} [1-9]', metrics)
-    assert re.search(r'midflight_request_seconds_count{request="Write",switch="s1"} [1-9]', metrics)
+    for request in ("Write", "Read", "Capabilities"):
+        assert re.search(rf'midflight_request_seconds_count{{request="{request}",switch="s1"}} [1-9]', metrics)
 
 
 def test_the_agent_of_a_switch_reads_free_slots_in_band(running: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
 from pathlib import Path
 from textwrap import dedent
 
@@ -74,6 +75,10 @@ def test_linux_hosts_need_nothing_special(device: str) -> None:
     with Net(topology, program=program, device=device, fabric="netns") as net, ThreadPoolExecutor(3) as pool:
         with pytest.raises(MidflightError, match="h2 has an IPv4 address"):
             net.steer("vision", "2001:db8::9", {"h2": 1})
+        net.host("h2").accept(IPv4Address("10.9.0.9"))
+        for _ in range(2):
+            net.host("h2").reject(IPv4Address("10.9.0.9"))
+        assert "10.9.0.9" not in net.host("h2").run(["ip", "address", "show", "dev", "lo"])
         services = net.steer("vision", CS_ID, {"h2": 1, "h3": 1, "h4": 1})
         running = [pool.submit(net.host(name).run, ["python3", "-c", SERVER, name]) for name in ("h2", "h3", "h4")]
         try:

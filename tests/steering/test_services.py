@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -193,6 +194,28 @@ def test_a_host_that_refuses_the_address_leaves_no_service(lab: Lab) -> None:
         lab.net.steer("vision", CS_ID, {"h2": 1, "h3": 1})
     assert not lab.net.controller.fleet.desired.services
     assert lab.ask() == {}
+
+
+def test_hosts_return_the_address_if_a_later_host_refuses_it(lab: Lab) -> None:
+    address, h4 = IPv4Address("10.9.0.77"), lab.net.host("h4")
+    accept = type(h4).accept
+
+    def refusing(host: Any, wanted: IPv4Address) -> None:
+        if host is h4:
+            raise DeviceError("no")
+        accept(host, wanted)
+
+    before = {name: dict(lab.net.fabric.hosts[name]._own) for name in ("h2", "h3", "h4")}  # type: ignore[attr-defined]
+    with patch.object(type(h4), "accept", refusing), pytest.raises(DeviceError, match="no"):
+        lab.net.steer("vision", str(address), {"h2": 1, "h3": 1, "h4": 1})
+    now = {name: dict(lab.net.fabric.hosts[name]._own) for name in ("h2", "h3", "h4")}  # type: ignore[attr-defined]
+    assert now == before
+    assert not lab.net.controller.fleet.desired.services
+    lab.net.host("h2").accept(address)
+    for _ in range(2):
+        lab.net.host("h2").reject(address)
+    lab.net.host("h2").reject(lab.net.host("h2").address)
+    assert dict(lab.net.fabric.hosts["h2"]._own) == before["h2"]  # type: ignore[attr-defined]
 
 
 def test_weights_expire_and_hold_until_then(lab: Lab) -> None:

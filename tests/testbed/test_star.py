@@ -34,6 +34,24 @@ def net() -> Iterator[Star]:
         yield net
 
 
+def test_a_withdrawn_group_continues_at_its_server() -> None:
+    with Star(3, program=Program(Aggregate("gradients", workers=2, lanes=8, slots=8))) as net:
+        group = net.group("gradients", net.hosts[:2])
+        arrays = vectors(2, 40)
+        before = group.sum(arrays)
+        assert net.link(net.hosts[2]).packets == 0
+        net.withdraw("gradients")
+        assert net.controller.jobs.jobs == {}
+        assert net.steering["s1"].admitted == {}
+        for one, other in zip(before, group.sum(arrays), strict=True):
+            np.testing.assert_array_equal(one.integers, other.integers)
+        assert net.link(net.hosts[2]).packets > 0, "the server computes"
+        group.close()
+        with net.group("gradients", net.hosts[:2]) as again:
+            again.sum(arrays)
+        assert net.steering["s1"].admitted == {}
+
+
 def test_the_switch_computes_sums_without_traffic_to_the_server(net: Star) -> None:
     group = net.group("gradients", net.hosts[:4])
     arrays = [each.reshape(7, 11) for each in vectors(4, 77)]

@@ -233,10 +233,17 @@ class Controller:
         """Stop computing on an application's requests: the switch forwards them to the server. Its registers stay.
         Idempotent.
 
-        `switch` may be empty if only one switch runs the application. MidflightError if the named switch does not run
-        it, or if none is named and not exactly one does.
+        If the application has a job, the job ends on all switches. `switch` may be empty if only one switch runs the
+        application, or if it has a job. MidflightError if the named switch does not run it, or if none is named, there
+        is no job, and not exactly one does.
         """
-        self.admissions.withdraw(application, switch)
+        with self.fleet.lock:
+            if application in self.jobs.jobs:
+                if switch:
+                    self.fleet.running(application, switch)
+                self.jobs.leave(application)
+            else:
+                self.admissions.withdraw(application, switch)
 
     def limit(self, application: str, rate: int) -> None:
         """Compute on at most `rate` requests a second of an application from each port of a switch; 0 means no limit.

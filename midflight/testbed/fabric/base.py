@@ -42,6 +42,9 @@ class Host(controller.Host, Protocol):
     def accept(self, address: IPAddress) -> None:
         """Also receive packets for another address, such as that of a service. Idempotent."""
 
+    def reject(self, address: IPAddress) -> None:
+        """No longer receive packets for an address that `accept` has added. Idempotent."""
+
 
 class Card(Protocol):
     """A host's network card. It sees every frame that reaches the host, for any program on it."""

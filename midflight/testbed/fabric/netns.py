@@ -101,6 +101,10 @@ class NetnsHost:
         """
         self.run(["ip", "address", "replace", f"{address}/{address.max_prefixlen}", "dev", "lo"])
 
+    def reject(self, address: IPAddress) -> None:
+        """No longer receive packets for an address that `accept` has added. Idempotent."""
+        self.run(["ip", "address", "delete", f"{address}/{address.max_prefixlen}", "dev", "lo"], check=False)
+
 
 class NetnsFabric:
     """A network of namespaces (a `Fabric`). Needs root.

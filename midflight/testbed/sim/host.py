@@ -47,6 +47,11 @@ class Host:
         """Also receive datagrams for another address, such as that of a service. Idempotent."""
         self._own[address.version, int(address)] = None
 
+    def reject(self, address: IPAddress) -> None:
+        """No longer receive datagrams for an address that `accept` has added. Idempotent."""
+        if address != self.address:
+            self._own.pop((address.version, int(address)), None)
+
     @property
     def family(self) -> type[IPv4Address] | type[IPv6Address]:
         """The class of the host's address: `IPv4Address` or `IPv6Address`."""

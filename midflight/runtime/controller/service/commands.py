@@ -14,6 +14,7 @@ from midflight.primitives import Aggregate
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.overlap import computing_twice
 from midflight.runtime.controller.service.mapchanges import amend, map_document
 from midflight.runtime.controller.service.report import status
 from midflight.runtime.controller.service.server import Call, Stream
@@ -96,8 +97,8 @@ class Commands:
         return {"application": application, "switch": switch, "primitive": primitive, "snapshot": asdict(taken)}
 
     def admit(self, arguments: Json) -> Json:
-        """Admit an application: make switches compute on its requests. Return the switches, the epoch and the workers'
-        tickets.
+        """Admit an application: make switches compute on its requests. Return the switches, the epoch, the workers'
+        tickets and warnings.
 
         Arguments: `application`, `hosts` and `rate` (requests a second). For an Aggregate, `hosts` are its workers in
         order and `server` may name its server; a job starts, and each of `tickets` has what one worker needs to take
@@ -120,6 +121,10 @@ class Commands:
                 switch = controller.fleet.running(application, str(arguments.get("switch", "")))
                 controller.admit(application, hosts, senders=senders, switch=switch, port=arguments.get("port"))
                 result: Json = {"application": application, "switches": [switch], "tickets": []}
+                result["warnings"] = [
+                    f"requests from {source} to {destination} pass {switch} and {other}, which both compute on them"
+                    for other, (source, destination) in computing_twice(controller.fleet, application, switch).items()
+                ]
             else:
                 result = self._admit_job(application, hosts, arguments)
             undo.pop_all()
@@ -143,12 +148,13 @@ class Commands:
             admitted = [where for name, where in controller.fleet.desired.admissions if name == application]
             wanted = [controller.fleet.running(application, switch)] if switch else admitted
             job = controller.jobs.jobs.get(application)
-            if job is None and not set(wanted) & set(admitted):
+            if job is not None:
+                wanted = [*dict.fromkeys([*job.receivers, *admitted])]
+                controller.withdraw(application, switch)
+            elif not set(wanted) & set(admitted):
                 where = f" on {switch}" if switch else ""
                 hint = f"it is admitted on {', '.join(admitted)}" if admitted else ""
                 raise MidflightError(f"{application} is not admitted{where}", hint=hint)
-            if job is not None:
-                controller.jobs.leave(application)
             for each in wanted:
                 controller.withdraw(application, each)
         where = f" on {switch}" if switch and job is None else ""
@@ -313,5 +319,6 @@ class Commands:
         return {
             "application": application,
             "switches": [*controller.jobs.jobs[application].receivers],
+            "warnings": [],
             "tickets": [{**asdict(each), "address": addresses[each.host]} for each in workers],
         }

@@ -6,8 +6,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.runtime.p4runtime.descriptors import demand_descriptors
+from midflight.runtime.p4runtime.handshake import tls_problem
 from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.p4runtime.tls import ClientTls, open_channel
 
@@ -26,7 +27,9 @@ __all__ = ["Link", "Observer", "RequestError"]
 T = TypeVar("T")
 
 Observer = Callable[[str, float, bool], None]
-"""Called after each unary request with the name of the RPC, its duration in seconds, and whether it succeeded."""
+"""Called after each request with the name of the RPC, its duration in seconds, and whether it succeeded.
+
+Messages on the stream are not requests."""
 
 # The time in seconds that a device has to end the stream when the session closes.
 GOODBYE = 2.0
@@ -54,7 +57,7 @@ class RequestError(DeviceError):
 class Link:
     """A gRPC channel to a P4Runtime server, with its stream.
 
-    `timeout`, in seconds, limits each request. `observer` is called after each unary request; None observes nothing.
+    `timeout`, in seconds, limits each request. `observer` is called after each request; None observes nothing.
     Messages from the device wait in the queues `packets`, `digests`, `traces`, `errors` and `arbitration`, by their
     kind. Methods block. They may be called from any thread other than the link's own. They raise DeviceError if the
     device does not answer in time, and RequestError if it rejects a request. If the device's process has ended, `death`
@@ -85,6 +88,8 @@ class Link:
         self._synced = 0
         self.failure: DeviceError | None = None
         self._channel = open_channel(address, tls)
+        self._tls = tls
+        self._answered = False
         self._stub: Any = p4r_grpc.P4RuntimeStub(self._channel)
         self._outbox: queue.Queue[p4r.StreamMessageRequest | None] = queue.Queue(MOST_UNSENT)
         self._stream: Any = None
@@ -99,17 +104,8 @@ class Link:
         link's own. RequestError if the device rejects the request; DeviceError if it does not answer in time, or the
         link is closed.
         """
-        begun, succeeded = time.perf_counter(), False
-        try:
-            self._check_open()
-            answer = getattr(self._stub, rpc)(message, timeout=timeout or self.timeout)
-            succeeded = True
-            return answer
-        except grpc.RpcError as error:
-            raise self._failed(error, rpc) from None
-        finally:
-            if self._observer is not None:
-                self._observer(rpc, time.perf_counter() - begun, succeeded)
+        with self._measured(rpc):
+            return getattr(self._stub, rpc)(message, timeout=timeout or self.timeout)
 
     def read(self, message: p4r.ReadRequest) -> list[p4r.Entity]:
         """Make a Read request, and return the entities of all its responses. RequestError if the device rejects the
@@ -117,11 +113,8 @@ class Link:
 
         DeviceError if it does not answer within the link's timeout.
         """
-        self._check_open()
-        try:
+        with self._measured("Read"):
             return [each for response in self._stub.Read(message, timeout=self.timeout) for each in response.entities]
-        except grpc.RpcError as error:
-            raise self._failed(error, "Read") from None
 
     def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send a message on the stream, without waiting for an answer. The first one opens the stream.
@@ -224,6 +217,20 @@ class Link:
             self._reader.join()
         self._channel.close()
 
+    @contextmanager
+    def _measured(self, rpc: str) -> Iterator[None]:
+        """Report the duration of a request to the observer, and turn gRPC's error into one of ours."""
+        begun, succeeded = time.perf_counter(), False
+        try:
+            self._check_open()
+            yield
+            succeeded = self._answered = True
+        except grpc.RpcError as error:
+            raise self._failed(error, rpc) from None
+        finally:
+            if self._observer is not None:
+                self._observer(rpc, time.perf_counter() - begun, succeeded)
+
     def _check_open(self) -> None:
         if self._closed:
             raise DeviceError(f"the session with {self.address} is closed")
@@ -268,9 +275,11 @@ class Link:
             while True:
                 self._outbox.get_nowait()
 
-    def _failed(self, error: grpc.RpcError, rpc: str) -> DeviceError:
+    def _failed(self, error: Any, rpc: str) -> DeviceError:
         """Return the error to raise for gRPC's error of a call."""
         failure = self._error(error, rpc)
+        if error.code() == grpc.StatusCode.UNAVAILABLE and not self._answered:
+            failure = tls_problem(self.address, self._tls) or failure
         return failure if isinstance(failure, RequestError) else self._explained(failure)
 
     def _error(self, error: Any, rpc: str) -> DeviceError:

@@ -54,7 +54,7 @@ class Session(Connection):
         `is_primary`)
     timeout: for each request, in seconds
     journal: stores which entities this controller wrote, for `ours`
-    observer: called after each unary request
+    observer: called after each request
     tls: TLS settings; None for an insecure channel
     death: returns an error that says how the device's process ended, None while it runs or if that is unknown
 
