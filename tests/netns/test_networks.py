@@ -22,7 +22,8 @@ from midflight.primitives.fixedpoint import scale_bits
 from midflight.runtime.engine.ports.namespace import within
 from midflight.testbed import Net, Star
 from midflight.testbed.fabric.base import Host
-from midflight.testbed.fabric.netns import NetnsFabric, NetnsHost
+from midflight.testbed.fabric.netns import NetnsFabric
+from midflight.testbed.fabric.netnshost import NetnsHost
 from midflight.testbed.fabric.processcrew import ProcessCrew
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.topology import LinkQuality, leaf_spine, star

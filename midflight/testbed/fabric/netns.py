@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -26,13 +26,13 @@ from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.udp import UdpSocket, drive
 from midflight.runtime.endpoint.worker import Worker
 from midflight.runtime.engine.ports.namespace import within
-from midflight.runtime.steering import IPAddress
 from midflight.testbed.fabric.base import Schedule
 from midflight.testbed.fabric.cards import NetnsCard, offset, play
 from midflight.testbed.fabric.fences import Fences
 from midflight.testbed.fabric.namespaces import command, mac, offloads_off, set_options
+from midflight.testbed.fabric.netnshost import NetnsHost
 from midflight.testbed.fabric.processcrew import ProcessCrew
-from midflight.testbed.fabric.processes import HostProcess, run_inside
+from midflight.testbed.fabric.processes import HostProcess
 from midflight.testbed.fabric.relay import AskStatistics, Impair, Relayed, StartRelay, Statistics, Tap, packet_socket
 from midflight.testbed.fabric.runs import Run
 from midflight.testbed.fabric.watch import Watch
@@ -41,7 +41,7 @@ from midflight.testbed.sim.link import ChannelStatistics
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology
 from midflight.workers import Workers
 
-__all__ = ["NetnsFabric", "NetnsHost"]
+__all__ = ["NetnsFabric"]
 
 Opener = Callable[[str, str, Mapping[int, str], Path], Device]
 
@@ -71,39 +71,6 @@ _OPTIONS = {
 # A round trip takes about 100 us through the embedded switch and several ms through a busy BMv2, and the machine may
 # have fewer processors than the network has nodes.
 _TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000, patience=30_000_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class NetnsHost:
-    """A host of a network of namespaces: the network namespace `netns` with one network interface, eth0.
-
-    `mac` is a 48-bit integer.
-    """
-
-    name: str
-    mac: int
-    address: IPAddress
-    netns: str
-
-    def run(self, arguments: Sequence[str], *, timeout: float = 60.0, check: bool = True) -> str:
-        """Run a command in the host's namespace, wait until it ends, and return its standard output and error,
-        interleaved.
-
-        `timeout` is in seconds. DeviceError if the command is not found, takes longer or, with `check`, exits with
-        another status than 0.
-        """
-        return run_inside(self.name, self.netns, arguments, timeout, check)
-
-    def accept(self, address: IPAddress) -> None:
-        """Also receive packets for another address: see `Host.accept`. Endpoints of `Fabric.listen` do not.
-
-        DeviceError if the host's namespace does not take the address.
-        """
-        self.run(["ip", "address", "replace", f"{address}/{address.max_prefixlen}", "dev", "lo"])
-
-    def reject(self, address: IPAddress) -> None:
-        """No longer receive packets for an address that `accept` has added. Idempotent."""
-        self.run(["ip", "address", "delete", f"{address}/{address.max_prefixlen}", "dev", "lo"], check=False)
 
 
 class NetnsFabric:
