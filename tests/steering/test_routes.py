@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midflight.errors import MidflightError
+from midflight.primitives import Steering
 from midflight.runtime.steering import Graph, Host, Link, Route, Switch, members, routes, tree
+from midflight.runtime.steering.service import steering_entries
 from tests.steering.graphs import diamond, graphs, host, star, switch
 
 
@@ -147,3 +149,27 @@ def test_an_invalid_graph_is_rejected(hosts: tuple[Host, ...], links: tuple[Link
 def test_an_unknown_node_is_named() -> None:
     with pytest.raises(MidflightError, match="no host or switch named h9"):
         diamond().path("h1", "h9")
+
+
+@settings(max_examples=60)
+@given(graphs())
+def test_entries_of_instances_follow_the_shortest_paths(graph: Graph) -> None:
+    instances = {number: each.name for number, each in enumerate(graph.hosts, start=1)}
+    found = steering_entries(graph, (), instances, Steering())
+    wanted: dict[str, dict[int, tuple[str, int]]] = {each.name: {} for each in graph.switches}
+    for number, name in instances.items():
+        for at, hop in graph.towards(name).items():
+            if at in wanted:
+                last = hop.node == name
+                wanted[at][number] = ("to_attached", hop.port) if last else ("to_contact", 0)
+    for at, entries in found.items():
+        made: dict[int, tuple[str, int]] = {}
+        for each in entries:
+            if each.table.endswith(".instances"):
+                instance = dict(each.match)["instance"]
+                assert isinstance(instance, int)
+                assert instance not in made
+                made[instance] = each.action.removeprefix("ingress.steering."), dict(each.params).get("port", 0)
+        assert made == wanted[at]
+        attached = [each for each in wanted[at].values() if each[0] == "to_attached"]
+        assert sum(each.table.endswith(".contacts") for each in entries) == len(attached)

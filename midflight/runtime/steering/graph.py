@@ -175,6 +175,20 @@ class Graph:
             hops[name] = Hop(port, far, delay, length)
         return hops
 
+    def parts(self) -> dict[str, int]:
+        """Return the number of the part that each switch is in, by name; switches of one part reach each other."""
+        switches, found = {each.name for each in self.switches}, dict[str, int]()
+        for each in self.switches:
+            if each.name in found:
+                continue
+            number, left = len(found), [each.name]
+            while left:
+                name = left.pop()
+                if name not in found:
+                    found[name] = number
+                    left += [far for _, far, _ in self._edges[name] if far in switches]
+        return found
+
     def opposite(self, node: str, port: int) -> tuple[str, int]:
         """Return the node and port at the other end of the link at a node's port. MidflightError if the port has no
         link.

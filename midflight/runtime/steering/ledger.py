@@ -45,7 +45,7 @@ class Ledger:
 
         DeviceError if the switch refuses one; those before it have then been rolled back.
         """
-        wanted = [each for each in entries if self._done.get(each.key, each.deletion()) != each]
+        wanted = [each for each in entries if not self._holds(each)]
         undo: list[Step] = []
         try:
             for _, those in groupby(wanted, key=lambda each: each.table):
@@ -79,6 +79,11 @@ class Ledger:
             with suppress(DeviceError):
                 self._apply(each.deletion(), each)
         self.session, self._done = session, {}
+
+    def _holds(self, entry: Entry) -> bool:
+        """Return whether an entry has been written, or deleted, as it is wanted."""
+        held = self._done.get(entry.key)
+        return held == entry if held is not None else not entry.action
 
     def _roll_back(self, undo: Sequence[Step]) -> None:
         """Restore these earlier steps, the last one first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -222,21 +222,41 @@ def _trunks(graph: Graph) -> dict[str, list[Entry]]:
 def _add_instances(graph: Graph, instances: Mapping[int, str], found: Mapping[str, list[Entry]]) -> None:
     """Add to the entries of each switch those that say where the instances are, seen from it."""
     hosts = {each.name: each for each in graph.hosts}
+    links: dict[str, list[tuple[str, int]]] = {name: [] for name in hosts}
+    for link in graph.links:
+        left, right = (link.left, link.left_port), (link.right, link.right_port)
+        for (near, _), (far, port) in ((left, right), (right, left)):
+            if near in links and far in found:
+                links[near].append((far, port))
+    parts = graph.parts()
+    members: dict[int, list[str]] = {}
+    for switch, part in parts.items():
+        members.setdefault(part, []).append(switch)
     for number, name in sorted(instances.items()):
         host, which = hosts[name], (("instance", number),)
         version = host.address.version
         contact = {"ingress_address": int(FORWARDER[version]), "contact_address": int(host.address)}
         beyond = _entry("instances", which, "to_contact", ipv6=int(version == 6), **contact)
-        for switch, hop in graph.towards(name).items():
-            if switch not in found:
-                continue
-            if hop.node == name:
-                behind = {"port": hop.port, "mac": host.mac}
-                where = (("address", mapped(host.address)),)
-                found[switch].append(_entry("contacts", where, "to_instance", **behind))
-                found[switch].append(_entry("instances", which, "to_attached", **behind))
-            else:
+        attached = _attached(graph, name, links[name])
+        for switch in [each for part in dict.fromkeys(parts[each] for each in attached) for each in members[part]]:
+            if switch not in attached:
                 found[switch].append(beyond)
+                continue
+            behind = {"port": attached[switch], "mac": host.mac}
+            where = (("address", mapped(host.address)),)
+            found[switch].append(_entry("contacts", where, "to_instance", **behind))
+            found[switch].append(_entry("instances", which, "to_attached", **behind))
+
+
+def _attached(graph: Graph, host: str, links: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Return the switches whose shortest path to a host is a link of their own, and the port of that link.
+
+    `links` are all switches that have one, with their ports.
+    """
+    if len(links) < 2:
+        return dict(links)
+    hops = graph.towards(host)
+    return {switch: hops[switch].port for switch, _ in links if hops[switch].node == host}
 
 
 def _entry(
