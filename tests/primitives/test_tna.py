@@ -26,12 +26,14 @@ from midflight.primitives import (
     Threshold,
     add_overflows,
     bit,
+    hash_,
 )
 from midflight.primitives.emit.tna.architecture import ARCHITECTURES
 from midflight.testbed.conformance.network import EPOCH
 from midflight.testbed.conformance.subject import Request, names, subject
 from tests.cli.run import midflight
 from tests.primitives.golden import check_golden
+from tests.primitives.more_kernels import Walk
 from tests.primitives.pipeline import Pipeline
 
 PROGRAMS = {
@@ -39,6 +41,7 @@ PROGRAMS = {
     "threshold": lambda: Program(Threshold("pressure", above=900, clear=850, sensors=8)),
     "barrier": lambda: Program(Barrier("steps", parties=4, barriers=8)),
     "aggregate": lambda: Program(Aggregate("gradients", workers=4, lanes=32, slots=256, overflow="saturate")),
+    "outputs": lambda: Program(Walk("walk"), Filter("telemetry", keep="temperature > 80")),
     "bloom": lambda: Program(Bloom("seen", rows=2, columns=1024)),
     "telemetry": lambda: Program(Telemetry("path", hops=2), Filter("hot", keep="value > 3")),
 }
@@ -102,6 +105,8 @@ class Step(Primitive):
             self.odd.update(wire.place, lambda old: old + 1)
         elif self.which == "product":
             wire.value = wire.value * wire.other
+        elif self.which == "range":
+            wire.value = hash_(wire.other, range=1000)
         elif self.which == "shift":
             wire.value = wire.value << wire.place
         packet.forward()
@@ -115,6 +120,7 @@ REFUSED = {
     "inputs": "uses 3 numbers of the packet; a stateful ALU takes 2",
     "odd width": "register `odd` counts in bit\\[12\\]",
     "product": "two numbers are multiplied",
+    "range": "a hash has the range 1000, and a hash unit computes a number of bits",
     "shift": "shifted by another one",
 }
 

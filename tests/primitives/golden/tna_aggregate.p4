@@ -294,27 +294,19 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     bool fresh;
     bit<4> mine;
     bit<4> before;
-    bool duplicate;
-    bool complete;
     int<32> value;
     int<32> total;
-    bool holds;
-    bool holds_2;
     bit<48> part;
-    bit<48> part_2;
-    bit<48> part_3;
     bit<32> held_upper;
     bit<32> held_high_value;
     bit<32> ahead_by;
     bit<32> held_low_value;
-    bool holds_3;
-    bool holds_4;
     bit<32> low;
     bit<16> high;
     bit<32> smaller;
-    bit<48> part_4;
+    bit<48> part_2;
     bit<4> power;
-    bit<4> part_5;
+    bit<4> part_3;
     bit<4> chosen;
 
     Register<int<32>, bit<9>>(512, 0) held_high;
@@ -799,39 +791,17 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         worker = hdr.gradients.worker;
-        if (hdr.gradients.slot[15:9] != 0 || worker[7:2] != 0) {
-            holds = true;
-        } else {
-            holds = false;
-        }
-        if (hdr.midflight.sequence == 0) {
-            holds_2 = true;
-        } else {
-            holds_2 = false;
-        }
-        if (holds || holds_2) {
+        if (hdr.gradients.slot[15:9] != 0 || worker[7:2] != 0 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
         }
         part = (bit<48>)hdr.gradients.job;
-        part_2 = part[15:0] ++ 32w0;
-        part_3 = (bit<48>)hdr.midflight.sequence;
-        chunk = part_2 | part_3;
+        chunk = part[15:0] ++ hdr.midflight.sequence;
         held_upper = chunk[47:32] ++ 16w1;
         // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
         held_high_value = (bit<32>)held_high_update.execute(hdr.gradients.slot[8:0]);
         ahead_by = held_upper - held_high_value;
-        if (held_high_value == 0) {
-            holds_3 = true;
-        } else {
-            holds_3 = false;
-        }
-        if (ahead_by[31:31] == 0 && ahead_by != 0) {
-            holds_4 = true;
-        } else {
-            holds_4 = false;
-        }
-        if (holds_3 || holds_4) {
+        if (held_high_value == 0 || (ahead_by[31:31] == 0 && ahead_by != 0)) {
             held_low_value = held_low_write.execute(hdr.gradients.slot[8:0]);
         } else if (ahead_by == 0) {
             held_low_value = held_low_max.execute(hdr.gradients.slot[8:0]);
@@ -851,8 +821,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             if (smaller != there[31:0]) {
                 high = high - 1;
             }
-            part_4 = high ++ low;
-            ahead = (int<48>)part_4;
+            part_2 = high ++ low;
+            ahead = (int<48>)part_2;
         }
         if (ahead[47:47] == 1) {
             meta.verdict = DROP;
@@ -871,24 +841,14 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         } else {
             before = (bit<4>)seen_or.execute(hdr.gradients.slot[8:0]);
         }
-        part_5 = before & mine;
-        if (!fresh && part_5 != 0) {
-            duplicate = true;
-        } else {
-            duplicate = false;
-        }
+        part_3 = before & mine;
         if (fresh) {
             chosen = mine;
         } else {
             chosen = before | mine;
         }
-        if (chosen == 15) {
-            complete = true;
-        } else {
-            complete = false;
-        }
         // lane 0
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_0;
@@ -903,7 +863,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_0 = total;
         // lane 1
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_1;
@@ -916,7 +876,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_1 = total;
         // lane 2
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_2;
@@ -929,7 +889,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_2 = total;
         // lane 3
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_3;
@@ -942,7 +902,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_3 = total;
         // lane 4
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_4;
@@ -955,7 +915,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_4 = total;
         // lane 5
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_5;
@@ -968,7 +928,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_5 = total;
         // lane 6
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_6;
@@ -981,7 +941,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_6 = total;
         // lane 7
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_7;
@@ -994,7 +954,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_7 = total;
         // lane 8
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_8;
@@ -1007,7 +967,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_8 = total;
         // lane 9
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_9;
@@ -1020,7 +980,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_9 = total;
         // lane 10
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_10;
@@ -1033,7 +993,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_10 = total;
         // lane 11
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_11;
@@ -1046,7 +1006,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_11 = total;
         // lane 12
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_12;
@@ -1059,7 +1019,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_12 = total;
         // lane 13
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_13;
@@ -1072,7 +1032,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_13 = total;
         // lane 14
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_14;
@@ -1085,7 +1045,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_14 = total;
         // lane 15
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_15;
@@ -1098,7 +1058,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_15 = total;
         // lane 16
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_16;
@@ -1111,7 +1071,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_16 = total;
         // lane 17
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_17;
@@ -1124,7 +1084,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_17 = total;
         // lane 18
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_18;
@@ -1137,7 +1097,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_18 = total;
         // lane 19
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_19;
@@ -1150,7 +1110,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_19 = total;
         // lane 20
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_20;
@@ -1163,7 +1123,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_20 = total;
         // lane 21
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_21;
@@ -1176,7 +1136,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_21 = total;
         // lane 22
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_22;
@@ -1189,7 +1149,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_22 = total;
         // lane 23
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_23;
@@ -1202,7 +1162,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_23 = total;
         // lane 24
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_24;
@@ -1215,7 +1175,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_24 = total;
         // lane 25
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_25;
@@ -1228,7 +1188,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_25 = total;
         // lane 26
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_26;
@@ -1241,7 +1201,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_26 = total;
         // lane 27
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_27;
@@ -1254,7 +1214,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_27 = total;
         // lane 28
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_28;
@@ -1267,7 +1227,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_28 = total;
         // lane 29
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_29;
@@ -1280,7 +1240,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_29 = total;
         // lane 30
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_30;
@@ -1293,7 +1253,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_30 = total;
         // lane 31
-        if (duplicate) {
+        if (!fresh && part_3 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_31;
@@ -1307,9 +1267,9 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         hdr.gradients.values_31 = total;
         hdr.gradients.flags = hdr.gradients.flags & 2;
         hdr.gradients.epoch = meta.epoch;
-        if (!complete) {
+        if (chosen != 15) {
             meta.verdict = DROP;
-        } else if (duplicate) {
+        } else if (!fresh && part_3 != 0) {
             meta.verdict = REPLY;
         } else {
             meta.verdict = MULTICAST;

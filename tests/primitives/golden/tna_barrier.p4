@@ -253,16 +253,11 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> there;
     int<32> ahead;
-    bool fresh;
     bit<4> mine;
     bit<4> before;
-    bool complete;
-    bool holds;
-    bool holds_2;
-    bit<32> part;
     bit<4> power;
     bit<4> chosen;
-    bit<4> part_2;
+    bit<4> part;
 
     Register<int<32>, bit<3>>(8, 0) round;
     RegisterAction<int<32>, bit<3>, int<32>>(round) round_update = {
@@ -310,17 +305,7 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-        if (hdr.steps.barrier[15:3] != 0 || hdr.steps.party[7:2] != 0) {
-            holds = true;
-        } else {
-            holds = false;
-        }
-        if (hdr.midflight.sequence == 0) {
-            holds_2 = true;
-        } else {
-            holds_2 = false;
-        }
-        if (holds || holds_2) {
+        if (hdr.steps.barrier[15:3] != 0 || hdr.steps.party[7:2] != 0 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
             return;
         }
@@ -330,41 +315,30 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (there == 0) {
             ahead = 1;
         } else {
-            part = hdr.midflight.sequence - there;
-            ahead = (int<32>)part;
+            ahead = ((int<32>)hdr.midflight.sequence) - ((int<32>)there);
         }
         if (ahead[31:31] == 1) {
             meta.verdict = REPLY;
             return;
         }
-        if (ahead[31:31] == 0 && ahead != 0) {
-            fresh = true;
-        } else {
-            fresh = false;
-        }
         power_of_two.apply();
         mine = power;
-        if (fresh) {
+        if (ahead[31:31] == 0 && ahead != 0) {
             // before = self.arrived.update(wire.barrier, lambda old: mine if fresh else old | mine)
             before = (bit<4>)arrived_write.execute(hdr.steps.barrier[2:0]);
         } else {
             before = (bit<4>)arrived_or.execute(hdr.steps.barrier[2:0]);
         }
-        if (fresh) {
+        if (ahead[31:31] == 0 && ahead != 0) {
             chosen = mine;
         } else {
             chosen = before | mine;
         }
-        if (chosen == 15) {
-            complete = true;
-        } else {
-            complete = false;
-        }
-        if (!complete) {
+        if (chosen != 15) {
             meta.verdict = DROP;
         } else {
-            part_2 = before & mine;
-            if (!fresh && part_2 != 0) {
+            part = before & mine;
+            if ((ahead[31:31] != 0 || ahead == 0) && part != 0) {
                 meta.verdict = REPLY;
             } else {
                 meta.verdict = MULTICAST;

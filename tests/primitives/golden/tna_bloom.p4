@@ -251,7 +251,6 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 // The kernel of seen: Bloom.ingress in bloom.py, with rows=2, columns=1024, capacity=1024, item_bits=64.
 // Insert items into a set, and answer whether an item is in it.
 control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
-    bool inserting;
     bool known;
     bit<32> column;
     bit<1> before;
@@ -313,17 +312,12 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
             meta.verdict = DROP;
             return;
         }
-        if (hdr.seen.operation == 1) {
-            inserting = true;
-        } else {
-            inserting = false;
-        }
         known = true;
         // row 0
         hash_value = hash_0_of.get({ hdr.seen.item });
         hash_2 = hash_1_of.get({ hdr.seen.item });
         column = hash_value & 1023;
-        if (inserting) {
+        if (hdr.seen.operation == 1) {
             // before = bits[row].update(column, lambda old: 1 if new else old)
             before = bits_0_set.execute(column[9:0]);
         } else {
@@ -336,7 +330,7 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         // row 1
         column = hash_2 & 1023;
-        if (inserting) {
+        if (hdr.seen.operation == 1) {
             before = bits_1_set.execute(column[9:0]);
         } else {
             before = bits_1_read.execute(column[9:0]);
@@ -347,7 +341,7 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
             known = false;
         }
         member = known;
-        if (inserting && !member) {
+        if (hdr.seen.operation == 1 && !member) {
             // items = self.items.update_fetch(0, lambda old: sat_add(old, 1) if inserting and not member else old)
             items_value = items_add.execute(1w0);
         } else {

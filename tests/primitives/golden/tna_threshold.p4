@@ -262,11 +262,9 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 control pressure_kernel(inout headers_t hdr, inout metadata_t meta,
                         inout ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md) {
     bit<1> was_armed;
-    bool alert;
     bit<32> smaller;
     bit<32> larger;
     bit<32> smaller_2;
-    bool holds;
 
     Register<bit<1>, bit<3>>(8, 1) armed;
     RegisterAction<bit<1>, bit<3>, bit<1>>(armed) armed_clear = {
@@ -304,17 +302,7 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta,
             }
         }
         smaller_2 = min(hdr.pressure.value, 900);
-        if (smaller_2 == 900) {
-            holds = true;
-        } else {
-            holds = false;
-        }
-        if (was_armed == 1 && holds) {
-            alert = true;
-        } else {
-            alert = false;
-        }
-        if (alert) {
+        if (was_armed == 1 && smaller_2 == 900) {
             meta.pressure_alert.sensor = hdr.pressure.sensor;
             meta.pressure_alert.value = hdr.pressure.value;
             ig_dprsr_md.digest_type = PRESSURE_DIGEST;

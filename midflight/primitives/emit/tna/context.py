@@ -12,10 +12,11 @@ from midflight.primitives.emit.state import arrays_of
 from midflight.primitives.emit.tables import found
 from midflight.primitives.emit.tna.architecture import Architecture
 from midflight.primitives.emit.tna.lowered import Execute, HashOf, PowerOf, Stored
+from midflight.primitives.emit.tna.unused import written
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.source import Line, place_of
-from midflight.primitives.kernel.typed import Assign, Expr, Local, Statement
+from midflight.primitives.kernel.typed import Assign, Expr, FieldRef, Local, Statement, within
 from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Context", "Lower"]
@@ -28,7 +29,8 @@ Lower: TypeAlias = Statement | Execute | HashOf | PowerOf
 class Context:
     """A kernel being lowered. `block` collects statements; `line` is the line of the user's source of the current one.
 
-    `checksums` maps the variable of a hash's input to the variables of its hashes by seed.
+    `checksums` maps the variable of a hash's input to the variables of its hashes by seed, `known` a variable to the
+    condition whose truth it has.
     """
 
     primitive: Primitive
@@ -39,6 +41,7 @@ class Context:
     registers: dict[str, Stored] = field(default_factory=dict)
     added: dict[str, Register] = field(default_factory=dict)
     checksums: dict[str, dict[int, Local]] = field(default_factory=dict)
+    known: dict[Local, Expr] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
 
     def register(self, name: str) -> Register:
@@ -59,7 +62,22 @@ class Context:
 
     def add(self, statement: Lower) -> None:
         """Add a lowered statement to the current block."""
+        self.forget(statement)
         self.block.append(statement)
+
+    def learn(self, variable: Local | FieldRef, test: Expr) -> None:
+        """Record that a variable has the truth of a condition, until a part of either is written."""
+        if isinstance(variable, Local) and variable not in within(test):
+            self.known[variable] = test
+
+    def forget(self, statement: Lower) -> None:
+        """Discard what a statement changes about conditions that variables have the truth of."""
+        changed = frozenset(written(statement))
+        self.known = {
+            variable: test
+            for variable, test in self.known.items()
+            if variable not in changed and changed.isdisjoint(within(test))
+        }
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
         """Return a new variable, which is called `name` if that is free."""
@@ -79,11 +97,11 @@ class Context:
     @contextmanager
     def inner(self) -> Iterator[list[Any]]:
         """Collect the statements that the body adds in a list of their own."""
-        outer, self.block = self.block, []
+        outer, known, self.block = self.block, self.known, []
         try:
             yield self.block
         finally:
-            self.block = outer
+            self.block, self.known = outer, known
 
     def refuse(self, message: str, hint: str) -> KernelError:
         """Return, without raising it, an error about the current line: what the architecture cannot do there

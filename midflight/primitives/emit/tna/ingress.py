@@ -23,6 +23,9 @@ def ingress_parser(out: Writer, parts: Parts) -> None:
         out.lines(START)
         if parts.around:
             out.line("    meta.round = 0;")
+        if parts.mirrors:
+            out.line("    meta.origin = MIRRORED;")
+            out.line("    meta.reserved = 0;")
         with out.inside(), out.block("transition select(ig_intr_md.ingress_port)"):
             out.line("CPU_PORT: parse_packet_out;")
             if parts.around:

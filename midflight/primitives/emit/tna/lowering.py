@@ -8,6 +8,7 @@ from midflight.primitives.emit.tna.architecture import Architecture
 from midflight.primitives.emit.tna.context import Context
 from midflight.primitives.emit.tna.lowered import HashOf, Lowered, Statements
 from midflight.primitives.emit.tna.stateful import access
+from midflight.primitives.emit.tna.unused import without_unused
 from midflight.primitives.emit.tna.values import assign, atom, condition
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.source import Line
@@ -46,7 +47,7 @@ def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
     kernel = primitive.kernel
     code = Context(primitive, architecture, dict(kernel.locals), Line(kernel.line, kernel.file))
     body = run(_block(code, kernel.body))
-    return Lowered(body, code.locals, code.registers, tuple(code.seeds))
+    return without_unused(Lowered(body, code.locals, code.registers, tuple(code.seeds)))
 
 
 def _block(code: Context, body: tuple[Statement, ...]) -> Walk[Statements]:
@@ -66,7 +67,10 @@ def _statement(code: Context, each: Statement) -> Walk[None]:
         case Unrolled(variable=variable, rounds=rounds):
             lowered = []
             for number, inner in rounds:
-                lowered.append((number, (yield _block(code, inner))))
+                statements: Statements = yield _block(code, inner)
+                for statement in statements:
+                    code.forget(statement)
+                lowered.append((number, statements))
             code.add(Unrolled(variable, tuple(lowered), each.line))
         case Access():
             yield access(code, each)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from midflight.errors import KernelError
 from midflight.primitives.emit.tna.context import Context
+from midflight.primitives.emit.tna.gateways import by_bits, masked, negated, row_bits
 from midflight.primitives.emit.tna.lowered import PowerOf
 from midflight.primitives.kernel.typed import (
     Assign,
@@ -31,14 +33,18 @@ from midflight.primitives.kernel.typed import (
     Slice,
     Truth,
     Unary,
+    within,
 )
 from midflight.primitives.kernel.types import Kind
-from midflight.stackless import Walk, run
+from midflight.stackless import Walk
 
 __all__ = ["assign", "atom", "condition", "extreme", "is_atom", "value"]
 
 WORD = 32
 """The widest number with which an action computes, and the bits of a packet that a gateway compares."""
+
+ROW = 40
+"""The bits of a packet that a row of a gateway compares: a word, and a few more."""
 
 RANGE = 8
 """The widest number that a gateway itself compares with a constant by order."""
@@ -50,7 +56,6 @@ ATOMS = (Const, Truth, Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef,
 """What is stored somewhere or constant."""
 
 ORDER = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
-BIT = Kind(1)
 
 
 def is_atom(expr: Expr) -> bool:
@@ -106,6 +111,12 @@ def value(code: Context, expr: Expr) -> Walk[Expr]:
         case Binary(operator="*"):
             return (yield from _product(code, expr))
         case Binary(operator=operator, left=left, right=right, kind=kind):
+            if operator == "|" and kind.width > WORD and not kind.signed:
+                upper: Expr = yield value(code, left)
+                lower: Expr = yield value(code, right)
+                if (joined := _joined(upper, lower)) is not None:
+                    return joined
+                left, right = upper, lower
             one: Expr = yield atom(code, left)
             other: Expr = yield atom(code, right)
             if operator in ("+", "-") and WORD < kind.width <= 2 * WORD:
@@ -137,6 +148,8 @@ def assign(code: Context, target: Local | FieldRef, expr: Expr) -> Walk[None]:
         test: Expr = yield condition(code, expr)
         yes, no = (Assign(target, Truth(each), code.line) for each in (True, False))
         code.add(If(test, (yes,), (no,), code.line))
+        if row_bits(test) <= ROW:
+            code.learn(target, test)
         return
     if isinstance(expr, Choose) and extreme(expr) is None:
         yield _branch(code, target, expr)
@@ -165,21 +178,21 @@ def condition(code: Context, expr: Expr) -> Walk[Expr]:
     match expr:
         case Not(operand=operand):
             inner: Expr = yield condition(code, operand)
-            return _negated(inner)
+            return negated(inner)
         case Logic(operator=operator, left=left, right=right):
             one: Expr = yield condition(code, left)
             other: Expr = yield condition(code, right)
-            if _bits(one) + _bits(other) > WORD:
-                if _bits(one) > RANGE:
-                    one = _kept(code, one)
-                if _bits(other) > RANGE:
-                    other = _kept(code, other)
+            if operator == "&&" and row_bits(one) + row_bits(other) > ROW:
+                if row_bits(one) > RANGE:
+                    one = left if isinstance(left, Local) else _kept(code, one)
+                if row_bits(other) > RANGE:
+                    other = right if isinstance(right, Local) else _kept(code, other)
             return Logic(operator, one, other)
         case Compare(left=left, right=right) if left.kind is None:
             one = yield atom(code, left)
             other = yield atom(code, right)
-            same = Logic("||", Logic("&&", one, other), Logic("&&", _negated(one), _negated(other)))
-            return same if expr.operator == "==" else _negated(same)
+            same = Logic("||", Logic("&&", one, other), Logic("&&", negated(one), negated(other)))
+            return same if expr.operator == "==" else negated(same)
         case Compare():
             return (yield from _comparison(code, expr))
         case Overflows(left=left, right=right):
@@ -187,6 +200,8 @@ def condition(code: Context, expr: Expr) -> Walk[Expr]:
         case Choose():
             done: Expr = yield flag(code, expr)
             return done
+        case Local():
+            return code.known.get(expr, expr)
         case _:
             return expr
 
@@ -245,6 +260,15 @@ def _in_words(code: Context, operator: str, one: Expr, other: Expr, kind: Kind) 
     return Cast(code.assigned("wide", total), kind) if kind.signed else total
 
 
+def _joined(one: Expr, other: Expr) -> Expr | None:
+    """Return one number above another, if `one` has zeros where `other` has bits; otherwise None."""
+    if not isinstance(one, Concat) or not isinstance(one.right, Const) or one.right.value:
+        return None
+    if not isinstance(other, Cast) or other.operand.kind != one.right.kind or other.operand.kind.signed:
+        return None
+    return Concat(one.left, other.operand, one.kind)
+
+
 def _plain(number: Expr) -> Expr:
     """Return the bits of a number, as an unsigned one."""
     return Cast(number, Kind(number.kind.width)) if number.kind is not None and number.kind.signed else number
@@ -262,6 +286,14 @@ def _cast(code: Context, expr: Cast) -> Walk[Expr]:
             narrow = Binary(inside.operator, low, other, Kind(kind.width))
             done: Expr = yield value(code, Cast(narrow, kind) if kind.signed else narrow)
             return done
+    if isinstance(expr.operand, Binary) and source is not None and source.width == kind.width <= WORD:
+        inside = expr.operand
+        if inside.operator in ("+", "-", "&", "|", "^"):
+            # The bits are the same for signed and unsigned numbers.
+            turned: Expr = yield value(
+                code, Binary(inside.operator, Cast(inside.left, kind), Cast(inside.right, kind), kind)
+            )
+            return turned
     inner: Expr = yield atom(code, expr.operand)
     if isinstance(inner, Const):
         return Const(kind.wrap(inner.value), kind)
@@ -282,17 +314,22 @@ def _cast(code: Context, expr: Cast) -> Walk[Expr]:
 def _shift(code: Context, expr: Binary) -> Walk[Expr]:
     kind, amount = expr.kind, expr.right
     if isinstance(amount, Const):
-        inner: Expr = yield atom(code, expr.left)
-        if amount.value >= kind.width:
-            return Const(0, kind) if not kind.signed or expr.operator == "<<" else inner
+        if isinstance(expr.left, Binary) and expr.left.operator == "*" and kind.width > WORD:
+            raise _ranged(code, expr.left)
+        if amount.value >= kind.width and (not kind.signed or expr.operator == "<<"):
+            return Const(0, kind)
         if expr.operator == ">>" and not kind.signed and amount.value:
+            inner: Expr = yield atom(code, expr.left)
             return Cast(Slice(inner, kind.width - 1, amount.value, Kind(kind.width - amount.value)), kind)
         if expr.operator == "<<" and amount.value and kind.width > WORD and not kind.signed:
             rest = kind.width - amount.value
-            upper: Expr = yield value(code, Slice(inner, rest - 1, 0, Kind(rest)))
-            return Concat(upper, Const(0, Kind(amount.value)), kind)
+            upper: Expr = yield value(code, Cast(expr.left, Kind(rest)))
+            return Concat(
+                upper if is_atom(upper) else code.assigned("upper", upper), Const(0, Kind(amount.value)), kind
+            )
+        inner = yield atom(code, expr.left)
         _narrow(code, kind, "shifts")
-        return Binary(expr.operator, inner, amount, kind)
+        return Binary(expr.operator, inner, Const(min(amount.value, kind.width - 1), amount.kind), kind)
     if isinstance(expr.left, Const) and expr.left.value == 1 and expr.operator == "<<":
         found: Expr = yield atom(code, amount)
         if not isinstance(found, (Local, FieldRef)):
@@ -304,6 +341,18 @@ def _shift(code: Context, expr: Binary) -> Walk[Expr]:
         "a number is shifted by another one, which a stage cannot do",
         "shift by a constant, or read the shifted number from a Lookup",
     )
+
+
+def _ranged(code: Context, product: Binary) -> KernelError:
+    """Return the error for a hash, or another number, that is scaled to a range."""
+    factor = next((each.value for each in (product.left, product.right) if isinstance(each, Const)), 0)
+    if any(isinstance(each, Scramble) for each in within(product)):
+        low = 1 << factor.bit_length() - 1
+        return code.refuse(
+            f"a hash has the range {factor}, and a hash unit computes a number of bits",
+            f"use a power of two, such as {low} or {2 * low}",
+        )
+    return code.refuse(f"a product has {product.kind.width} bits", "use narrower numbers")
 
 
 def _product(code: Context, expr: Binary) -> Walk[Expr]:
@@ -340,12 +389,16 @@ def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
         operator, left, right = ORDER.get(operator, operator), right, left
     kind = left.kind
     assert kind is not None
+    if operator in ("==", "!=") and isinstance(right, Const) and (few := masked(left, right.value)) is not None:
+        left, right = few
+        kind = left.kind
+        assert kind is not None
     one: Expr = yield atom(code, left)
     other: Expr = yield atom(code, right)
     if operator in ("==", "!="):
         return Compare(operator, one, other)
     if isinstance(other, Const):
-        known = _by_bits(operator, one, other.value, kind)
+        known = by_bits(operator, one, other.value, kind)
         if known is not None:
             return known
         if kind.width <= RANGE and not kind.signed:
@@ -355,30 +408,6 @@ def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
     extreme, test = {">=": ("min", "=="), "<": ("min", "!="), ">": ("max", "!="), "<=": ("max", "==")}[operator]
     found = code.assigned("smaller" if extreme == "min" else "larger", Binary(extreme, one, other, kind))
     return Compare(test, found, other)
-
-
-def _by_bits(operator: str, number: Expr, bound: int, kind: Kind) -> Expr | None:
-    """Return a comparison with a constant as a test of some of the number's bits, if that is enough."""
-    if kind.signed:
-        plain = number.operand if isinstance(number, Cast) else number
-        sign = Slice(plain, kind.width - 1, kind.width - 1, BIT)
-        if bound == 0 and operator in ("<", ">="):
-            return Compare("==", sign, Const(int(operator == "<"), BIT))
-        positive = Logic("&&", Compare("==", sign, Const(0, BIT)), Compare("!=", plain, Const(0, plain.kind or kind)))
-        if bound == 0:
-            return positive if operator == ">" else _negated(positive)
-        return None
-    if operator in (">", "<="):
-        operator, bound = (">=" if operator == ">" else "<"), bound + 1
-    if bound <= 0 or bound > kind.high:
-        return Truth((operator == ">=") == (bound <= 0))
-    if bound == 1:
-        return Compare("!=" if operator == ">=" else "==", number, Const(0, kind))
-    if bound & (bound - 1) == 0:
-        low = bound.bit_length() - 1
-        above = Kind(kind.width - low)
-        return Compare("==" if operator == "<" else "!=", Slice(number, kind.width - 1, low, above), Const(0, above))
-    return None
 
 
 def _overflow(code: Context, left: Expr, right: Expr) -> Walk[Expr]:
@@ -394,7 +423,7 @@ def _overflow(code: Context, left: Expr, right: Expr) -> Walk[Expr]:
     first = code.assigned("differs", Binary("^", one, total, kind))
     second = code.assigned("differs", Binary("^", other, total, kind))
     both = code.assigned("both", Binary("&", first, second, kind))
-    return _by_bits("<", both, 0, kind) or Truth(False)
+    return by_bits("<", both, 0, kind) or Truth(False)
 
 
 def _narrow(code: Context, kind: Kind | None, does: str) -> None:
@@ -405,48 +434,9 @@ def _narrow(code: Context, kind: Kind | None, does: str) -> None:
         )
 
 
-def _negated(expr: Expr) -> Expr:
-    return run(_negation(expr))
-
-
-def _negation(expr: Expr) -> Walk[Expr]:
-    match expr:
-        case Not(operand=operand):
-            return operand
-        case Truth(value=value):
-            return Truth(not value)
-        case Compare(operator="==" | "!=" as operator, left=left, right=right):
-            return Compare("!=" if operator == "==" else "==", left, right)
-        case Logic(operator=operator, left=left, right=right):
-            one: Expr = yield _negation(left)
-            other: Expr = yield _negation(right)
-            return Logic("||" if operator == "&&" else "&&", one, other)
-        case _:
-            return Not(expr)
-
-
 def _kept(code: Context, test: Expr) -> Expr:
     """Return a variable with the truth of a condition that one gateway can test."""
     local = code.fresh("holds", None)
     yes, no = (Assign(local, Truth(each), code.line) for each in (True, False))
     code.add(If(test, (yes,), (no,), code.line))
     return local
-
-
-def _bits(test: Expr) -> int:
-    """Return how many bits of a packet a gateway needs for a condition."""
-    bits, waiting = 0, [test]
-    while waiting:
-        match waiting.pop():
-            case Compare(left=left, right=right):
-                width = left.kind.width if left.kind else 1
-                bits += width if isinstance(right, Const) else 2 * width
-            case Logic(left=left, right=right):
-                waiting += (left, right)
-            case Not(operand=operand):
-                waiting.append(operand)
-            case Truth():
-                pass
-            case _:
-                bits += 1
-    return bits

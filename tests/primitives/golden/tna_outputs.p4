@@ -1,0 +1,892 @@
+// Walk and telemetry on one switch: P4_16 for Tofino (tna).
+// Written by Midflight from kernels in Python. Change those and compile again, rather than this file.
+
+#include <core.p4>
+#include <tna.p4>
+
+const PortId_t CPU_PORT = 192;          // packets from and to the controller
+const PortId_t AROUND_PORT = 68;  // what leaves here enters again
+const bit<8> LAST_ROUND = 15;          // a packet passes no kernel after this one
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_IPV6 = 0x86DD;
+const bit<8> PROTOCOL_UDP = 17;
+const bit<96> IPV4_IN_IPV6 = 0x0064_FF9B_0001_0000_0000_0000;  // 64:ff9b:1::/96, of RFC 8215
+const bit<16> MIDFLIGHT_PORT = 19782;  // 0x4D46, "MF"
+const bit<8> VERSION = 2;
+const bit<8> REQUEST = 1;              // to be computed on
+const bit<8> RESULT = 2;               // only forwarded
+const bit<8> RESULT_FOR_ALL = 3;       // from the switch above: goes to all members
+const bit<8> RED = 3;                  // a meter's color for what exceeds its rate
+
+// Why a request is not computed on: the indexes of `refused`.
+const bit<2> NOT_ADMITTED = 0;         // no application like that is admitted on the port
+const bit<2> WRONG_TOKEN = 1;          // its token is not the application's
+const bit<2> NO_MEMBER = 2;            // no member sends by that port, from that address, with that number
+const bit<2> TOO_FAST = 3;             // it exceeds the application's rate on the port
+const bit<8> BRIDGED = 1;              // the first byte of what comes from ingress to egress
+const bit<8> FOR_HOST = 4;             // a request that a switch has left to the host
+
+// The applications' ids in the common header.
+const bit<16> WALK_ID = 1;
+const bit<16> TELEMETRY_ID = 2;
+
+// What a packet tells the controller.
+const DigestType_t WALK_DIGEST = 1;
+
+const bit<8> MIRRORED = 2;  // the first byte of a copy of a packet as it arrived
+const MirrorType_t MIRROR = 1;
+
+// What a kernel decides about its packet. The ingress control acts on it afterwards.
+const bit<3> FORWARD = 0;
+const bit<3> DROP = 1;
+const bit<3> REPLY = 2;        // back to the sender, as a result
+const bit<3> MULTICAST = 3;    // to all members of the application, as a result
+const bit<3> FALLBACK = 4;     // to the host that it is addressed to, which computes it itself
+const bit<3> RECIRCULATE = 5;  // once more through the kernel
+
+header ethernet_t {
+    bit<48> destination;
+    bit<48> source;
+    bit<16> ether_type;
+}
+
+header ipv4_t {
+    bit<4> version;
+    bit<4> ihl;
+    bit<8> tos;
+    bit<16> length;
+    bit<16> identification;
+    bit<1> reserved;
+    bit<1> dont_fragment;
+    bit<1> more_fragments;
+    bit<13> fragment_offset;
+    bit<8> ttl;
+    bit<8> protocol;
+    bit<16> checksum;
+    bit<32> source;
+    bit<32> destination;
+}
+
+header ipv6_t {
+    bit<4> version;
+    bit<8> traffic_class;
+    bit<20> flow_label;
+    bit<16> length;  // of what follows
+    bit<8> next_header;
+    bit<8> hop_limit;
+    bit<128> source;
+    bit<128> destination;
+}
+
+header udp_t {
+    bit<16> source;
+    bit<16> destination;
+    bit<16> length;
+    bit<16> checksum;
+}
+
+// Common to all applications. Says which one's header follows.
+header midflight_t {
+    bit<8> version;
+    bit<8> kind;
+    bit<16> application;
+    bit<32> sequence;
+    bit<64> token;  // known to the application's members and switches only
+}
+
+// In front of a packet that the switch hands to the controller.
+@controller_header("packet_in")
+header packet_in_t {
+    bit<16> ingress_port;
+}
+
+// In front of a packet that the controller has the switch send.
+@controller_header("packet_out")
+header packet_out_t {
+    bit<16> egress_port;
+}
+
+// What ingress tells egress about a packet, in front of it.
+header bridge_t {
+    bit<8> origin;
+    bit<8> verdict;
+    bit<7> reserved;
+    bit<9> ingress_port;
+}
+
+// In front of a packet that comes around again.
+header around_t {
+    bit<8> round;  // how often it has done so
+    bit<7> reserved;
+    bit<9> ingress_port;
+}
+
+// In front of a copy of a packet as it arrived.
+header mirror_t {
+    bit<8> origin;
+    bit<7> reserved;
+    bit<9> ingress_port;
+}
+
+// What walk sends. Walk: Count the steps of the Collatz sequence of a number, one in each round.
+header walk_t {
+    bit<32> value;
+    bit<8> steps;
+    bit<8> flags;
+}
+
+// What walk tells the controller.
+struct walk_alert_t {
+    bit<8> round;
+    bit<8> flags;
+}
+
+// What telemetry sends. Filter: Forward the packets whose fields satisfy `keep`, drop the others, as selection does in
+// a query plan.
+header telemetry_t {
+    int<32> temperature;
+}
+
+struct headers_t {
+    bridge_t bridge;
+    around_t around;
+    packet_out_t packet_out;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    ipv6_t ipv6;
+    udp_t udp;
+    midflight_t midflight;
+    walk_t walk;
+    telemetry_t telemetry;
+}
+
+struct metadata_t {
+    bool malformed;       // cut short, or of another version
+    bool checksum_error;  // of the IPv4 header
+    bool admitted;        // the packet is computed on here
+    bool refused;         // it is not, for `reason`
+    bit<2> reason;
+    bool unroutable;      // there is no way for it
+    bit<8> colour;        // of its rate
+    bit<16> group;        // the multicast group of its members
+    bit<16> epoch;        // the life that the switch's state is in
+    bit<64> token;        // its token XOR what it should be
+    bit<1> bound;         // whether only members may send them
+    bit<128> sender;      // the address that the packet comes from
+    bit<16> member;       // the number of the member that it names
+    bit<16> job;          // the number of its job
+    bool summed;          // its UDP header has a checksum
+    bit<16> rest;         // of the UDP checksum: what it is without what may change
+    bit<3> verdict;       // what the kernel decided
+    bit<8> place;         // of its application in the program
+    bit<9> entered;       // the port that it came by at first
+    bit<8> round;         // how often it has come around
+    MirrorId_t mirror_session;
+    bit<8> origin;
+    bit<7> reserved;
+    walk_alert_t walk_alert;
+}
+
+struct egress_headers_t {
+    packet_in_t packet_in;
+    ethernet_t ethernet;
+    ipv4_t ipv4;
+    ipv6_t ipv6;
+    udp_t udp;
+    midflight_t midflight;
+}
+
+struct egress_metadata_t {
+    bit<3> verdict;        // what the kernel decided
+    bit<9> ingress_port;   // that the packet came by
+    bit<128> address;      // of the member that a copy is for
+    bool summed;           // its UDP header has a checksum
+    bit<16> rest;          // of the UDP checksum: what it is without what may change
+}
+
+parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
+                     out ingress_intrinsic_metadata_t ig_intr_md) {
+    Checksum() ipv4_checksum;
+    Checksum() udp_checksum;
+
+    state start {
+        packet.extract(ig_intr_md);
+        packet.advance(PORT_METADATA_SIZE);
+        meta.malformed = false;
+        meta.checksum_error = false;
+        meta.admitted = false;
+        meta.refused = false;
+        meta.reason = NOT_ADMITTED;
+        meta.unroutable = false;
+        meta.member = 0;
+        meta.job = 0;
+        meta.summed = false;
+        meta.rest = 0;
+        meta.round = 0;
+        meta.origin = MIRRORED;
+        meta.reserved = 0;
+        transition select(ig_intr_md.ingress_port) {
+            CPU_PORT: parse_packet_out;
+            AROUND_PORT: parse_around;
+            default: parse_ethernet;
+        }
+    }
+
+    state parse_around {
+        packet.extract(hdr.around);
+        meta.round = hdr.around.round;
+        transition parse_ethernet;
+    }
+
+    state parse_packet_out {
+        packet.extract(hdr.packet_out);
+        transition parse_ethernet;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            default: accept;
+        }
+    }
+
+    // Packets with options and fragments are not computed on: what follows is not, or not surely, a UDP header.
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        ipv4_checksum.add(hdr.ipv4);
+        meta.checksum_error = ipv4_checksum.verify();
+        udp_checksum.subtract({ hdr.ipv4.source, hdr.ipv4.destination });
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    // Nor are those with extension headers.
+    state parse_ipv6 {
+        packet.extract(hdr.ipv6);
+        udp_checksum.subtract({ hdr.ipv6.source, hdr.ipv6.destination });
+        transition select(hdr.ipv6.version, hdr.ipv6.next_header) {
+            (6, PROTOCOL_UDP): parse_udp;
+            (6, _): accept;
+            default: parse_malformed;
+        }
+    }
+
+    state parse_malformed {
+        meta.malformed = true;
+        transition accept;
+    }
+
+    // A UDP checksum is updated by what changes. What stays, such as the payload, is not summed up again.
+    state parse_udp {
+        packet.extract(hdr.udp);
+        udp_checksum.subtract({ hdr.udp.source, hdr.udp.destination, hdr.udp.checksum });
+        udp_checksum.subtract_all_and_deposit(meta.rest);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition select(hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application) {
+            (VERSION, REQUEST, WALK_ID): parse_walk;
+            (VERSION, REQUEST, TELEMETRY_ID): parse_telemetry;
+            default: accept;
+        }
+    }
+
+    state parse_walk {
+        packet.extract(hdr.walk);
+        transition accept;
+    }
+
+    state parse_telemetry {
+        packet.extract(hdr.telemetry);
+        transition accept;
+    }
+}
+
+// The kernel of walk: Walk.ingress in more_kernels.py.
+// Count the steps of the Collatz sequence of a number, one in each round.
+control walk_kernel(inout headers_t hdr, inout metadata_t meta,
+                    inout ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md) {
+    bit<32> term;
+    bit<32> part;
+
+    Register<bit<32>, bit<1>>(1, 0) rounds;
+    RegisterAction<bit<32>, bit<1>, bit<32>>(rounds) rounds_add = {
+        void apply(inout bit<32> stored) {
+            stored = stored + 1;
+        }
+    };
+
+    apply {
+        // self.rounds.update(0, lambda old: old + 1)
+        rounds_add.execute(1w0);
+        if ((hdr.walk.flags[0:0] == 1 && meta.round == 0) || hdr.walk.value == 7) {
+            meta.mirror_session = (MirrorId_t)WALK_ID;
+            ig_dprsr_md.mirror_type = MIRROR;
+        }
+        if (hdr.walk.flags[1:1] == 1) {
+            meta.verdict = FALLBACK;
+            hdr.walk.steps = meta.round;
+            return;
+        }
+        if (hdr.walk.value == 1) {
+            hdr.walk.steps = meta.round;
+            meta.verdict = REPLY;
+        } else if (hdr.walk.value == 0) {
+            meta.walk_alert.round = meta.round;
+            meta.walk_alert.flags = hdr.walk.flags;
+            ig_dprsr_md.digest_type = WALK_DIGEST;
+        } else if (hdr.walk.value != 0xffffffff) {
+            if (hdr.walk.value[0:0] == 0) {
+                hdr.walk.value = (bit<32>)hdr.walk.value[31:1];
+            } else {
+                term = hdr.walk.value << 1;
+                part = hdr.walk.value + term;
+                hdr.walk.value = part + 1;
+            }
+            if (hdr.walk.flags[2:2] == 1 && meta.round == 3) {
+                hdr.walk.flags = hdr.walk.flags | 2;
+            }
+            meta.verdict = RECIRCULATE;
+        }
+    }
+}
+
+// The kernel of telemetry: Filter.ingress in filter.py, with keep='temperature > 80'.
+// Forward the packets whose fields satisfy `keep`, drop the others, as selection does in a query plan.
+control telemetry_kernel(inout headers_t hdr, inout metadata_t meta) {
+    int<32> larger;
+
+    apply {
+        larger = max(hdr.telemetry.temperature, 80);
+        if (larger != 80) {
+            meta.verdict = FORWARD;
+        } else {
+            meta.verdict = DROP;
+        }
+    }
+}
+
+control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic_metadata_t ig_intr_md,
+                in ingress_intrinsic_metadata_from_parser_t ig_prsr_md,
+                inout ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md,
+                inout ingress_intrinsic_metadata_for_tm_t ig_tm_md) {
+    // Malformed packets are counted and dropped: cut short, of another version, or with a wrong checksum.
+    Counter<bit<32>, bit<1>>(1, CounterType_t.PACKETS) malformed;
+    // Packets for which there is no way.
+    Counter<bit<32>, bit<1>>(1, CounterType_t.PACKETS) unroutable;
+
+    action drop() {
+        ig_dprsr_md.drop_ctl = 1;
+    }
+
+    action unreachable() {
+        meta.unroutable = true;
+        ig_dprsr_md.drop_ctl = 1;
+    }
+
+    // Of the two IP headers a packet has one: what is done to the other is done to nothing.
+    action to_port(PortId_t port, bit<48> mac) {
+        ig_tm_md.ucast_egress_port = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+        hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
+    }
+
+    table route {
+        key = {
+            hdr.ipv4.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    table route_ipv6 {
+        key = {
+            hdr.ipv6.destination: lpm;
+        }
+        actions = {
+            to_port;
+            unreachable;
+        }
+        default_action = unreachable();
+        size = 4096;
+    }
+
+    // What is computed on, by application and port.
+    DirectCounter<bit<64>>(CounterType_t.PACKETS_AND_BYTES) admitted;
+    // How much of it: what comes faster passes by.
+    DirectMeter(MeterType_t.PACKETS) admitted_rate;
+
+    action admit(bit<16> group, bit<16> epoch, bit<64> token, bit<1> bound) {
+        meta.group = group;
+        meta.epoch = epoch;
+        meta.token = hdr.midflight.token ^ token;
+        meta.bound = bound;
+        admitted.count();
+        meta.colour = admitted_rate.execute();
+    }
+
+    action refuse() {
+        meta.refused = true;
+    }
+
+    // The applications that compute here, and the ports that their requests come by: the multicast group of their members,
+    // the epoch, which the controller raises when the switch has lost its state, and the token that their packets carry.
+    // With `bound`, only what is in `membership` is computed on. Other requests are forwarded.
+    table admission {
+        key = {
+            hdr.midflight.application: exact;
+            meta.entered: ternary;
+        }
+        actions = {
+            admit;
+            @defaultonly refuse;
+        }
+        const default_action = refuse();
+        counters = admitted;
+        meters = admitted_rate;
+        size = 4096;
+    }
+
+    action no_member() {
+        meta.refused = true;
+        meta.reason = NO_MEMBER;
+        meta.admitted = false;
+    }
+
+    // Who sends what by which port: the member's address, and the numbers of member and job that its requests carry.
+    table membership {
+        key = {
+            hdr.midflight.application: exact;
+            hdr.midflight.kind: exact;
+            meta.entered: exact;
+            meta.sender: exact;
+            meta.member: exact;
+            meta.job: exact;
+        }
+        actions = {
+            NoAction;
+            @defaultonly no_member;
+        }
+        const default_action = no_member();
+        size = 4096;
+    }
+
+    // Requests that are not computed on, but forwarded.
+    Counter<bit<32>, bit<2>>(4, CounterType_t.PACKETS) refused;
+
+    // Turn the packet around: what is its destination becomes its source.
+    action reply() {
+        bit<48> mac = hdr.ethernet.source;
+        bit<32> address = hdr.ipv4.source;
+        bit<128> address_ipv6 = hdr.ipv6.source;
+        bit<16> udp_port = hdr.udp.source;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.destination = address_ipv6;
+        hdr.ipv6.hop_limit = 64;
+        hdr.udp.source = hdr.udp.destination;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+        ig_tm_md.ucast_egress_port = meta.entered;
+    }
+
+    // The copies get their destinations in egress. They come from the address that the request was sent to.
+    action multicast() {
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.hop_limit = 64;
+        hdr.udp.source = MIDFLIGHT_PORT;
+        hdr.midflight.kind = RESULT;
+        ig_tm_md.mcast_grp_a = meta.group;
+    }
+
+    // Packets that applications drop, by their place in the program.
+    Counter<bit<32>, bit<1>>(2, CounterType_t.PACKETS) dropped;
+
+    // Packets whose kernel would have them come around for ever.
+    Counter<bit<32>, bit<1>>(1, CounterType_t.PACKETS) endless;
+
+    action again() {
+        hdr.around.setValid();
+        hdr.around.round = meta.round + 1;
+        hdr.around.reserved = 0;
+        hdr.around.ingress_port = meta.entered;
+        ig_tm_md.ucast_egress_port = AROUND_PORT;
+        ig_tm_md.bypass_egress = 1;
+    }
+
+    action bridge() {
+        hdr.bridge.setValid();
+        hdr.bridge.origin = BRIDGED;
+        hdr.bridge.verdict = (bit<8>)meta.verdict;
+        hdr.bridge.reserved = 0;
+        hdr.bridge.ingress_port = meta.entered;
+    }
+
+    walk_kernel() walk;
+    telemetry_kernel() telemetry;
+
+    apply {
+        meta.verdict = FORWARD;
+        meta.entered = ig_intr_md.ingress_port;
+        if (hdr.around.isValid()) {
+            meta.entered = hdr.around.ingress_port;
+            hdr.around.setInvalid();
+        }
+        if (hdr.packet_out.isValid()) {
+            // From the controller: sent as it is.
+            ig_tm_md.ucast_egress_port = (PortId_t)hdr.packet_out.egress_port;
+            hdr.packet_out.setInvalid();
+            bridge();
+        } else if (ig_prsr_md.parser_err != PARSER_ERROR_OK || meta.malformed
+                || (meta.checksum_error && hdr.ipv4.ihl == 5)
+                || (hdr.midflight.isValid() && hdr.midflight.version != VERSION)) {
+            malformed.count(0);
+            drop();
+        } else {
+            if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+                admission.apply();
+                if (meta.refused) {
+                    meta.reason = NOT_ADMITTED;
+                } else if (meta.token != 0) {
+                    meta.refused = true;
+                    meta.reason = WRONG_TOKEN;
+                } else if (meta.colour == RED) {
+                    meta.refused = true;
+                    meta.reason = TOO_FAST;
+                } else {
+                    meta.admitted = true;
+                    if (meta.bound == 1) {
+                        if (hdr.ipv6.isValid()) {
+                            meta.sender = hdr.ipv6.source;
+                        } else {
+                            meta.sender = (bit<128>)hdr.ipv4.source;
+                        }
+                        membership.apply();
+                    }
+                }
+            }
+            if (meta.refused) {
+                refused.count(meta.reason);
+            }
+
+            // Compute.
+            if (meta.admitted) {
+                if (hdr.udp.checksum != 0) {
+                    meta.summed = true;
+                }
+                if (hdr.midflight.kind == RESULT_FOR_ALL) {
+                    meta.verdict = MULTICAST;
+                } else if (hdr.walk.isValid()) {
+                    meta.place = 0;
+                    walk.apply(hdr, meta, ig_dprsr_md);
+                } else if (hdr.telemetry.isValid()) {
+                    meta.place = 1;
+                    telemetry.apply(hdr, meta);
+                }
+            }
+
+            // Act on the verdict.
+            if (meta.verdict == FALLBACK) {
+                hdr.midflight.kind = FOR_HOST;
+            }
+            if (meta.verdict == DROP) {
+                dropped.count(meta.place[0:0]);
+                drop();
+            } else if (meta.verdict == REPLY) {
+                reply();
+            } else if (meta.verdict == MULTICAST) {
+                multicast();
+            } else if (meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND) {
+                endless.count(0);
+                drop();
+            } else if (meta.verdict == RECIRCULATE) {
+                again();
+            } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
+                route.apply();
+            } else if (hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1) {
+                route_ipv6.apply();
+            } else {
+                unreachable();
+            }
+            if (meta.unroutable) {
+                unroutable.count(0);
+            }
+            if (!hdr.around.isValid()) {
+                bridge();
+            }
+        }
+    }
+}
+
+control ingress_deparse(packet_out packet, inout headers_t hdr, in metadata_t meta,
+                        in ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md) {
+    Checksum() ipv4_checksum;
+    Checksum() udp_checksum;
+    Digest<walk_alert_t>() walk_digest;
+    Mirror() mirror;
+
+    apply {
+        if (ig_dprsr_md.digest_type == WALK_DIGEST) {
+            walk_digest.pack({ meta.walk_alert.round, meta.walk_alert.flags });
+        }
+        if (ig_dprsr_md.mirror_type == MIRROR) {
+            mirror.emit<mirror_t>(meta.mirror_session, { meta.origin, meta.reserved, meta.entered });
+        }
+        if (hdr.ipv4.isValid()) {
+            hdr.ipv4.checksum = ipv4_checksum.update({
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            });
+        }
+        if (meta.summed) {
+            hdr.udp.checksum = udp_checksum.update({
+                hdr.ipv4.source, hdr.ipv4.destination, hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.source,
+                hdr.udp.destination, hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application,
+                hdr.midflight.sequence, hdr.midflight.token, hdr.walk.value, hdr.walk.steps, hdr.walk.flags,
+                hdr.telemetry.temperature, meta.rest
+            }, true);
+        }
+        packet.emit(hdr.bridge);
+        packet.emit(hdr.around);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.ipv6);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+        packet.emit(hdr.walk);
+        packet.emit(hdr.telemetry);
+    }
+}
+
+parser egress_parse(packet_in packet, out egress_headers_t hdr, out egress_metadata_t meta,
+                    out egress_intrinsic_metadata_t eg_intr_md) {
+    Checksum() udp_checksum;
+    bridge_t bridge;
+    mirror_t mirror;
+
+    state start {
+        packet.extract(eg_intr_md);
+        meta.summed = false;
+        meta.rest = 0;
+        meta.address = 0;
+        transition select(packet.lookahead<bit<8>>()) {
+            MIRRORED: parse_mirror;
+            default: parse_bridge;
+        }
+    }
+
+    state parse_bridge {
+        packet.extract(bridge);
+        meta.verdict = bridge.verdict[2:0];
+        meta.ingress_port = bridge.ingress_port;
+        transition parse_ethernet;
+    }
+
+    state parse_mirror {
+        packet.extract(mirror);
+        meta.verdict = 0;
+        meta.ingress_port = mirror.ingress_port;
+        transition parse_ethernet;
+    }
+
+    state parse_ethernet {
+        packet.extract(hdr.ethernet);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_IPV6: parse_ipv6;
+            default: accept;
+        }
+    }
+
+    state parse_ipv4 {
+        packet.extract(hdr.ipv4);
+        udp_checksum.subtract({ hdr.ipv4.source, hdr.ipv4.destination });
+        transition select(hdr.ipv4.ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0, 0, PROTOCOL_UDP): parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_ipv6 {
+        packet.extract(hdr.ipv6);
+        udp_checksum.subtract({ hdr.ipv6.source, hdr.ipv6.destination });
+        transition select(hdr.ipv6.next_header) {
+            PROTOCOL_UDP: parse_udp;
+            default: accept;
+        }
+    }
+
+    state parse_udp {
+        packet.extract(hdr.udp);
+        udp_checksum.subtract({ hdr.udp.source, hdr.udp.destination, hdr.udp.checksum });
+        udp_checksum.subtract_all_and_deposit(meta.rest);
+        transition select(hdr.udp.source, hdr.udp.destination) {
+            (MIDFLIGHT_PORT, _): parse_midflight;
+            (_, MIDFLIGHT_PORT): parse_midflight;
+            default: accept;
+        }
+    }
+
+    state parse_midflight {
+        packet.extract(hdr.midflight);
+        transition accept;
+    }
+}
+
+control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
+               in egress_intrinsic_metadata_t eg_intr_md,
+               in egress_intrinsic_metadata_from_parser_t eg_prsr_md,
+               inout egress_intrinsic_metadata_for_deparser_t eg_dprsr_md,
+               inout egress_intrinsic_metadata_for_output_port_t eg_oport_md) {
+    action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        meta.address = (bit<128>)address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    action to_host_ipv6(bit<48> mac, bit<128> address, bit<16> udp_port) {
+        hdr.ethernet.destination = mac;
+        meta.address = address;
+        hdr.udp.destination = udp_port;
+        hdr.midflight.kind = RESULT;
+    }
+
+    // A switch below has members of its own.
+    action to_switch(bit<48> mac) {
+        hdr.ethernet.destination = mac;
+        hdr.midflight.kind = RESULT_FOR_ALL;
+    }
+
+    // Who listens to an application's results behind which port.
+    table deliver {
+        key = {
+            hdr.midflight.application: exact;
+            eg_intr_md.egress_port: exact;
+        }
+        actions = {
+            to_host;
+            to_host_ipv6;
+            to_switch;
+            NoAction;
+        }
+        default_action = NoAction();
+        size = 1024;
+    }
+
+    // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
+    // stands for the IPv4 address at its end (RFC 6052).
+    action to_ipv4() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ipv4.setValid();
+        hdr.ipv4.version = 4;
+        hdr.ipv4.ihl = 5;
+        hdr.ipv4.tos = hdr.ipv6.traffic_class;
+        hdr.ipv4.length = 20 + hdr.udp.length;
+        hdr.ipv4.identification = 0;
+        hdr.ipv4.reserved = 0;
+        hdr.ipv4.dont_fragment = 1;
+        hdr.ipv4.more_fragments = 0;
+        hdr.ipv4.fragment_offset = 0;
+        hdr.ipv4.ttl = 64;
+        hdr.ipv4.protocol = PROTOCOL_UDP;
+        hdr.ipv4.source = hdr.ipv6.source[31:0];
+        hdr.ipv6.setInvalid();
+    }
+
+    action to_ipv6() {
+        hdr.ethernet.ether_type = ETHERTYPE_IPV6;
+        hdr.ipv6.setValid();
+        hdr.ipv6.version = 6;
+        hdr.ipv6.traffic_class = hdr.ipv4.tos;
+        hdr.ipv6.flow_label = 0;
+        hdr.ipv6.length = hdr.udp.length;
+        hdr.ipv6.next_header = PROTOCOL_UDP;
+        hdr.ipv6.hop_limit = 64;
+        hdr.ipv6.source[127:32] = IPV4_IN_IPV6;
+        hdr.ipv6.source[31:0] = hdr.ipv4.source;
+        hdr.ipv4.setInvalid();
+    }
+
+    apply {
+        if (hdr.udp.isValid() && hdr.udp.checksum != 0) {
+            meta.summed = true;
+        }
+        if (meta.verdict == MULTICAST) {
+            switch (deliver.apply().action_run) {
+                to_host: {
+                    if (hdr.ipv6.isValid()) {
+                        to_ipv4();
+                    }
+                    hdr.ipv4.destination = meta.address[31:0];
+                }
+                to_host_ipv6: {
+                    if (hdr.ipv4.isValid()) {
+                        to_ipv6();
+                    }
+                    hdr.ipv6.destination = meta.address;
+                }
+            }
+        }
+        if (eg_intr_md.egress_port == CPU_PORT) {
+            hdr.packet_in.setValid();
+            hdr.packet_in.ingress_port = (bit<16>)meta.ingress_port;
+        }
+    }
+}
+
+control egress_deparse(packet_out packet, inout egress_headers_t hdr, in egress_metadata_t meta,
+                       in egress_intrinsic_metadata_for_deparser_t eg_dprsr_md) {
+    Checksum() ipv4_checksum;
+    Checksum() udp_checksum;
+
+    apply {
+        if (hdr.ipv4.isValid()) {
+            hdr.ipv4.checksum = ipv4_checksum.update({
+                hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
+                hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
+                hdr.ipv4.ttl, hdr.ipv4.protocol, hdr.ipv4.source, hdr.ipv4.destination
+            });
+        }
+        if (meta.summed) {
+            hdr.udp.checksum = udp_checksum.update({
+                hdr.ipv4.source, hdr.ipv4.destination, hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.source,
+                hdr.udp.destination, hdr.midflight.version, hdr.midflight.kind, hdr.midflight.application,
+                hdr.midflight.sequence, hdr.midflight.token, meta.rest
+            }, true);
+        }
+        packet.emit(hdr.packet_in);
+        packet.emit(hdr.ethernet);
+        packet.emit(hdr.ipv4);
+        packet.emit(hdr.ipv6);
+        packet.emit(hdr.udp);
+        packet.emit(hdr.midflight);
+    }
+}
+
+Pipeline(ingress_parse(), ingress(), ingress_deparse(), egress_parse(), egress(), egress_deparse()) pipe;
+
+Switch(pipe) main;
