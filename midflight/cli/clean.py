@@ -25,7 +25,7 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
     This includes namespaces, links, processes, sockets and files. A network cleans up when it ends. If its program is
     killed, its namespaces and processes are removed, too, but not all temporary files. This command removes these, and
     everything else that remains after a power failure. A folder of temporary files is left behind if the process in its
-    name no longer exists.
+    name no longer exists. With --cache, the compiled programs that are stored for later runs are removed, too.
     """
     from midflight.runtime.engine.store import user_store
     from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover

@@ -26,7 +26,8 @@ class Balance(Primitive):
         clock: the clock that loads age by: `switch`, the packet's arrival, or `packet`, the header's `time`, for traces
             in virtual time
         patience: how long an instance may leave requests without a report, in microseconds, before its requests go to
-            the bucket's other instance (0 to 2**32 - 1); 0 is indefinitely. At least two round trips
+            the bucket's other instance (0 to 2**32 - 1); 0 is indefinitely. More needs `choices=2`, and should be at
+            least two round trips
         flow_bits: the width of a flow's identifier (8 to 128)
         table: the initial instances of each bucket, by bucket: (first, second)
 
@@ -167,13 +168,17 @@ class Balance(Primitive):
             packet.drop()
 
     def silent(self, asked: int, now: int) -> bool:
-        """Return whether an instance that was asked first at a time has been silent for too long, but may be tried."""
+        """Return whether an instance that was first asked at `asked` is avoided at `now`, both in microseconds.
+
+        It is avoided when it has been silent for more than `patience`, and not yet for 64 times as long. `asked` is 0
+        if the instance has reported since the last request.
+        """
         return asked != 0 and bits(now, 46, 0) - bits(asked, 46, 0) > self.patience and not self.over(asked, now)
 
     def over(self, asked: int, now: int) -> bool:
-        """Return whether an instance that was asked first at a time is to be tried again."""
+        """Return whether an instance that was first asked at `asked` is tried again at `now`, both in microseconds."""
         return bits(now, 46, 0) - bits(asked, 46, 0) > 64 * self.patience
 
     def current(self, load: int, now: int) -> bool:
-        """Return whether a stored load was reported at most `lifetime` ago."""
+        """Return whether a cell of `loads` has a load that was reported at most `lifetime` before `now`."""
         return load != 0 and bits(now, 46, 0) - bits(load, 62, 16) <= self.lifetime

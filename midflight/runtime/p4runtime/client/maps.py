@@ -138,7 +138,9 @@ class MapWriter(MutableMapping[Key, int]):
     def insert(self, key: Key, value: int, *, priority: int = 1, send: bool = True) -> None:
         """Add or replace an entry. If several entries match a key, the one with the largest priority wins.
 
-        Without `send`, it is only remembered, for `install`.
+        Without `send`, it is only remembered, for `install`. KernelError, and nothing is sent, if the key or value does
+        not fit the map or the map is full; DeviceError, and the entry is not remembered, if the device rejects it. An
+        entry with the same key and another priority is removed before, and stays removed if the device then rejects.
         """
         entry = self._map.entry(key, value, priority)
         if send:
@@ -206,7 +208,7 @@ class MapWriter(MutableMapping[Key, int]):
         return self._map.entries
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """Replace the remembered entries. Writes nothing to the device."""
+        """Replace the remembered entries; KernelError if one does not fit the map. Writes nothing to the device."""
         for each in self._map.entries:
             del self._map[self._map.key(each.parts)]
         for each in entries:

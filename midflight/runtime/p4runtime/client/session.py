@@ -85,7 +85,7 @@ class Session(Connection):
 
         Except with VERIFY, the session's digest subscriptions end; messages that have arrived by then are kept for
         `digests`. If the device rejects the pipeline, it keeps its previous one, and RequestError is raised.
-        DeviceError if it does not answer, or for another `action`.
+        DeviceError if it does not answer, or for another `action`; protobuf's ParseError for text that is not P4Info.
         """
         info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
