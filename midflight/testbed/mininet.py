@@ -51,8 +51,10 @@ with socket.socket() as control:
 class MidflightSwitch(Switch):  # type: ignore[misc]
     """A Mininet switch that runs the embedded switch as a process, with a P4_16 program for v1model.
 
-    program: the P4 file. grpc: the address for P4Runtime, "host:port", instead of 127.0.0.1 and port 9558 + N for
-    switch sN. cpu_port: the port number of packet-in and packet-out. pcap: a folder for captures of each interface.
+    program: the P4 file.
+    grpc: the address for P4Runtime, "host:port", instead of 127.0.0.1 and port 9558 + N for switch sN.
+    cpu_port: the port number of packet-in and packet-out.
+    pcap: a folder for captures of each interface.
     midflight: the executable to start, instead of `midflight` on PATH.
     """
 

@@ -26,10 +26,14 @@ class Star(Net):
             group = net.group("gradients", net.hosts[:4])
             sums = group.allreduce(arrays)
 
-    hosts: 1 to 500. ipv6: whether the hosts have IPv6 addresses. quality: the quality of all links, by default
-    `LinkQuality()`. Alternatively, loss, duplicate and reorder are probabilities, 0 to 1, that change this default.
-    queues: those between ingress and egress of the switch. capabilities: the limits and features to assume instead of
-    those that the switch reports. Other parameters are as for `Net`.
+    hosts: 1 to 500.
+    ipv6: whether the hosts have IPv6 addresses.
+    quality: the quality of all links, by default `LinkQuality()`. Alternatively, loss, duplicate and reorder are
+        probabilities, 0 to 1, that change this default.
+    queues: those between ingress and egress of the switch.
+    capabilities: the limits and features to assume instead of those that the switch reports.
+
+    Other parameters are as for `Net`.
 
     MidflightError if both `quality` and one of the probabilities are given, or as for `Net`.
     """

@@ -39,8 +39,9 @@ class Map:
         self.owner = Map(bit[128], bit[16], size=1024)
         self.port = Map((bit[32], bit[16]), bit[8], size=64, match=("lpm", "exact"), entries={((10 << 24, 8), 80): 3})
 
-    keys: the type of the key, or of each of its parts; unsigned. match: the match kind of each part, or of all; the
-    longest prefix wins for lpm, which at most one part can have. size: the maximum number of entries (at least 1).
+    keys: the type of the key, or of each of its parts; unsigned.
+    match: the match kind of each part, or of all; the longest prefix wins for lpm, which at most one part can have.
+    size: the maximum number of entries (at least 1).
     entries: the initial entries; `self.owner[key] = value` adds more, `insert` with a priority.
 
     A kernel reads it with `value = self.owner.get(wire.key, default)`, with a tuple for several parts. Afterwards

@@ -169,9 +169,12 @@ class Alerts:
         """Block until at least `count` alerts have arrived since the start or the last `clear`, and return them, oldest
         first.
 
-        application, wanted: count and return only the alerts that `heard` would return with them. timeout: in seconds.
+        application, wanted: count and return only the alerts that `heard` would return with them.
+        timeout: in seconds.
         let: a replacement for `time.sleep` on networks in virtual time; it gets the seconds to wait and returns the
-        seconds that have passed, or 0 if nothing more will happen. MidflightError if fewer alerts arrive in time.
+            seconds that have passed, or 0 if nothing more will happen.
+
+        MidflightError if fewer alerts arrive in time.
         """
         left = timeout
         while True:

@@ -64,8 +64,11 @@ class Head(NamedTuple):
 class Form:
     """Encodes and decodes the datagrams of one application of `Aggregate`.
 
-    application: its 16-bit id. lanes: the numbers in a datagram, each of the type `number`. token: the 64-bit number
-    that all its datagrams carry. WireError if the header of `Aggregate` has other fields than the endpoints use.
+    application: its 16-bit id.
+    lanes: the numbers in a datagram, each of the type `number`.
+    token: the 64-bit number that all its datagrams carry.
+
+    WireError if the header of `Aggregate` has other fields than the endpoints use.
     """
 
     def __init__(self, application: int, lanes: int, number: Number = "int32", token: int = 0) -> None:
@@ -111,9 +114,11 @@ class Form:
     def requests(self, values: NDArray[np.int32], *, worker: int, slots: int, first: int, job: int = 1) -> list[bytes]:
         """Return the requests of a worker for consecutive chunks, one datagram for each row of `values`.
 
-        values: the contributions, with the shape (chunks, lanes). worker: the sender's number. slots: the window of the
-        `Aggregate`. first: the index of the first chunk; indices count from 1 without bound. job: the 16-bit number of
-        the run.
+        values: the contributions, with the shape (chunks, lanes).
+        worker: the sender's number.
+        slots: the window of the `Aggregate`.
+        first: the index of the first chunk; indices count from 1 without bound.
+        job: the 16-bit number of the run.
 
         Chunk i is summed in entry (i - 1) % (2 * slots) of the switch's pool: the slots and their shadow copies.
         """
@@ -149,9 +154,12 @@ class Form:
     ) -> bytes:
         """Return the datagram of one message about the chunk with this index, which is not a request.
 
-        kind: RESULT, ASK, SHARE or BEGUN. worker: the sender's number. job: the 16-bit number of the run. flags: the
-        bits OVERFLOW and AGAIN. epoch: that of the state in which a sum was computed. values: the lanes, with the shape
-        (lanes,); None for zeros.
+        kind: RESULT, ASK, SHARE or BEGUN.
+        worker: the sender's number.
+        job: the 16-bit number of the run.
+        flags: the bits OVERFLOW and AGAIN.
+        epoch: that of the state in which a sum was computed.
+        values: the lanes, with the shape (lanes,); None for zeros.
         """
         head = self._head.pack(
             VERSION, kind, self._application, serial(index), self.token, 0, worker, flags, job, epoch

@@ -59,8 +59,7 @@ class OverflowedError(MidflightError):
 class Sum:
     """The result of one round: `values`, the `integers` that they were converted from, and the fraction bits.
 
-    A value is its integer / 2**`bits`, as float32. For integer vectors `values` is `integers`, and `bits` is 0. Shape
-    (n,).
+    Shape (n,). A value is its integer / 2**`bits`, as float32. For integer vectors `values` is `integers`, `bits` 0.
     """
 
     values: NDArray[Any]
@@ -93,18 +92,20 @@ class AllReduceStatistics:
 class AllReduce:
     """The endpoint of one worker of an all-reduce (an `Endpoint`): `submit` vectors, `poll`, and `take` the results.
 
-    application: the id of the `Aggregate`, whose `lanes`, `slots`, `operation` and `number` these are. worker: this
-    worker's number, 0 to workers - 1. server: the address of requests; it computes if no switch on the way does. peers:
-    the addresses of all workers in the order of their numbers, including this one. Without peers, a worker cannot
-    recover sums from others. timing: None for the default timers.
-
+    application: the id of the `Aggregate`, whose `lanes`, `slots`, `operation` and `number` these are.
+    worker: this worker's number, 0 to workers - 1.
+    server: the address of requests; it computes if no switch on the way does.
+    peers: all workers' addresses in the order of their numbers. Without them, it cannot recover sums from others.
+    timing: None for the default timers.
     job: 0 to 65535, the same for all workers and newer (RFC 1982) than every job that the switch has seen. Messages of
-    other jobs are dropped. first: the chunk at which a worker that restarts in the middle of a job begins, which is the
-    last `position` of its predecessor. The first `delivered` of the rounds submitted from there on had been finished
-    before the restart; they are repeated only because other workers may still be in them. headroom: whether the scale
-    leaves room for every worker to have the largest value. Without headroom sums are more exact but may overflow, so
-    the switch has to `detect` that. mtu: the largest IP packet in bytes. token: the 64-bit number that all messages of
-    the job carry.
+        other jobs are dropped.
+    first: the chunk at which a worker that restarts in the middle of a job begins, which is the last `position` of its
+        predecessor. The first `delivered` of the rounds submitted from there on had been finished before the restart;
+        they are repeated only because other workers may still be in them.
+    headroom: whether the scale leaves room for every worker to have the largest value. Without headroom sums are more
+        exact but may overflow, so the switch has to `detect` that.
+    mtu: the largest IP packet in bytes.
+    token: the 64-bit number that all messages of the job carry.
 
     MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
     lanes do not fit the MTU.

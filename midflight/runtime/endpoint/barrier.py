@@ -20,10 +20,13 @@ class BarrierParty:
     """The endpoint of party number `party` of a `Barrier` application (an `Endpoint`).
 
     `arrive` queues an arrival, which `poll` sends until the party is released. Rounds are numbered from 1 without
-    bound. schema: the wire schema of the program. server: the address that arrivals are sent to. peers: the addresses
-    of the other parties, which are asked for a release that was lost together with the switch's state. Without peers, a
-    party that misses the release of the last round waits until it raises NoAnswerError. timing: the retransmission
-    timers, None for the defaults.
+    bound.
+
+    schema: the wire schema of the program.
+    server: the address that arrivals are sent to.
+    peers: the addresses of the other parties, which are asked for a release that was lost together with the switch's
+        state. Without peers, a party that misses the release of the last round waits until it raises NoAnswerError.
+    timing: the retransmission timers, None for the defaults.
 
     A party that restarts is released at once from the rounds that are over, and so catches up with the others, or it
     calls `begin` with their round. If all parties restart while the switch keeps its state, they have to `begin` with a

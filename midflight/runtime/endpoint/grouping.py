@@ -22,9 +22,14 @@ _LIMIT = 2**31
 class GroupByWorker:
     """The endpoint of a worker of a `GroupBy` (an `Endpoint`). It sends pairs of key and value until each is accepted.
 
-    groups: the primitive. schema: the wire schema of the program. server: the address that pairs are sent to. worker:
-    this worker's number, 0 to `groups.workers` - 1. job: the 16-bit number of the run, newer than all before (RFC
-    1982). timing: the retransmission timers, None for the defaults. MidflightError if there is no such worker.
+    groups: the primitive.
+    schema: the wire schema of the program.
+    server: the address that pairs are sent to.
+    worker: this worker's number, 0 to `groups.workers` - 1.
+    job: the 16-bit number of the run, newer than all before (RFC 1982).
+    timing: the retransmission timers, None for the defaults.
+
+    MidflightError if there is no such worker.
     """
 
     def __init__(
@@ -108,9 +113,11 @@ class GroupByServer:
     the way, each packet once. When all workers are idle, `flush` fetches what the switch still holds. When the server
     is `idle` again, the totals are complete.
 
-    address: the server's own. worker: the number that the server uses as the sender of flushes. workers: the addresses
-    of the workers in the order of their numbers; if empty, pairs are accepted from any address. job: the 16-bit number
-    of the run, the same as the workers'. timing: the retransmission timers, None for the defaults.
+    address: the server's own.
+    worker: the number that the server uses as the sender of flushes.
+    workers: the addresses of the workers in the order of their numbers; if empty, pairs are accepted from any address.
+    job: the 16-bit number of the run, the same as the workers'.
+    timing: the retransmission timers, None for the defaults.
     """
 
     def __init__(

@@ -47,9 +47,15 @@ class LockClient:
     """The endpoint of client number `client` of a `Lock` application (an `Endpoint`). Locks are numbered from 0.
 
     `acquire` and `release` queue requests, which `poll` sends until they are answered. `holds` returns whether a lock
-    is held. schema: the wire schema of the program. server: the address that requests are sent to. timing: the
-    retransmission timers, None for the defaults. first: the number of the first request for each lock. A client that
-    restarts uses a number larger than all before, or calls `resume` for each of its requests in the switch (`claims`).
+    is held.
+
+    schema: the wire schema of the program.
+    server: the address that requests are sent to.
+    timing: the retransmission timers, None for the defaults.
+    first: the number of the first request for each lock.
+
+    A client that restarts uses a number larger than all before, or calls `resume` for each of its requests in the
+    switch (`claims`).
     """
 
     schema: Schema

@@ -103,10 +103,12 @@ def joined(
 ) -> Joined:
     """Return new endpoints for an application whose state is empty, in the given 16-bit epoch. Opens no sockets.
 
-    timing: the retransmission timers. token: the 64-bit number that all messages carry, known only to the members and
-    switches. software: None if a switch computes; otherwise the entries of the application's maps, by map name, for a
-    server that does the switch's work. MidflightError if hosts take no part in the primitive, or if their number is
-    wrong.
+    timing: the retransmission timers.
+    token: the 64-bit number that all messages carry, known only to the members and switches.
+    software: None if a switch computes; otherwise the entries of the application's maps, by map name, for a server that
+        does the switch's work.
+
+    MidflightError if hosts take no part in the primitive, or if their number is wrong.
     """
     primitive = program.applications[application].primitive
     made = _endpoints(primitive, Schema(program.schema(), {application: token}), places, epoch, timing)

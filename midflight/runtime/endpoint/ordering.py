@@ -56,10 +56,14 @@ class OrderedClient:
     `answers` then holds the answer of each of these replicas, by address. If the replicas have agreed to go on without
     the stamp, the request is sent as a new one.
 
-    address: the client's own. server: the address that requests are sent to. replicas: the addresses of the group's
-    replicas. timing: the retransmission timers, None for the defaults. first: the number of the first request. A client
-    that restarts uses a number larger than all before (`upcoming`), because the switch and the replicas accept each
-    number once.
+    address: the client's own.
+    server: the address that requests are sent to.
+    replicas: the addresses of the group's replicas.
+    timing: the retransmission timers, None for the defaults.
+    first: the number of the first request.
+
+    A client that restarts uses a number larger than all before (`upcoming`), because the switch and the replicas accept
+    each number once.
     """
 
     schema: Schema

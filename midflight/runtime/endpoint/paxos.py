@@ -53,11 +53,13 @@ class _Proposal:
 class PaxosHost:
     """The endpoint of a proposer and learner, number `number` of `hosts` (an `Endpoint`).
 
-    schema: the wire schema of the program. acceptors: the applications that are an `Acceptor`, each with the 16-bit
-    epoch of its state that the hosts rely on. The epoch is part of the membership: an acceptor in another epoch has no
-    vote. server: the address that messages to the acceptors are sent to, and that their answers come from. random: for
-    the pause after a refusal, so that competing hosts do not refuse each other indefinitely. `chosen` holds the learned
-    values, by instance (1 to 2**32 - 1).
+    schema: the wire schema of the program.
+    acceptors: the applications that are an `Acceptor`, each with the 16-bit epoch of its state that the hosts rely on.
+        The epoch is part of the membership: an acceptor in another epoch has no vote.
+    server: the address that messages to the acceptors are sent to, and that their answers come from.
+    random: for the pause after a refusal, so that competing hosts do not refuse each other indefinitely.
+
+    `chosen` holds the learned values, by instance (1 to 2**32 - 1).
 
     A value is chosen when a majority of the acceptors has accepted it in one ballot. Messages are retransmitted until
     then. MidflightError if `number` is not 0 to `hosts` - 1.

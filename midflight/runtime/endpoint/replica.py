@@ -58,11 +58,14 @@ class Replica:
     """The endpoint of a replica of a group of a `Sequencer` application (an `Endpoint`).
 
     It receives requests that the switch has stamped (numbered), passes each once and in order to `execute`, and sends
-    the result to the client. `delivered` holds all of them. peers: the addresses of the other replicas. server: the
-    address that clients send requests to, and so the source of stamped requests; without it they are accepted from any
-    address. session: the first session of the group, which is the epoch in which the application was admitted. newest:
-    after a restart, the newest session that the controller has started; None for `session`. timing: the retransmission
-    timers, None for the defaults.
+    the result to the client. `delivered` holds all of them.
+
+    peers: the addresses of the other replicas.
+    server: the address that clients send requests to, and so the source of stamped requests; without it they are
+        accepted from any address.
+    session: the first session of the group, which is the epoch in which the application was admitted.
+    newest: after a restart, the newest session that the controller has started; None for `session`.
+    timing: the retransmission timers, None for the defaults.
 
     **Missing stamps.** If a stamp is missing before one that has arrived, the replica asks its peers until one of them
     has the request or the client retransmits it. After several timeouts it refuses the stamp: from then on it accepts

@@ -99,11 +99,15 @@ class SoftwareServer:
     ) -> None:
         """Start computing for an application, with its initial state.
 
-        `members` are the addresses that get its multicasts. senders: the addresses that requests come from; None for
-        the members. If the primitive's requests carry the number of their sender (`Primitive.MEMBER`), these are in the
-        order of the numbers. If empty, requests are accepted from any address. epoch: 16 bits, newer than that of the
-        switch or server that computed for these members before. maps: by name, the entries of maps; the other maps
-        start with the entries that the primitive defines. token: the 64-bit number that requests have to carry.
+        `members` are the addresses that get its multicasts.
+
+        senders: the addresses that requests come from; None for the members. If the primitive's requests carry the
+            number of their sender (`Primitive.MEMBER`), these are in the order of the numbers. If empty, requests are
+            accepted from any address.
+        epoch: 16 bits, newer than that of the switch or server that computed for these members before.
+        maps: by name, the entries of maps; the other maps start with the entries that the primitive defines.
+        token: the 64-bit number that requests have to carry.
+
         MidflightError if the program has no such application.
         """
         found = self._program.applications.get(application)

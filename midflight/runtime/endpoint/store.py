@@ -37,8 +37,11 @@ class Outcome:
 class StoreClient:
     """The endpoint of a client of a `Cache` application, which performs one operation at a time (an `Endpoint`).
 
-    schema: the wire schema of the program. server: the address that requests are sent to. timing: the retransmission
-    timers, None for the defaults. `outcome` is that of the latest operation, None until it is complete.
+    schema: the wire schema of the program.
+    server: the address that requests are sent to.
+    timing: the retransmission timers, None for the defaults.
+
+    `outcome` is that of the latest operation, None until it is complete.
     """
 
     schema: Schema
@@ -140,9 +143,12 @@ class StoreServer:
     began. Each operation takes effect once, however often it is retransmitted: the server keeps the number of the
     latest request of each client. If no switch computes, updates come back to the server unchanged.
 
-    Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it. address: the
-    server's own. lanes: how many numbers a value has. clients: the addresses of the clients; if there are none,
-    requests are accepted from any address. timing: the retransmission timers of updates, None for the defaults.
+    Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it.
+
+    address: the server's own.
+    lanes: how many numbers a value has.
+    clients: the addresses of the clients; if there are none, requests are accepted from any address.
+    timing: the retransmission timers of updates, None for the defaults.
     """
 
     def __init__(

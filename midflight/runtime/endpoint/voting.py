@@ -35,10 +35,13 @@ class Voter:
 
     `vote` casts a vote in the next voting; votings are numbered from `first` without bound. `poll` retransmits the vote
     until the result is known, and `decided` maps the number of each decided voting to its value. A vote is sent only
-    after the voting `slots` before it is decided. schema: the wire schema of the program. server: the address that
-    votes are sent to. peers: the addresses of the other voters, which are asked for a result that the switch has lost
-    or whose entry it has reused. With `forward` (the primitive's `result`) the server is asked instead. timing: the
-    retransmission timers, None for the defaults.
+    after the voting `slots` before it is decided.
+
+    schema: the wire schema of the program.
+    server: the address that votes are sent to.
+    peers: the addresses of the other voters, which are asked for a result that the switch has lost or whose entry it
+        has reused. With `forward` (the primitive's `result`) the server is asked instead.
+    timing: the retransmission timers, None for the defaults.
 
     A voting has one result as long as any two quorums share a voter and no voter changes its vote. If `needed` is not a
     majority, or if voters may forget their votes, this holds only within one epoch of the switch's state. The voters

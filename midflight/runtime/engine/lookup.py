@@ -2,12 +2,11 @@
 
 The table's match kinds determine one of three searches:
 
-- exact: an array of entry numbers for keys of up to 16 bits, otherwise one hash table of them with open addressing -
-lpm: the ends of all prefixes divide the key values into
-intervals with one winner each; a branch-free binary search finds the interval, so its time does not depend on the
-prefixes' lengths - masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority,
-so that the search ends when no later mask can win; ranges are searched by the common prefix of their ends, and then
-compared
+- exact: an array of entry numbers for keys of up to 16 bits, otherwise one hash table of them with open addressing
+- lpm: the ends of all prefixes divide the key values into intervals with one winner each; a branch-free binary search
+  finds the interval, so its time does not depend on the prefixes' lengths
+- masked (ternary, range, optional): one hash table per mask, ordered by descending largest priority, so that the search
+  ends when no later mask can win; ranges are searched by the common prefix of their ends, and then compared
 """
 
 from __future__ import annotations

@@ -37,10 +37,15 @@ def mapped_prefix(network: IPNetwork) -> tuple[int, int]:
 class Rule:
     """A rule of the traffic classifier (C-TC): the requests of a service that it matches. None matches everything.
 
-    source: a network. protocol: an IP protocol, 0 to 255, such as 6 for TCP. port: a destination port of UDP or TCP, 0
-    to 65535. dscp: a Differentiated Services code point, 0 to 63. flow_label: an IPv6 flow label of 20 bits, 0 over
-    IPv4. application: the 16-bit id of an application in the common header. priority: at least 1; of several rules that
-    match, the largest wins. MidflightError if a value is out of its range.
+    source: a network.
+    protocol: an IP protocol, 0 to 255, such as 6 for TCP.
+    port: a destination port of UDP or TCP, 0 to 65535.
+    dscp: a Differentiated Services code point, 0 to 63.
+    flow_label: an IPv6 flow label of 20 bits, 0 over IPv4.
+    application: the 16-bit id of an application in the common header.
+    priority: at least 1; of several rules that match, the largest wins.
+
+    MidflightError if a value is out of its range.
     """
 
     source: IPNetwork | None = None

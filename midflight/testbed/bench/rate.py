@@ -21,9 +21,11 @@ Progress = Callable[[int, int, str], None]
 class Rate:
     """The packet rate of one program on the engine.
 
-    packets_per_second: the median over the runs, in input packets; `runs` has each run's. nanoseconds: the median time
-    for one input packet. packets: the size of the batch. packet_bytes: the mean size of a packet. compile_seconds: from
-    P4 text to native code.
+    packets_per_second: the median over the runs, in input packets; `runs` has each run's.
+    nanoseconds: the median time for one input packet.
+    packets: the size of the batch.
+    packet_bytes: the mean size of a packet.
+    compile_seconds: from P4 text to native code.
     """
 
     program: str

@@ -35,9 +35,12 @@ _APPLICATION = "gradients"
 class Settings:
     """The settings of the all-reduce demonstration.
 
-    workers, steps: the numbers of workers and of training steps. batch: the images for each worker and step.
-    lanes, slots: as for `Aggregate`. loss: the probability that a link loses a packet, and likewise that it duplicates
-    or delays one. seed: of all random choices. device, fabric: as for `Net`.
+    workers, steps: the numbers of workers and of training steps.
+    batch: the images for each worker and step.
+    lanes, slots: as for `Aggregate`.
+    loss: the probability that a link loses a packet, and likewise that it duplicates or delays one.
+    seed: of all random choices.
+    device, fabric: as for `Net`.
     """
 
     workers: int = 4
@@ -58,10 +61,14 @@ class Figures:
     In a simulated network all figures are the same for the same settings, bit for bit. In any network the sums and the
     weights are.
 
-    bytes: in both directions of the server's link. packets: sent on any link. lost, duplicated, reordered: by links.
-    retransmitted: by workers. duplicates_suppressed: requests and results that arrived again and changed nothing.
+    bytes: in both directions of the server's link.
+    packets: sent on any link.
+    lost, duplicated, reordered: by links.
+    retransmitted: by workers.
+    duplicates_suppressed: requests and results that arrived again and changed nothing.
     max_abs_error: the largest difference of any summed gradient from NumPy's float64 sum of the same gradients.
-    sums_exact: whether every sum, as integers, equals NumPy's. sums_digest: SHA-256 of all sums.
+    sums_exact: whether every sum, as integers, equals NumPy's.
+    sums_digest: SHA-256 of all sums.
     """
 
     workers: int

@@ -38,9 +38,13 @@ _PATIENCE = 500_000_000  # nanoseconds without an acknowledgement after which ev
 class QueueSettings:
     """The settings of the demonstration.
 
-    rate: of the queue, in packets a second, at least 1. depth: of the queue, in packets, at least 1. delay: of each
-    link, in nanoseconds, at least 0; a round trip takes four. threshold: of marking, in packets, 0 to 2**19 - 2.
-    seconds: the duration of a run, above 0. MidflightError for a value out of its range.
+    rate: of the queue, in packets a second, at least 1.
+    depth: of the queue, in packets, at least 1.
+    delay: of each link, in nanoseconds, at least 0; a round trip takes four.
+    threshold: of marking, in packets, 0 to 2**19 - 2.
+    seconds: the duration of a run, above 0.
+
+    MidflightError for a value out of its range.
     """
 
     rate: int = 1000

@@ -13,11 +13,13 @@ __all__ = ["LinkQuality"]
 class LinkQuality:
     """The properties of a link, the same in both directions.
 
-    delay: propagation delay in ns, at least 0. rate: bits per second, at least 1; None for infinite. queue: bytes that
-    can wait for transmission, beyond which frames are dropped; None for no limit. loss, duplicate, reorder:
-    probabilities from 0 to 1 for each frame, independent of others; loss must be below 1. A reordered frame and the
-    copy of a duplicated one are late by 1 to `jitter` ns (at least 1), so that others may overtake them. mtu: bytes of
-    the largest IP packet that the link carries, 68 to 65535; larger ones are dropped.
+    delay: propagation delay in ns, at least 0.
+    rate: bits per second, at least 1; None for infinite.
+    queue: bytes that can wait for transmission, beyond which frames are dropped; None for no limit.
+    loss, duplicate, reorder: probabilities from 0 to 1 for each frame, independent of others; loss must be below 1.
+    jitter: ns, at least 1. A reordered frame and the copy of a duplicated one are late by 1 to this, so that others may
+        overtake them.
+    mtu: bytes of the largest IP packet that the link carries, 68 to 65535; larger ones are dropped.
 
     MidflightError if a value is out of its range; `queue` is not checked.
     """
