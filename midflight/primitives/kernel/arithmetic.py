@@ -95,12 +95,14 @@ def popcount(value: int) -> int:
 
 
 def hash_(*values: int, seed: int = 0, range: int | None = None) -> int:
-    """Hash numbers to a bit[32], or to 0 to `range` - 1. Hashes with different seeds are independent.
+    """Hash numbers to a bit[32], or to 0 to `range` - 1.
 
     Each value is padded with leading zero bits to whole bytes. MurmurHash3's finaliser mixes the CRC-32 (IEEE 802.3) of
     the bytes with `seed` (0 to 2**32 - 1). A `range` (1 to 2**32) scales the hash (Lemire, 2016), or keeps its low bits
-    if it is a power of two. Seed and range are constants. KernelError if a value has no width, if there is none, or if
-    seed or range is out of these limits.
+    if it is a power of two. Seed and range are constants. Hashes with different seeds are independent, except that
+    values with equal CRCs have equal hashes for every seed.
+
+    KernelError if a value has no width, if there is none, or if seed or range is out of these limits.
     """
     data = b""
     for value in values:

@@ -45,8 +45,9 @@ class PortRate:
         self._last: tuple[int, int] | None = None
 
     def __call__(self, now: int) -> float | None:
-        """Return the bits a second since the last call, at `now` in nanoseconds; None at the first call.
+        """Return the bits a second since the last call, at `now` in nanoseconds.
 
+        None at the first call, if the counter has started again, or if `now` is not later than at the last call.
         MidflightError if the counter cannot be read.
         """
         octets, last = self._read(), self._last
