@@ -246,7 +246,8 @@ class Course:
 
     # Measures
 
-    def _arrived(self) -> int:
+    def arrived(self) -> int:
+        """Return the number of packets that have arrived at the far end so far."""
         text = self._namespace.run(lambda: Path("/proc/thread-self/net/dev").read_text())
         line = next(each for each in text.splitlines() if each.strip().startswith("k:"))
         return int(line.partition(":")[2].split()[1])
@@ -282,9 +283,9 @@ class Course:
 
         `rate` is the generator's, in packets a second; None is as fast as possible.
         """
-        before, start = self._arrived(), time.perf_counter()
+        before, start = self.arrived(), time.perf_counter()
         self._generator.run(seconds, rate=rate)
-        return (self._arrived() - before) / (time.perf_counter() - start)
+        return (self.arrived() - before) / (time.perf_counter() - start)
 
     def bare_backlog(self) -> float:
         """Return the bare loop's packets a second of processor time for a backlog.
@@ -309,13 +310,13 @@ class Course:
             return self._rate(before, loop.cpu_seconds)
 
     def _fill(self) -> int:
-        before = self._arrived()
+        before = self.arrived()
         if self._generator.run(60.0, limit=_BACKLOG).packets != _BACKLOG:
             raise MidflightError("the generator could not send a backlog")
         return before
 
     def _rate(self, before: int, seconds: float) -> float:
-        count = self._arrived() - before
+        count = self.arrived() - before
         if count != _BACKLOG:
             raise MidflightError(f"only {count} of {_BACKLOG} waiting packets were forwarded")
         return count / max(seconds, 1e-9)

@@ -80,7 +80,7 @@ def emit(text: str, start: int) -> tuple[bytes, int]:
 def _optimise(module: binding.ModuleRef, machine: binding.TargetMachine) -> None:
     builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
     manager = binding.create_new_module_pass_manager()
-    for each in ("always_inliner", *PASSES):
+    for each in ("always_inliner", *PASSES, "jump_threading", "instruction_combine", "simplify_cfg"):
         getattr(manager, f"add_{each}_pass")()
     manager.run(module, builder)
 

@@ -96,6 +96,7 @@ def lower_program(program: ir.Program, target: Bpf, slots: Slots | None = None, 
     unit = Unit(program, lower_call, tables.apply, tables.contains, slots, target=target)
     stages = build_stages(unit)
     window = _window(unit)
+    target.locals.offset("packet", _PACKET)
     emit, send = _build_emit(unit, target, stages, window), _build_send(unit, target, window)
     passes = Passes(unit, stages, emit, send, rounds=WAITING, options=False)
     passes.egress.attributes.add("alwaysinline")
@@ -133,11 +134,12 @@ def _build_emit(unit: Unit, target: Bpf, stages: Stages, window: int | None) -> 
         code.count("dropped.memory")
         b.ret(code.i32(-1))
     out = code.at(target.local(code, "out", _room(window) + _SLACK), used)
-    if window is not None:
-        code.copy(out, packet, window)
     headers = b.call(stages.deparse, [context, state, out, length, consumed])
     if window is None:
         code.copy(code.at(out, headers), code.at(packet, consumed), payload)
+    else:
+        with code.when(b.icmp_unsigned("!=", headers, code.i32(window))):
+            code.copy(code.at(out, headers), code.at(packet, headers), window)
     total = target.forget(code, b.add(headers, payload))
     if "truncate" in unit.intents:
         limit = code.load(code.at(state, unit.state.intent("truncate")), 32)

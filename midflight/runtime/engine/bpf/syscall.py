@@ -13,7 +13,7 @@ from midflight.errors import DeviceError, Place, UnsupportedError
 
 __all__ = [
     "ARENA", "DEVMAP", "MMAPABLE", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
-    "possible_processors", "replace", "run", "unavailable", "update",
+    "possible_processors", "replace", "run", "send_frames", "unavailable", "update",
 ]  # fmt: skip
 
 DEVMAP, RINGBUF, ARENA = 14, 27, 33
@@ -25,6 +25,7 @@ _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN, _LINK_CREATE, _LINK_UPDATE = 0,
 _PROG_TYPE_XDP, _ATTACH_XDP = 6, 37
 _FLAGS = {"": 0, "generic": 2, "native": 4}
 _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+_LIVE_FRAMES = 2
 _SIZE = 160
 _LOG = 1 << 24
 _QUOTED = 6
@@ -147,6 +148,19 @@ def run(program: int, packet: bytes, *, repeat: int = 1, room: int = 4096) -> Ra
     value, size = struct.unpack_from("=4xI4xI", attributes.raw)
     (nanoseconds,) = struct.unpack_from("=36xI", attributes.raw)
     return Ran(value, taken.raw[:size], nanoseconds)
+
+
+def send_frames(program: int, packet: bytes, count: int) -> None:
+    """Run a program on `count` new frames with a packet of at least 14 bytes, and do what it returns for each.
+
+    The frames do not come from an interface. The program may redirect them, unlike in `run`. Blocks until all are
+    sent. DeviceError if the kernel refuses.
+    """
+    given = ctypes.create_string_buffer(packet, len(packet))
+    attributes = struct.pack(
+        "=IIIIQQIIIIQQI", program, 0, len(packet), 0, ctypes.addressof(given), 0, count, 0, 0, 0, 0, 0, _LIVE_FRAMES
+    )
+    _call(_TEST_RUN, attributes, "send packets")
 
 
 def attach(program: int, interface: int, mode: str = "") -> int:
