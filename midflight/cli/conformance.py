@@ -21,6 +21,7 @@ Examples:
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
   midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes about an hour
   midflight conformance --self-test        also check that broken programs are caught
+  sudo midflight conformance --device xdp --live
   midflight conformance --device grpc:127.0.0.1:9559
   sudo midflight conformance --device grpc:unix:/run/s1 -i 1@h1 -i 2@h2 -i 3@h3 -i 4@h4
 """
@@ -35,6 +36,11 @@ Examples:
     default=("host",),
     show_default=True,
     help="host, bmv2 or xdp, which are started, or grpc:ADDRESS for a running switch. May be repeated.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Start the device on veth pairs in a network namespace, and send packets through them. Needs root.",
 )
 @click.option(
     "-i",
@@ -92,7 +98,7 @@ Examples:
     help="Folder for failing cases, shrunk, each with its seed, P4, packets and the switch's log.",
 )
 def conformance(
-    devices: tuple[str, ...], interfaces: tuple[str, ...], device_id: int, compiler: str,
+    devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int, compiler: str,
     primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
     self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, keep: Path,
 ) -> int:  # fmt: skip
@@ -118,9 +124,10 @@ def conformance(
         write_json(schema(), "-")
         return 0
     ports = parse_ports(list(interfaces))
-    opened = {each: run.opening(each, interfaces=ports, device_id=device_id, compiler=compiler) for each in devices}
+    options = {"interfaces": ports, "device_id": device_id, "compiler": compiler, "live": live}
+    opened = {each: run.opening(each, **options) for each in devices}  # type: ignore[arg-type]
     console = console_beside(json_to)
-    tests = run.cases(primitives, seed=seed, count=count, folder=folder)
+    tests = run.cases(primitives, seed=seed, count=count, folder=folder, live=live)
     found: list[Report] = []
     caught: tuple[Caught, ...] = ()
     with interrupts() as interrupted:

@@ -11,7 +11,8 @@ from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import capabilities
 from midflight.runtime.devices.xdp import XdpDevice
 from midflight.testbed import Star
-from midflight.testbed.conformance.run import check
+from midflight.testbed.conformance.live import passes_links
+from midflight.testbed.conformance.run import check, opening
 from midflight.testbed.conformance.traces import generate
 from tests.bpf.build import needs_bpf
 from tests.engine.build import source
@@ -23,6 +24,13 @@ pytestmark = needs_bpf
 def test_primitives_conform(name: str) -> None:
     report = check("xdp", [generate(name, 3, number) for number in range(2)])
     assert [(each.case.name, each.differences) for each in report.results if not each.good] == []
+
+
+def test_a_primitive_conforms_on_real_links() -> None:
+    case = generate("Threshold", 3, 1)
+    assert passes_links(case)
+    report = check("xdp", [case], start=opening("xdp", live=True))
+    assert [each.differences for each in report.results] == [()]
 
 
 @pytest.mark.parametrize("fabric", ["sim", "netns"])

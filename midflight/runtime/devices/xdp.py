@@ -124,6 +124,12 @@ class XdpDevice:
         """Remove and return the packets that left through ports because of controllers' packet-outs."""
         return self.switch.transmitted()
 
+    def settle(self) -> None:
+        """Return when what the kernel has left to this process so far has been sent: packets' further copies, packets
+        to controllers and digests.
+        """
+        self.switch.collect()
+
     def close(self) -> None:
         """Detach the program from its interfaces, end the sessions and stop the server. Idempotent."""
         self._close()

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -22,9 +22,9 @@ from midflight.primitives import Verdict
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
-from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.devices.wires import Wires
 from midflight.runtime.engine import Packets
+from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed.conformance.model import leaving
 from midflight.testbed.conformance.network import MEMBERS, ROUTER_MAC, SERVER, Frame, address, mac
@@ -46,17 +46,44 @@ class _Path(Protocol):
     def receive(self, timeout: float) -> list[tuple[int, bytes]]: ...
 
 
+class Reachable(Protocol):
+    """A device that is served by P4Runtime, without a way to process packets."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def device_id(self) -> int: ...
+
+    def session(self, *, role: str = "", election_id: int | None = None) -> Session: ...
+
+    def compile(self, program: CheckedProgram) -> PipelineConfig: ...
+
+    def close(self) -> None: ...
+
+
 class ReachedDevice:
     """A remote device as a `PacketDevice`, which sends packets to the device's ports, for conformance tests.
 
-    `interfaces` are the names of the local ends of the links to its ports 1 to 4, by port. Without interfaces, programs
-    get a tap: code that lets packets enter and leave through the controller's port. `timeout` is the time in seconds
-    for each packet. DeviceError if `interfaces` has other ports; methods raise it if the device does not forward in
-    time.
+    `interfaces` are the names of the local ends of the links to its ports 1 to 4, by port, in the network namespace
+    `netns`. Without interfaces, programs get a tap: code that lets packets enter and leave through the controller's
+    port. `timeout` is the time in seconds for each packet. `settle` returns when the device has sent copies that later
+    packets may overtake, and `opened` ends with this object. DeviceError if `interfaces` has other ports; methods raise
+    it if the device does not forward in time.
     """
 
     def __init__(
-        self, device: RemoteDevice, interfaces: Mapping[int, str] | None = None, timeout: float = PATIENCE
+        self,
+        device: Reachable,
+        interfaces: Mapping[int, str] | None = None,
+        timeout: float = PATIENCE,
+        *,
+        netns: str = "",
+        settle: Callable[[], None] | None = None,
+        opened: ExitStack | None = None,
     ) -> None:
         if interfaces and set(interfaces) != set(PORTS):
             raise DeviceError(
@@ -67,7 +94,9 @@ class ReachedDevice:
         self._timeout = timeout
         self._numbers = itertools.count(1)
         self._session: Session | None = None
-        self._wires = Wires(interfaces) if interfaces else None
+        self._settle = settle
+        self._opened = opened
+        self._wires = within(netns, lambda: Wires(interfaces)) if interfaces else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,7 +116,7 @@ class ReachedDevice:
     @property
     def server(self) -> str:
         """The version that the remote device's P4Runtime server reports."""
-        return self._device.server
+        return getattr(self._device, "server", "")
 
     @property
     def reservations(self) -> tuple[str, ...]:
@@ -137,7 +166,7 @@ class ReachedDevice:
                 self._past_fences(path, packets[0][0])  # discards earlier packets in flight
             for number, (port, frame) in enumerate(packets):
                 path.send(port, frame)
-                left += [(number, *each) for each in self._past_fences(path, port)]
+                left += [(number, *each) for each in self._all_past_fences(path, port)]
         left.sort(key=lambda each: each[:2])
         result = Packets.from_list([(port, data) for _, port, data in left])
         result.sources[:] = np.array([number for number, _, _ in left], dtype=result.sources.dtype)
@@ -157,6 +186,8 @@ class ReachedDevice:
         if self._wires is not None:
             self._wires.close()
         self._device.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def __enter__(self) -> ReachedDevice:
         return self
@@ -177,6 +208,13 @@ class ReachedDevice:
         yield _Tap(self._session)
         # A device may keep its clone sessions when it loads a new pipeline.
         self._session.clone_session(SESSION, [])
+
+    def _all_past_fences(self, path: _Path, port: int) -> list[tuple[int, bytes]]:
+        left = self._past_fences(path, port)
+        if self._settle is not None:
+            self._settle()
+            left += self._past_fences(path, port)
+        return left
 
     def _past_fences(self, path: _Path, port: int) -> list[tuple[int, bytes]]:
         """Send fences by a port. Return the packets that left before all fences were back."""

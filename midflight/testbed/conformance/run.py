@@ -16,6 +16,7 @@ from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.testbed.conformance.case import Case, load
+from midflight.testbed.conformance.live import open_live, passes_links
 from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.reached import ReachedDevice
@@ -85,11 +86,19 @@ class Cases(Collection[Case]):
         return any(each == case for each in self)
 
 
-def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, folder: Path | None = None) -> Cases:
+def cases(
+    primitives: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    count: int = 20,
+    folder: Path | None = None,
+    live: bool = False,
+) -> Cases:
     """Return the cases that ship with Midflight for these primitives (by default all), and `count` generated ones for
     each.
 
     The generated cases follow from `seed`. `folder` contains case files (*.json) to use instead of the shipped ones.
+    With `live`, cases from files whose packets are too short for Ethernet are left out.
     MidflightError if a primitive is unknown, the folder does not exist or a file is malformed.
     """
     known = names()
@@ -103,7 +112,7 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
     found: list[tuple[tuple[str, str], Callable[[], Case]]] = [
         (alike(each.primitive, each.parameters), partial(_same, each))
         for each in map(load, sorted(written.glob("*.json")))
-        if each.primitive in chosen
+        if each.primitive in chosen and (not live or passes_links(each))
     ]
     for name in chosen:
         of, generator = subject(name), Generator(name)
@@ -112,22 +121,29 @@ def cases(primitives: Sequence[str] = (), *, seed: int = 0, count: int = 20, fol
 
 
 def opening(
-    device: str, *, interfaces: Mapping[int, str] | None = None, device_id: int = 1, compiler: str = ""
+    device: str,
+    *,
+    interfaces: Mapping[int, str] | None = None,
+    device_id: int = 1,
+    compiler: str = "",
+    live: bool = False,
 ) -> Opening:
     """Return a function that opens a device for a run each time it is called.
 
-    `device` is a kind that is started on this machine, or "grpc:ADDRESS" for a remote device. The options are for a
-    remote device: `interfaces` as in `ReachedDevice`, `device_id` and `compiler` as in `RemoteDevice`. MidflightError
-    if they are given for a kind.
+    `device` is a kind that is started on this machine, or "grpc:ADDRESS" for a remote device. With `live`, a kind is
+    started on veth pairs, and packets pass them. The other options are for a remote device: `interfaces` as in
+    `ReachedDevice`, `device_id` and `compiler` as in `RemoteDevice`. MidflightError if options do not suit the device.
     """
     if device.startswith("grpc:"):
+        if live:
+            raise MidflightError(f"{device} is not started here, so --live does not apply", hint="use -i")
         return partial(_open_remote, device, interfaces, device_id, compiler)
     if interfaces or device_id != 1 or compiler:
         raise MidflightError(
             f"a {device} device is started here, so its interfaces, id and compiler cannot be chosen",
             hint="-i, --device-id and --compiler are for --device grpc:ADDRESS",
         )
-    return partial(_packet_device, device)
+    return partial(open_live if live else _packet_device, device)
 
 
 def check(
