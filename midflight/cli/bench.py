@@ -179,6 +179,9 @@ def xdp(runs: int, size: int, json_to: str | None) -> None:
     what the kernel says that a program takes for a packet that it does not send. Forwarders take turns, with real-time
     priority. Figures are medians, and ratios are medians of ratios of neighbouring runs. xdp is compared with the
     program by hand at the end that drops, and with the embedded switch at the end that passes, at its better rate.
+
+    The second table has the cost of state in XDP programs when all processors change the same element: without state,
+    with a counter, to which processors add atomically, and with a register, for which packets take turns.
     """
     from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
@@ -188,6 +191,8 @@ def xdp(runs: int, size: int, json_to: str | None) -> None:
     with bar(console, "Measuring:") as progress:
         found = bench_xdp(runs=runs, packet_bytes=size, progress=progress)
     console.print(_xdp_table(found, console))
+    console.print()
+    console.print(_state_table(found, console))
     write_figures(found.json(), json_to, console)
 
 
@@ -354,6 +359,15 @@ def _xdp_table(found: XdpBench, console: Console) -> Table:
     made.add_row("packets per second, from a socket", *rates(found.socket))
     made.add_row("nanoseconds a run", *(f"{median(each):,.0f}" for each in found.run.values()))
     made.add_row("speed of xdp relative to this", "", f"{found.to_hand:.2f}", f"{found.to_embedded:.2f}")
+    return made
+
+
+def _state_table(found: XdpBench, console: Console) -> Table:
+    from midflight.cli.terminal import table
+
+    made = table(console, "Nanoseconds a packet by state", ("", *found.state))
+    for name, number in (("on one processor", 0), ("on each of all at once", 1)):
+        made.add_row(name, *(f"{each[number]:,.0f}" for each in found.state.values()))
     return made
 
 

@@ -14,4 +14,6 @@ def test_all_frames_arrive_and_each_forwarder_has_its_figures() -> None:
     for rates in (found.live, found.ending, found.socket):
         assert all(rate > 0 for each in rates.values() for rate in each)
     assert found.to_hand > 0
+    assert [*found.state] == ["no state", "a counter", "a register"]
+    assert all(figure > 0 for each in found.state.values() for figure in each)
     assert found.to_embedded <= found.live["xdp"][0] / found.socket["embedded"][0]

@@ -49,6 +49,9 @@ class _Native:
     def again(self, code: Builder) -> Value | None:  # noqa: ARG002
         return None
 
+    def add(self, code: Builder, pointer: Value, amount: Value) -> None:
+        code.store(code.b.add(code.load(pointer, 64), amount), pointer)
+
     def multiply(self, code: Builder, left: Value, right: Value) -> Value:
         return code.b.mul(left, right)
 

@@ -56,6 +56,12 @@ class Heap(Protocol):
     def give(self, address: int) -> None:
         """Free the array at an address once native code no longer uses it. Other addresses are ignored."""
 
+    def exchange(self, target: NDArray[Any], source: NDArray[Any]) -> None:
+        """Copy between two arrays of the same size, one of which is in the heap, while native code uses neither.
+
+        DeviceError if native code does not let go of them.
+        """
+
 
 class Context:
     """A block of memory with a value for each slot, at `address` and initially zero.
@@ -75,6 +81,21 @@ class Context:
     def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
         """Return a new array of zeros for `point`, through which both sides see what the other one writes."""
         return np.zeros(shape, kind) if self.heap is None else self.heap.zeros(shape, kind)
+
+    def fetch(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of a contiguous part of an array from `zeros`, between packets."""
+        if self.heap is None:
+            return array.copy()
+        copy = np.empty_like(array)
+        self.heap.exchange(copy, array)
+        return copy
+
+    def put(self, array: NDArray[Any], values: NDArray[Any]) -> None:
+        """Overwrite a contiguous part of an array from `zeros`, between packets."""
+        if self.heap is None:
+            array[...] = values
+        else:
+            self.heap.exchange(array, np.ascontiguousarray(np.broadcast_to(values, array.shape), array.dtype))
 
     def has(self, name: str) -> bool:
         """Return whether native code uses the slot of this name."""

@@ -28,6 +28,7 @@ class Register:
         self.width = scalar_width(instance.type_arguments[0])
         self.signed = is_signed(instance.type_arguments[0])
         self._lock = lock
+        self._context = context
         stored = stored_width(self.width)
         self._words = max(1, stored // 64)
         kind = np.dtype(f"{'i' if self.signed else 'u'}{min(stored, 64) // 8}")
@@ -41,7 +42,7 @@ class Register:
         """Return the element at `index`, 0 to `size` - 1, as an int. DeviceError if the index is out of range."""
         self._check_index(index)
         with self._lock:
-            return int.from_bytes(self._memory[index].tobytes(), "little", signed=self.signed)
+            return int.from_bytes(self._context.fetch(self._memory[index]).tobytes(), "little", signed=self.signed)
 
     def write(self, index: int, value: int) -> None:
         """Set the element at `index`, 0 to `size` - 1. DeviceError if the index is out of range or the value does not
@@ -51,7 +52,8 @@ class Register:
         self._check_value(value)
         size = self._memory.itemsize * self._words
         with self._lock:
-            self._memory[index] = np.frombuffer(value.to_bytes(size, "little", signed=self.signed), self._memory.dtype)
+            packed = np.frombuffer(value.to_bytes(size, "little", signed=self.signed), self._memory.dtype)
+            self._context.put(self._memory[index], packed)
 
     def read_all(self) -> NDArray[np.generic]:
         """Return a copy of all elements as an array, with shape (size,) for elements of at most 64 bits.
@@ -59,7 +61,7 @@ class Register:
         For wider ones it has the shape (size, words), with 64-bit words, the lowest first.
         """
         with self._lock:
-            whole = self._memory[: self.size].copy()
+            whole = self._context.fetch(self._memory[: self.size])
         return whole[:, 0] if self._words == 1 else whole
 
     def write_all(self, values: ArrayLike) -> None:
@@ -71,7 +73,7 @@ class Register:
         given = np.asarray(values)
         if self._words > 1 and given.shape == (self.size, self._words):
             with self._lock:
-                self._memory[: self.size] = given
+                self._context.put(self._memory[: self.size], given)
             return
         if given.shape != (self.size,):
             raise DeviceError(f"{self.name} has {self.size} elements, not {'x'.join(map(str, given.shape))}")
@@ -79,7 +81,7 @@ class Register:
             for extreme in (given.min(), given.max()):
                 self._check_value(int(extreme))
             with self._lock:
-                self._memory[: self.size, 0] = given
+                self._context.put(self._memory[: self.size], given.reshape(-1, 1))
             return
         numbers = [int(each) for each in given.tolist()]
         for each in (min(numbers, default=0), max(numbers, default=0)):
@@ -87,12 +89,13 @@ class Register:
         size = self._memory.itemsize * self._words
         packed = b"".join(each.to_bytes(size, "little", signed=self.signed) for each in numbers)
         with self._lock:
-            self._memory[: self.size] = np.frombuffer(packed, self._memory.dtype).reshape(self.size, self._words)
+            whole = np.frombuffer(packed, self._memory.dtype).reshape(self.size, self._words)
+            self._context.put(self._memory[: self.size], whole)
 
     def clear(self) -> None:
         """Set all elements to zero, in one step."""
         with self._lock:
-            self._memory[:] = 0
+            self._context.put(self._memory, np.zeros(1, self._memory.dtype))
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < self.size:

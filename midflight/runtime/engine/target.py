@@ -36,6 +36,9 @@ class Target(Protocol):
         None if loops may take as long as they like.
         """
 
+    def add(self, code: Builder, pointer: Value, amount: Value) -> None:
+        """Emit the addition of an i64 to the one at an address, which other programs that run now may also add to."""
+
     def multiply(self, code: Builder, left: Value, right: Value) -> Value:
         """Emit the product of two integers of the same width, modulo 2**width."""
 

@@ -14,8 +14,9 @@ __all__ = ["FrameGenerator", "program_text"]
 
 
 def program_text(packet: bytes, interface: int) -> str:
-    """Return the generator as LLVM code: it writes the packet's first bytes anew, as frames are reused after a router
-    has changed them, and redirects the frame to an interface.
+    """Return the generator as LLVM code: it writes the packet's first bytes and redirects the frame to an interface.
+
+    It writes them each time because frames are reused after a router has changed them.
     """
     head = packet[: len(packet) & ~7][:64]
     lines = []

@@ -35,6 +35,7 @@ from midflight.runtime.engine.bpf.syscall import DEVMAP, attach, create_map, loa
 from midflight.testbed.bench.frames import FrameGenerator, program_text
 from midflight.testbed.bench.ports import FORWARDER, NEXT_HOP, Course
 from midflight.testbed.bench.rate import Progress
+from midflight.testbed.bench.state import bench_state
 
 __all__ = ["XdpBench", "bench_xdp"]
 
@@ -50,13 +51,14 @@ class XdpBench:
     """The figures of each forwarder, run by run: `run` in nanoseconds a packet, all others in packets a second.
 
     The forwarders are `xdp`, `by hand` and `embedded`. The embedded switch has neither `ending` nor `run`; for it,
-    `live` and `socket` count packets that it forwards while it gets more.
+    `live` and `socket` count packets that it forwards while it gets more. `state` is what `bench_state` returns.
     """
 
     live: dict[str, tuple[float, ...]]
     ending: dict[str, tuple[float, ...]]
     socket: dict[str, tuple[float, ...]]
     run: dict[str, tuple[float, ...]]
+    state: dict[str, tuple[float, float]]
     packet_bytes: int
 
     @property
@@ -129,7 +131,7 @@ def bench_xdp(
             with _first(), course.switch(), _attached(course, {"g": passing, "s1": passing}):
                 note("live", "embedded", live())
     whole = {what: {name: tuple(each) for name, each in of.items()} for what, of in figures.items()}
-    return XdpBench(**whole, packet_bytes=packet_bytes)
+    return XdpBench(**whole, state=bench_state(runs=runs), packet_bytes=packet_bytes)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ __all__ = ["BpfCompiled"]
 
 # The longest LLVM code, in characters, of which a second version is made that is a single function.
 _SHORT = 200_000
-_STATEFUL = ("register", "counter", "meter", "direct_counter", "direct_meter")
+_STATEFUL = ("register", "meter", "direct_meter")
 
 
 class BpfCompiled:
@@ -29,8 +29,8 @@ class BpfCompiled:
     `constants` are the constant arrays by name, as their width in bits and their numbers. `queued` is the bytes of a
     packet that waits for another round, or 0 if there is none.
 
-    A program with state is `exclusive`: one processor at a time runs it, so that packets see each other's changes in
-    whole.
+    A program with registers or meters is `exclusive`: one processor at a time runs it, so that packets see each other's
+    changes in whole.
 
     Raises P4Error for a construct that the engine does not support, for fields that only queues determine, and for idle
     timeouts; CodegenError for code that BPF cannot express.
@@ -39,8 +39,8 @@ class BpfCompiled:
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.exclusive = any(each.kind in _STATEFUL for each in program.instances.values())
-        target = Bpf()
-        lowered = lower_program(program, target, exclusive=self.exclusive)
+        target = Bpf(exclusive=self.exclusive)
+        lowered = lower_program(program, target)
         unit = lowered.unit
         if queued := unit.touched & QUEUE_FIELDS:
             raise P4Error(
@@ -66,8 +66,8 @@ class BpfCompiled:
         self.queued = Queue(unit).record if "queue" in target.used else 0
         text, faster = str(unit.module), ""
         if not self.queued and len(text) < _SHORT:
-            direct = Bpf(direct=True, locals=target.locals, constants=target.constants)
-            faster = str(lower_program(program, direct, unit.slots, exclusive=self.exclusive).unit.module)
+            direct = Bpf(direct=True, exclusive=self.exclusive, locals=target.locals, constants=target.constants)
+            faster = str(lower_program(program, direct, unit.slots).unit.module)
         start = target.locals.size
         data, scratch = emit_apart(text, start)
         self.files = [read_object(data, "xdp")]

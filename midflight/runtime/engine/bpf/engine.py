@@ -7,6 +7,7 @@ import struct
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,17 @@ from midflight.runtime.engine.bpf.arena import Arena
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
 from midflight.runtime.engine.bpf.lines import failed_at
 from midflight.runtime.engine.bpf.linking import Memory, link
-from midflight.runtime.engine.bpf.pipeline import INTERFACES, LARGEST, MAIN, PORTS, SHORTEST, TEST_INTERFACE, WAITING
+from midflight.runtime.engine.bpf.pipeline import (
+    COPIED,
+    EXCHANGE,
+    INTERFACES,
+    LARGEST,
+    MAIN,
+    PORTS,
+    SHORTEST,
+    TEST_INTERFACE,
+    WAITING,
+)
 from midflight.runtime.engine.bpf.ringbuffer import RingBuffer
 from midflight.runtime.engine.bpf.syscall import (
     DEVMAP,
@@ -45,6 +56,7 @@ __all__ = ["XdpEngine"]
 _MEMORY = 1 << 30
 _EVENTS = 1 << 24
 _MOST_PORTS = 512
+_ATTEMPTS = 8
 
 
 class XdpEngine:
@@ -107,6 +119,10 @@ class XdpEngine:
         maps: dict[str, int | Memory] = {MEMORY: Memory(self._arena.map), EVENTS: self._events.map, PORTS: self._ports}
         self.program = self._load(maps)
         files.append(self.program)
+        if self.compiled.exclusive:
+            code, _ = link(self.compiled.files[-1], EXCHANGE, maps)
+            files.append(load(code, EXCHANGE))
+            self._arena.copy = partial(_copy_between_packets, self._root, files[-1])
 
     def _set_up(self, seed: int) -> None:
         context, arena, locals_ = self._context, self._arena, self.compiled.locals.offsets
@@ -313,6 +329,15 @@ class XdpEngine:
 
     def discard(self) -> None:
         """Do nothing: no packet waits."""
+
+
+def _copy_between_packets(root: NDArray[np.uint64], program: int, target: int, source: int, size: int) -> None:
+    for name, number in (("to", target), ("from", source), ("size", size)):
+        root[ROOT[f"copy.{name}"] // 8] = number
+    for _ in range(_ATTEMPTS):
+        if run(program, bytes(SHORTEST)).value == COPIED:
+            return
+    raise DeviceError("packets keep the program's registers busy: they were not read or written")
 
 
 def _close(files: list[int], events: RingBuffer, arena: Arena) -> None:

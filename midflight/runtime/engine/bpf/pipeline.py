@@ -31,7 +31,7 @@ from midflight.runtime.engine.externs import lower_call
 from midflight.runtime.engine.passes import Passes, set_standard
 from midflight.runtime.engine.stages import STAGE_ARGUMENTS, Stages, build_stages
 
-__all__ = ["LARGEST", "MAIN", "PORTS", "SHORTEST", "TEST_INTERFACE", "Lowered", "lower_program"]
+__all__ = ["COPIED", "EXCHANGE", "LARGEST", "MAIN", "PORTS", "SHORTEST", "TEST_INTERFACE", "Lowered", "lower_program"]
 
 MAIN = "main"
 """The name of the XDP program."""
@@ -63,6 +63,9 @@ INTERFACES = 1 << 16
 TEST_INTERFACE = 1
 """The interface, by its index, that packets of test runs seem to come from: the loopback interface."""
 
+EXCHANGE, COPIED = "exchange", 2
+"""The name of the program that copies memory between packets, and what it returns."""
+
 _DROP, _PASS = 1, 2
 _TIME, _PROCESSOR, _REDIRECT_MAP, _ADJUST_HEAD = 5, 8, 51, 44
 _SMALL = 256
@@ -86,11 +89,11 @@ class Lowered:
     target: Bpf
 
 
-def lower_program(program: ir.Program, target: Bpf, slots: Slots | None = None, *, exclusive: bool) -> Lowered:
+def lower_program(program: ir.Program, target: Bpf, slots: Slots | None = None) -> Lowered:
     """Return a checked program as an LLVM module with the XDP program `MAIN`.
 
-    `slots` are those of the same program lowered before, to share its settings. `exclusive` lets one processor at a
-    time run the program. Raises P4Error for a construct that the engine does not support.
+    `slots` are those of the same program lowered before, to share its settings. Raises P4Error for a construct that the
+    engine does not support.
     """
     tables = Tables()
     unit = Unit(program, lower_call, tables.apply, tables.contains, slots, target=target)
@@ -101,7 +104,9 @@ def lower_program(program: ir.Program, target: Bpf, slots: Slots | None = None, 
     passes = Passes(unit, stages, emit, send, rounds=WAITING, options=False)
     passes.egress.attributes.add("alwaysinline")
     run = _build_run(unit, target, passes)
-    _build_main(unit, target, run, _build_deliver(unit, target, window), window, exclusive=exclusive)
+    _build_main(unit, target, run, _build_deliver(unit, target, window), window)
+    if target.exclusive:
+        _build_exchange(unit, target)
     for function in unit.module.functions:
         if not function.is_declaration:
             function.section = "xdp"
@@ -266,9 +271,7 @@ def _build_run(unit: Unit, target: Bpf, passes: Passes) -> ll.Function:
     return function
 
 
-def _build_main(
-    unit: Unit, target: Bpf, run: ll.Function, deliver: ll.Function, window: int | None, *, exclusive: bool
-) -> None:
+def _build_main(unit: Unit, target: Bpf, run: ll.Function, deliver: ll.Function, window: int | None) -> None:
     """Build the XDP program, which the kernel calls with `struct xdp_md`."""
     function = ll.Function(unit.module, ll.FunctionType(I32, [POINTER]), MAIN)
     code = Builder(unit, function)
@@ -312,7 +315,7 @@ def _build_main(
         )
         code.store(now, local("now"))
     arguments = [block, code.resize(length, 32), code.resize(port, 32)]
-    if exclusive:
+    if target.exclusive:
         with _locked(code, code.at(root, ROOT["lock"]), local("dropped.busy")):
             b.call(run, arguments)
     else:
@@ -331,6 +334,18 @@ def _build_main(
     devices.type = POINTER
     result = helper(code, _REDIRECT_MAP, I64, [devices, b.sub(leaving, code.i64(1)), code.i64(_DROP)])
     b.ret(code.resize(result, 32))
+
+
+def _build_exchange(unit: Unit, target: Bpf) -> None:
+    """Build the program `EXCHANGE`, which copies what the control plane asks for while no packet is processed."""
+    function = ll.Function(unit.module, ll.FunctionType(I32, [POINTER]), EXCHANGE)
+    code = Builder(unit, function)
+    root = target.root(code)
+    size = code.load(code.at(root, ROOT["copy.size"]), 64)
+    to, source = (target.cast(code, code.load(code.at(root, ROOT[f"copy.{each}"]), 64)) for each in ("to", "from"))
+    with _locked(code, code.at(root, ROOT["lock"]), code.at(root, ROOT["copy.late"])):
+        code.copy(to, source, size)
+    code.b.ret(code.i32(COPIED))
 
 
 def _shorten(code: Builder, root: Value, local: _Local) -> None:

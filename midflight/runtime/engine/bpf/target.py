@@ -30,7 +30,7 @@ MEMORY, EVENTS = "memory", "events"
 
 ROOT = {
     "settings": 0, "lock": 8, "random": 16, "now": 24, "cpu": 32, "length": 40, "port": 48, "before": 56, "start": 64,
-    "size": 72, "processors": 128,
+    "size": 72, "copy.from": 80, "copy.to": 88, "copy.size": 96, "copy.late": 104, "processors": 128,
 }  # fmt: skip
 """Offsets in the first page of the arena, in bytes.
 
@@ -38,6 +38,8 @@ ROOT = {
 runs. The time is `now` if it is not 0, in microseconds. The packet has `length` bytes if it is not 0, and otherwise as
 many as the kernel says, which has no short ones. Packets are not redirected: `port` becomes the port plus 1, or 0 for a
 dropped packet, and `before` the number of messages sent before it. It is `size` bytes at the address `start`.
+
+The program `EXCHANGE` copies `copy.size` bytes between two addresses; `copy.late` counts when it could not.
 """
 
 MOST_PROCESSORS = 256
@@ -71,12 +73,14 @@ class Bpf:
     `used` the names of all slots that code asks for. In LLVM's debug information, places in the P4 are the lines of a
     single file: line 1 is the first of `places`, and line 0 is none.
 
-    `direct` code is faster, but the verifier has more paths to check: it knows all numbers on each of them.
+    With `exclusive`, one processor at a time runs the program. `direct` code is faster, but the verifier has more paths
+    to check: it knows all numbers on each of them.
     """
 
     located = True
 
     direct: bool = False
+    exclusive: bool = False
 
     locals: Slots = field(default_factory=Slots)
     constants: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
@@ -143,6 +147,13 @@ class Bpf:
             known = ll.Function(code.unit.module, ll.FunctionType(I64, []), AGAIN)
             known.attributes.add("nounwind")
         return code.b.icmp_unsigned("!=", code.b.call(known, []), code.i64(0))
+
+    def add(self, code: Builder, pointer: Value, amount: Value) -> None:
+        """Emit an addition to the i64 at an address, atomic unless one processor at a time runs the program."""
+        if self.exclusive:
+            code.store(code.b.add(code.load(pointer, 64), amount), pointer)
+        else:
+            code.b.atomic_rmw("add", pointer, amount, "monotonic")
 
     def multiply(self, code: Builder, left: Value, right: Value) -> Value:
         """Emit the product of two integers of the same width, modulo 2**width.

@@ -32,4 +32,4 @@ def _add(code: Code, instance: ir.Instance, index: Value) -> None:
     length = code.resize(code.function.args[3], 64)
     for what, amount in (("packets", code.i64(1)), ("bytes", length)):
         pointer = code.at(code.slot_pointer(f"{instance.name}.{what}"), offset)
-        code.store(code.b.add(code.load(pointer, 64), amount), pointer)
+        code.unit.target.add(code, pointer, amount)
