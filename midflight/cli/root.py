@@ -19,6 +19,7 @@ COMMANDS = (
     "switch",
     "run",
     "stf",
+    "fuzz",
     "queues",
     "shell",
     "bench",

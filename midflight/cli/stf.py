@@ -42,6 +42,7 @@ def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Pa
 
     The exit status is 0 if all tests pass. It is 1 if one fails, with the difference of the packets by field, or if a
     test has a mistake. It is 2 if none fails, but the device does not support a program or a line, with the reason.
+    A test in a folder whose program is missing is not played, and makes the exit status 1.
 
     Without TEST.stf, the test of PROG.p4 is PROG.stf in the same folder. For a folder, every NAME.stf is played on
     NAME.p4. Programs for other architectures than v1model are left out. After an interrupt (Ctrl-C), the current test
@@ -57,9 +58,9 @@ def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Pa
     if path.is_dir():
         if test is not None:
             raise click.UsageError("a folder has its own tests: give no TEST.stf")
-        tests, others = suite.tests_in(path)
+        tests, others, alone = suite.tests_in(path)
     else:
-        tests, others = [(path, test or path.with_suffix(".stf"))], []
+        tests, others, alone = [(path, test or path.with_suffix(".stf"))], [], []
     interrupted = False
     if path.is_dir():
         with interrupts() as stop, bar(console, "Tests:") as progress:
@@ -71,15 +72,15 @@ def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Pa
     left = len(tests) - len(results)
     _print(results, console)
     if path.is_dir():
-        _print_counts(results, others, left, console)
+        _print_counts(results, others, alone, left, console)
     if junit:
         write_files({junit: suite.junit(results, device)})
     if json_to:
-        write_json(suite.summary(results, device, others, left), json_to)
+        write_json(suite.summary(results, device, others, left, alone), json_to)
     if interrupted:
         return 130
     verdicts = {each.verdict for each in results}
-    return 1 if verdicts & {"fail", "error"} else UNSUPPORTED if "not supported" in verdicts else 0
+    return 1 if alone or verdicts & {"fail", "error"} else UNSUPPORTED if "not supported" in verdicts else 0
 
 
 def _print(results: list[Result], console: Console) -> None:
@@ -93,12 +94,14 @@ def _print(results: list[Result], console: Console) -> None:
                 console.print(f"  {reading}", soft_wrap=True, markup=False)
 
 
-def _print_counts(results: list[Result], others: list[str], left: int, console: Console) -> None:
+def _print_counts(results: list[Result], others: list[str], alone: list[str], left: int, console: Console) -> None:
     from midflight.testbed.stf.suite import counts
 
     found = ", ".join(f"{number} {verdict}" for verdict, number in counts(results).items() if number)
     console.print(f"{len(results)} tests for v1model: {found}", soft_wrap=True)
     if others:
         console.print(f"{len(others)} tests for other architectures were left out.", soft_wrap=True)
+    if alone:
+        console.print(f"not played, because NAME.p4 is missing beside NAME.stf: {', '.join(alone)}", soft_wrap=True)
     if left:
         console.print(f"interrupted: {left} tests were not played", soft_wrap=True)

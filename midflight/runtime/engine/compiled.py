@@ -30,9 +30,11 @@ class Compiled:
     `record` is the size in bytes of a packet that waits for another round. `queued` is whether the program asks for
     queues between ingress and egress; `native` then has them. `timed` is whether `native` uses the arrival times of
     packets. Can be pickled.
+
+    Code that is not `optimised` is slower and does the same; it is there to be compared with.
     """
 
-    def __init__(self, program: ir.Program) -> None:
+    def __init__(self, program: ir.Program, *, optimised: bool = True) -> None:
         lowered = lower_program(program)
         unit = lowered.unit
         for each in ("now", "received", "digests.used", *SLOTS):
@@ -52,7 +54,8 @@ class Compiled:
         self.records = unit.records
         self.record = Queue(unit).record
         self.queued, self.timed = lowered.queued, lowered.timed
-        self._native = _generate(str(unit.module))
+        self._optimised = optimised
+        self._native = _generate(str(unit.module), optimised)
         self._variants: dict[tuple[bool, bool], Variant] = {}
 
     @property
@@ -83,7 +86,7 @@ class Compiled:
             size = self.slots.size
             lowered = lower_program(self.program, self.slots, traced=traced, queued=queued)
             assert self.slots.size == size, "all variants of a program need the same context"
-            native = Native(str(lowered.unit.module))
+            native = Native(str(lowered.unit.module), optimised=self._optimised)
             self._variants[traced, queued] = Variant(native, queued, lowered.timed, lowered.unit.names or [])
         return self._variants[traced, queued]
 
@@ -100,13 +103,13 @@ class Variant:
     names: list[str]
 
 
-def _generate(text: str) -> Future[Native]:
+def _generate(text: str, optimised: bool) -> Future[Native]:
     """Compile an LLVM module in a thread, which releases the interpreter's lock for nearly all of its time."""
     made: Future[Native] = Future()
 
     def work() -> None:
         try:
-            made.set_result(Native(text))
+            made.set_result(Native(text, optimised=optimised))
         except BaseException as error:
             made.set_exception(error)
 

@@ -41,12 +41,15 @@ _LOCK = threading.Lock()
 class Native:
     """One compiled LLVM module. Its code is valid as long as this object exists. A pickle contains the object code."""
 
-    def __init__(self, text: str) -> None:
-        """Parse, verify, optimise and compile a module from LLVM's text form. RuntimeError for an invalid module."""
+    def __init__(self, text: str, *, optimised: bool = True) -> None:
+        """Parse, verify, optimise unless not `optimised`, and compile a module from LLVM's text form.
+
+        RuntimeError for an invalid module.
+        """
         with _LOCK:
             module = binding.parse_assembly(text)
             module.verify()
-            large = _is_large(text)
+            large = not optimised or _is_large(text)
             machine = _machine(PLAIN if large else OPTIMISED)
             if not large:
                 builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())

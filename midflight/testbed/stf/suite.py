@@ -37,24 +37,25 @@ class Result:
         return self.outcome.reasons if self.outcome else (self.error,)
 
 
-def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Return the tests of a folder as pairs (program file, test file), and the names of tests for other architectures.
+def tests_in(folder: Path) -> tuple[list[tuple[Path, Path]], list[str], list[str]]:
+    """Return the tests of a folder as pairs (program file, test file), the names of tests for other architectures, and
+    the names of tests without a program.
 
-    Each NAME.stf belongs to NAME.p4, and is for v1model if NAME.p4 contains "v1model.p4". MidflightError if a program
-    is missing, or if there are no tests for v1model.
+    Each NAME.stf belongs to NAME.p4, and is for v1model if NAME.p4 contains "v1model.p4". MidflightError if there are
+    no tests for v1model.
     """
-    tests, others = [], []
+    tests, others, alone = [], [], []
     for test in sorted(folder.glob("*.stf")):
         program = test.with_suffix(".p4")
         if not program.exists():
-            raise MidflightError(f"{test} has no program: {program} does not exist")
-        if "v1model.p4" in program.read_text(errors="replace"):
+            alone.append(test.stem)
+        elif "v1model.p4" in program.read_text(errors="replace"):
             tests.append((program, test))
         else:
             others.append(test.stem)
     if not tests:
         raise MidflightError(f"{folder} has no *.stf with a program for v1model beside it")
-    return tests, others
+    return tests, others, alone
 
 
 def play(program: Path, test: Path, device: str, sheet: Capabilities | None = None) -> Outcome:
@@ -100,16 +101,24 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
     return {verdict: found[verdict] for verdict in (*(each.value for each in Verdict), "error")}
 
 
-def summary(results: Sequence[Result], device: str, others: Sequence[str] = (), left: int = 0) -> dict[str, object]:
+def summary(
+    results: Sequence[Result],
+    device: str,
+    others: Sequence[str] = (),
+    left: int = 0,
+    alone: Sequence[str] = (),
+) -> dict[str, object]:
     """Return the results of a folder as data for JSON. "good" is True if all tests were played and passed.
 
-    `others` are the names of tests for other architectures, `left` is the number of tests not played.
+    `others` are the names of tests for other architectures, `alone` of those without a program, and `left` is the
+    number of tests not played.
     """
     return {
         "device": device,
-        "good": not left and all(each.verdict == Verdict.PASS.value for each in results),
+        "good": not left and not alone and all(each.verdict == Verdict.PASS.value for each in results),
         "counts": counts(results),
         "other_architectures": len(others),
+        "without_program": list(alone),
         "not_played": left,
         "tests": [
             {

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 DIRECT = (
+    "table_add", "table_set_default",
     "mirroring_add", "mirroring_add_mc", "mirroring_delete", "mirroring_get", "mc_mgrp_create", "mc_node_create",
     "mc_node_update", "mc_node_associate", "counter_read", "counter_write", "register_read", "register_write",
     "register_reset", "meter_get_rates", "meter_set_rates", "meter_array_set_rates",

@@ -66,11 +66,13 @@ def bind(
     there. It may omit objects, which the controller then cannot access; the specification allows that.
 
     Set `loose` for a program from BMv2's JSON, which lacks some of what P4Info has: actions that no table has, names of
-    members, controller headers, and optional match fields, which are ternary there.
+    members, controller headers, tables that no packet reaches, and optional match fields, which are ternary there.
     """
     ours = Schema(p4info(program))
     tables = {}
     for info in schema.tables:
+        if loose and info.preamble.name not in program.tables:
+            continue  # p4c removes tables that no packet reaches from the JSON, but not from P4Info
         own = _same("table", info, ours.tables)
         table = program.tables[own.preamble.name]
         tables[info.preamble.id] = _table(schema, ours, info, own, table, strings, loose)
@@ -105,6 +107,8 @@ def bind(
         _demand(profile.with_selector == selects, f"{name} is an action {'selector' if selects else 'profile'}")
         _demand(profile.size == own_profile.size, f"action profile {name} has size {own_profile.size}")
     for direct in (*schema.direct_counters, *schema.direct_meters):
+        if loose and direct.direct_table_id not in tables:
+            continue
         if isinstance(direct, p4i.DirectCounter):
             _same("direct counter", direct, ours.direct_counters)
         else:

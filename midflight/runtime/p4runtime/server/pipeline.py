@@ -89,8 +89,11 @@ class Pipeline:
             self.const[name] = fixed
 
     def table(self, number: int) -> BoundTable:
-        """Return the table with this id. Raises Refusal with INVALID_ARGUMENT for an unknown id."""
-        self.schema.tables.of_id(number)
+        """Return the table with this id. Raises Refusal with INVALID_ARGUMENT for an unknown id, or a removed table."""
+        info = self.schema.tables.of_id(number)
+        if number not in self.tables:
+            name = info.preamble.name
+            raise Refusal(Code.INVALID_ARGUMENT, f"the program has no table {name}: p4c removed it from the JSON")
         return self.tables[number]
 
     def observe(self, down: frozenset[int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 import numpy as np
-from finsy.proto import p4r, rpc_status
+from finsy.proto import p4i, p4r, rpc_status
 from numpy.typing import NDArray
 
 from midflight.runtime.checked import CheckedProgram, Programs, user_programs
@@ -118,13 +118,14 @@ class Switch:
         """The folder in which processes share compiled code, or None."""
         return self._programs.store
 
-    def load(self, source: str, file: str = "<string>") -> None:
+    def load(self, source: str, file: str = "<string>", p4info: p4i.P4Info | None = None) -> None:
         """Load a program without a controller, for a switch that starts with one. `file` is its name in messages.
 
-        Raises P4Error for an invalid program.
+        By default, the P4Info is that of the text. BMv2's JSON does not have all of it, so p4c's can be given.
+        Raises P4Error for an invalid program, and Refusal if the P4Info does not fit it.
         """
         checked = self._programs.get(source, file)
-        config = p4r.ForwardingPipelineConfig(p4info=checked.p4info, p4_device_config=source.encode())
+        config = p4r.ForwardingPipelineConfig(p4info=p4info or checked.p4info, p4_device_config=source.encode())
         pipeline = assemble(config, checked, **self._options)
         with self._lock:
             self._commit(pipeline)

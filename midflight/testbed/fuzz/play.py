@@ -1,0 +1,281 @@
+"""Ways to run a case, and the comparison of their outcomes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from finsy.proto import p4i, p4r
+
+from midflight.errors import DeviceError, MidflightError, P4Error
+from midflight.runtime.checked import CheckedProgram, Programs
+from midflight.runtime.devices.bmv2 import Bmv2Device
+from midflight.runtime.engine import Packets
+from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.p4runtime.entryfiles.commands import read_commands
+from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, SwitchTarget, Target, Write, apply
+from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.testbed.fuzz.program import Case
+
+__all__ = ["Bmv2", "Embedded", "Finding", "Host", "Judge", "Outcome", "UnsupportedCaseError", "difference"]
+
+PROGRAM, ENTRIES = "program.p4", "entries.txt"
+"""The names of a case's files."""
+
+PATIENCE = 10.0
+"""The seconds that BMv2 has for the packets of a case, and for its start."""
+
+_STATEFUL = re.compile(r"\bregister<")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a switch did with a case.
+
+    `sent` has, for each packet that arrived, the packets that left, as pairs of port and bytes in any fixed order.
+    `counters` has the cells of each counter by name.
+    """
+
+    sent: tuple[tuple[tuple[int, bytes], ...], ...]
+    counters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong in a case.
+
+    kind: "differs" (two ways of running it disagree), "refused" (the embedded switch refuses a valid program) or
+        "failed" (a way of running it raised something unexpected, or died)
+    text: what is wrong, for people
+    outcome: what the way that is compared with did, for the test that is kept; None if nothing
+    """
+
+    kind: str
+    text: str
+    outcome: Outcome | None = None
+
+    @property
+    def signature(self) -> str:
+        """What stays the same while a case is made smaller."""
+        if self.kind == "differs":
+            return self.kind
+        message = re.sub(r"^\S*:\d+:\d+: ", "", self.text.partition("\n")[0])
+        return f"{self.kind} {re.sub(r'[0-9]+|`[^`]*`', '_', message)}"
+
+
+def difference(expected: Outcome, received: Outcome, names: tuple[str, str]) -> str:
+    """Return the first difference between two outcomes as text; empty if there is none. `names` are those of the two
+    ways.
+    """
+    width = max(map(len, names))
+    for number, (left, right) in enumerate(zip(expected.sent, received.sent, strict=True), 1):
+        if sorted(left) != sorted(right):
+            lines = [f"  {name:<{width}} {_shown(sent)}" for name, sent in zip(names, (left, right), strict=True)]
+            return "\n".join([f"packet {number}:", *lines])
+    for name, cells in expected.counters.items():
+        others = received.counters.get(name, cells)
+        if cells != others:
+            return f"counter {name}:\n  {names[0]:<{width}} {cells}\n  {names[1]:<{width}} {others}"
+    return ""
+
+
+def _shown(sent: Sequence[tuple[int, bytes]]) -> str:
+    return ", ".join(f"port {port}: {data.hex()}" for port, data in sorted(sent)) or "nothing"
+
+
+class Judge(Protocol):
+    """Runs a case in two ways or more. A context manager."""
+
+    def judge(self, case: Case) -> Finding | None:
+        """Return what is wrong with a case; None if nothing. UnsupportedCaseError if it cannot be compared."""
+
+
+class UnsupportedCaseError(Exception):
+    """A case that the way to compare with does not take, with its reason."""
+
+
+class Embedded:
+    """Runs cases on embedded switches, each new."""
+
+    def run(
+        self,
+        case: Case,
+        source: str,
+        *,
+        p4info: p4i.P4Info | None = None,
+        optimised: bool = True,
+        traced: bool = False,
+    ) -> Outcome:
+        """Run a case, of which `source` is the program as P4 or BMv2's JSON, with its P4Info in the second case.
+
+        P4Error if the program is refused.
+        """
+        programs = Programs()
+        checked = programs.get(source, PROGRAM)
+        if not optimised:
+            checked.adopt(Compiled(checked.program, optimised=False))
+        switch = Switch(programs=programs)
+        switch.load(source, PROGRAM, p4info)
+        if traced:
+            switch.trace(self, lambda _: None)
+        target = SwitchTarget(switch)
+        _fill(case, target, checked.program.tables)
+        sent = _play(case, lambda packets: switch.process(packets, 1))
+        return Outcome(sent, _counters(target, target.schema.counters))
+
+
+class Host:
+    """Compares the embedded switch with itself: optimised code, code that LLVM does not optimise, and traced code."""
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def judge(self, case: Case) -> Finding | None:
+        """Return what is wrong with a case; None if nothing."""
+        embedded, source = Embedded(), str(case.program)
+        found = _guarded(lambda: embedded.run(case, source))
+        if isinstance(found, Finding):
+            return found
+        plain = _guarded(lambda: embedded.run(case, source, optimised=False, traced=True))
+        if isinstance(plain, Finding):
+            return plain
+        text = difference(plain, found, ("plain code", "optimised code"))
+        return Finding("differs", text, plain) if text else None
+
+
+class Bmv2:
+    """Compares the embedded switch with BMv2, from source and from the JSON that p4c makes of it.
+
+    One simple_switch_grpc runs all cases; it starts again if one ends it. DeviceError if p4c or BMv2 is missing.
+    """
+
+    def __init__(self) -> None:
+        self._device: Bmv2Device | None = None
+        self._session: Session | None = None
+
+    def __enter__(self) -> Bmv2:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def judge(self, case: Case) -> Finding | None:
+        """Return what is wrong with a case; None if nothing. UnsupportedCaseError if p4c refuses it."""
+        source = str(case.program)
+        found = _guarded(lambda: Embedded().run(case, source))
+        if isinstance(found, Finding) and found.kind == "failed":
+            return found
+        device, session = self._start()
+        try:
+            config = device.compile(CheckedProgram(source, PROGRAM))
+        except P4Error as error:
+            raise UnsupportedCaseError(str(error)) from None
+        if isinstance(found, Finding):
+            return found
+        try:
+            session.load(config.p4info, config.config)
+            expected = self._run(case, device, session, config.config)
+        except (DeviceError, MidflightError) as error:
+            self._stop()
+            return Finding("failed", f"BMv2: {error}")
+        if text := difference(expected, found, ("BMv2", "embedded switch")):
+            return Finding("differs", text, expected)
+        other = _guarded(lambda: Embedded().run(case, config.config.decode(), p4info=config.p4info))
+        if isinstance(other, Finding):
+            return Finding(other.kind, f"from BMv2's JSON: {other.text}")
+        text = difference(expected, other, ("BMv2", "embedded switch with BMv2's JSON"))
+        return Finding("differs", text, expected) if text else None
+
+    def _run(self, case: Case, device: Bmv2Device, session: Session, program: bytes) -> Outcome:
+        tables = [table["name"] for pipeline in json.loads(program)["pipelines"] for table in pipeline["tables"]]
+        target = SessionTarget(session)
+        schema = target.schema
+        try:
+            _fill(case, target, tables)
+            sent = _play(case, device.process)
+            return Outcome(sent, _counters(target, schema.counters))
+        finally:
+            if device.alive:  # BMv2 keeps groups and sessions when it gets another program
+                _remove_replication(target)
+
+    def _start(self) -> tuple[Bmv2Device, Session]:
+        if self._device is None or self._session is None or not self._device.alive:
+            self._stop()
+            self._device = Bmv2Device(patience=PATIENCE)
+            self._session = self._device.session()
+        return self._device, self._session
+
+    def _stop(self) -> None:
+        session, self._session = self._session, None
+        device, self._device = self._device, None
+        if session is not None:
+            session.close()
+        if device is not None:
+            device.close()
+
+
+def _guarded(run: Callable[[], Outcome]) -> Outcome | Finding:
+    """Return the outcome of a way on the embedded switch, or what went wrong."""
+    try:
+        return run()
+    except P4Error as error:
+        return Finding("refused", str(error))
+    except Exception as error:
+        return Finding("failed", f"{type(error).__name__}: {error}")
+
+
+def _play(case: Case, process: Callable[[Packets], Packets]) -> tuple[tuple[tuple[int, bytes], ...], ...]:
+    """Return what a switch sends for each packet.
+
+    Programs with registers get one packet at a time, because BMv2 may process the rounds of several in any order.
+    """
+    sent: list[list[tuple[int, bytes]]] = [[] for _ in case.packets]
+    step = 1 if _STATEFUL.search(str(case.program)) else max(1, len(case.packets))
+    for first in range(0, len(case.packets), step):
+        left = process(Packets.from_list(list(case.packets[first : first + step])))
+        for source, packet in zip(left.sources, left, strict=True):
+            sent[first + int(source)].append(packet)
+    return tuple(map(tuple, sent))
+
+
+def _fill(case: Case, target: Target, tables: Collection[str]) -> None:
+    """Apply the commands of a case, except those for tables that no packet reaches, which p4c removes."""
+    lines = [
+        line
+        for line in str(case.commands).splitlines()
+        if not line.startswith("table_add") or line.split()[1] in tables
+    ]
+    apply(read_commands("\n".join(lines), ENTRIES, target.schema), target)
+
+
+def _counters(target: Target, counters: Iterable[p4i.Counter]) -> dict[str, tuple[int, ...]]:
+    """Return the cells of all counters, as packets, bytes or both, as the program declares them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for each in counters:
+        cells: list[int] = []
+        for entity in target.read(p4r.Entity(counter_entry=p4r.CounterEntry(counter_id=each.preamble.id))):
+            data = entity.counter_entry.data
+            if each.spec.unit != p4i.CounterSpec.BYTES:
+                cells.append(data.packet_count)
+            if each.spec.unit != p4i.CounterSpec.PACKETS:
+                cells.append(data.byte_count)
+        found[each.preamble.name] = tuple(cells)
+    return found
+
+
+def _remove_replication(target: Target) -> None:
+    """Remove all multicast groups and clone sessions."""
+    for entry in (
+        p4r.PacketReplicationEngineEntry(multicast_group_entry=p4r.MulticastGroupEntry()),
+        p4r.PacketReplicationEngineEntry(clone_session_entry=p4r.CloneSessionEntry()),
+    ):
+        for found in target.read(p4r.Entity(packet_replication_engine_entry=entry)):
+            target.write(Write(p4r.Update(type=p4r.Update.DELETE, entity=found), "remove"))
