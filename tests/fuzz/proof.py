@@ -1,7 +1,7 @@
 """Long runs that show that nothing crashes, hangs or loses count: `python -m tests.fuzz.proof packets|tokens`.
 
-`packets` sends valid, mutated and random packets of 0 to 65,535 bytes through generated programs. `tokens` checks mutated
-texts of generated programs.
+`packets` sends valid, mutated and random packets of 0 to 65,535 bytes through generated programs. `tokens` checks
+mutated texts of generated programs.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def main() -> int:
         packets.run(range(wanted.seed, wanted.seed + wanted.programs), wanted.count // wanted.programs)
         done: PacketProof | TokenProof = packets
         said = (
-            f"{packets.packets:,} packets ({packets.octets:,} bytes) over {packets.programs} programs, {packets.sent:,} "
-            f"sent, the slowest batch of {BATCH} took {packets.slowest:.2f} s"
+            f"{packets.packets:,} packets ({packets.octets:,} bytes) over {packets.programs} programs, "
+            f"{packets.sent:,} sent, the slowest batch of {BATCH} took {packets.slowest:.2f} s"
         )
     else:
         tokens = TokenProof()

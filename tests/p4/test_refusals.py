@@ -166,3 +166,28 @@ def test_another_architecture_is_refused_by_name() -> None:
     text = "control C(); package Other(C c); control Mine() { apply { } } Other(Mine()) main;"
     with pytest.raises(P4Error, match="the architecture of Other is not supported yet"):
         check(text)
+
+
+def test_a_parser_that_never_ends_is_refused() -> None:
+    states = "state next {{ transition {} }} state other {{ transition next; }}"
+    with pytest.raises(P4Error, match="parser MyParser never ends"):
+        check(skeleton(states=states.format("other;"), transition="next;"))
+    check(skeleton(states=states.format("select(meta.small) { 1: other; }"), transition="next;"))
+    check(skeleton(states=states.format("select(meta.small) { 1: other; default: reject; }"), transition="next;"))
+
+
+def test_a_shift_by_a_new_type_is_refused() -> None:
+    parts = {"top": "type bit<8> distance_t;", "locals": "distance_t far = (distance_t) 8w3;"}
+    with pytest.raises(P4Error, match="cannot shift by distance_t"):
+        check(skeleton(**parts, apply="meta.small = meta.small << far;"))
+    check(skeleton(**parts, apply="meta.small = meta.small << (bit<8>) far;"))
+
+
+def test_a_table_in_a_list_of_actions_is_refused() -> None:
+    text = """
+        action set(in bool hit) { meta.small = (bit<8>)(bit<1>) hit; }
+        table first { key = { meta.small: exact; } actions = { NoAction; } }
+        table second { key = { meta.small: exact; } actions = { set(first.apply().hit); } }
+    """
+    with pytest.raises(P4Error, match="a table cannot be applied in a list of actions"):
+        check(skeleton(locals=text, apply="second.apply();"))

@@ -24,6 +24,12 @@ DOUBTFUL: list[tuple[str, str, str, str]] = [
     ("top", "control Unused() { apply { bit<8> x = 256; } }", "256 does not fit bit<8>: it becomes 0", "256"),
     ("transition", "select(meta.small) { 256: accept; }", "256 does not fit bit<8>: it becomes 0", "256"),
     ("locals", TABLE.format("const entries = { 256: NoAction(); }"), "256 does not fit bit<8>: it becomes 0", "256"),
+    (
+        "locals",
+        "action pick() { switch (meta.small) { 1: { } } }",
+        "p4c takes no switch in an action for BMv2",
+        "meta.small",
+    ),
     ("locals", TABLE.format("sise = 16;"), "sise is not a table property and has no effect", "sise"),
 ]
 

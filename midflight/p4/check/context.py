@@ -163,9 +163,9 @@ class Context:
     `kind` is the kind of body. `name` is the control-plane name of a control or parser, or the name of a function.
     `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks,
     and `loops` that of enclosing loops. `writing` is set inside an lvalue, the only place where a stack's `next` is
-    allowed. `result` is the variable for a function's return value, None elsewhere. `probed` holds arguments that
-    were checked early to infer a type argument, by the identity of their node. `objects` are extern objects for
-    parameters, by name.
+    allowed. `binding` is set inside a table's list of actions, where no table may be applied. `result` is the variable
+    for a function's return value, None elsewhere. `probed` holds arguments that were checked early to infer a type
+    argument, by the identity of their node. `objects` are extern objects for parameters, by name.
     """
 
     state: State
@@ -177,6 +177,7 @@ class Context:
     depth: int = 0
     loops: int = 0
     writing: bool = False
+    binding: bool = False
     result: ir.Variable | None = None
     probed: dict[int, Probed] = field(default_factory=dict)
     objects: Mapping[str, ir.Instance] = field(default_factory=dict)

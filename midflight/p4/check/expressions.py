@@ -269,6 +269,8 @@ def _member_of(ctx: Context, base: s.Expression, chain: list[s.Member]) -> Walk[
     """Check members of a base that is not a name. `chain` has the innermost member last."""
     table = applied_table(ctx, base)
     if table is not None:
+        if ctx.binding:
+            raise P4Error("a table cannot be applied in a list of actions", place=base.place)
         return _fields(ctx, _table_member(table, chain.pop()), chain)
     made: ir.Expression = yield expression(ctx, base)
     return _fields(ctx, made, chain)

@@ -179,6 +179,10 @@ def _shift(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expressi
     if not isinstance(right.type, Bits | Integer) or (isinstance(right.type, Bits) and right.type.signed):
         hint = "A shift's distance is bit<W> or a non-negative constant."
         raise P4Error(f"cannot shift by {right.type}", place=right.place, hint=hint)
+    if isinstance(right.type, Bits) and right.type.new is not None and not isinstance(node.right, s.Cast):
+        raise P4Error(
+            f"cannot shift by {right.type.new.name}", place=right.place, hint=f"Cast it to bit<{right.type.width}>."
+        )
     if number is not None and number < 0:
         raise P4Error(f"cannot shift by {number}", place=right.place)
     drains = isinstance(left.type, Bits) and (node.operator == "<<" or not left.type.signed)

@@ -43,7 +43,33 @@ def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Pa
         names = _names(node)
         states: list[ir.State] = yield in_turn(_state(ctx, each, names) for each in node.states)
     del ctx.state.making[node.name]
+    _demand_end(node, states)
     return ir.Parser(ctx.name, parameters, tuple(local), {each.name: each for each in states}, node.place)
+
+
+def _demand_end(node: d.Parser, states: Sequence[ir.State]) -> None:
+    """Raise P4Error if no way through the states leads from `start` to `accept` or `reject`."""
+    following = {each.name: each.next for each in states}
+    reached, waiting = {"start"}, ["start"]
+    while waiting:
+        after = following[waiting.pop()]
+        if isinstance(after, ir.Select):
+            targets = [target for _, target in after.cases]
+            if not any(isinstance(keys, tuple) and all(key.value is None for key in keys) for keys, _ in after.cases):
+                return  # a select without a matching case ends the parser
+        else:
+            targets = [after]
+        if any(target in FINAL for target in targets):
+            return
+        for target in targets:
+            if target not in reached:
+                reached.add(target)
+                waiting.append(target)
+    raise P4Error(
+        f"parser {node.name} never ends",
+        place=node.place,
+        hint="No transition from the state start leads to accept or reject.",
+    )
 
 
 def _names(node: d.Parser) -> dict[str, Place]:

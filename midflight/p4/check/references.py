@@ -44,9 +44,9 @@ def listed(ctx: Context, node: d.ActionReference) -> Walk[ir.ActionRef]:
         )
     ctx.state.copies.take(action, node.name, node.place)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)
-    outer, ctx.before = ctx.before, []
+    outer, ctx.before, ctx.binding = ctx.before, [], True
     bound: tuple[ir.Expression, ...] = yield passed(ctx, directed, given)
-    before, ctx.before = tuple(ctx.before), outer
+    before, ctx.before, ctx.binding = tuple(ctx.before), outer, False
     return ir.ActionRef(action, bound, "tableonly" in annotations, "defaultonly" in annotations, annotations, before)
 
 

@@ -194,6 +194,8 @@ def _assign(ctx: Context, node: s.Assign) -> Walk[ir.Statement | None]:
 def _switch(ctx: Context, node: s.Switch) -> Walk[ir.Statement | None]:
     if ctx.kind not in ("control", "action", "function"):
         raise P4Error(f"a {ctx.kind} cannot contain a switch", place=node.place, hint="Use a select expression.")
+    if ctx.kind == "action":
+        ctx.state.warn("p4c takes no switch in an action for BMv2", node.place, "The embedded switch runs it.")
     subject: ir.Table | ir.Expression
     table = None
     if isinstance(node.subject, s.Member) and node.subject.member == "action_run":
