@@ -100,7 +100,11 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
             "failures: [{name: cloud, start: 2ms, end: 1ms}]\nmetrics:",
             "small.yaml:15:12: a surge or failure",
         ),
-        ("metrics:", "failures: [{name: moon, start: 1ms, end: 2ms}]\nmetrics:", "small.yaml:15:12: there is no site"),
+        (
+            "metrics:",
+            "failures: [{name: moon, start: 1ms, end: 2ms}]\nmetrics:",
+            "small.yaml:15:12: there is no site, instance",
+        ),
         (
             "metrics:",
             "surges: [{service: x, start: 1ms, end: 2ms, factor: 2}]\nmetrics:",
@@ -201,6 +205,26 @@ def test_when_an_instance_or_a_site_dies_nothing_is_lost(policy: str, victim: st
     assert found.lost == 0
     assert found.retried > 0
     assert (found.steered_away or 0.0) <= 5_000.0, "after the detection time nobody sends there"
+
+
+@pytest.mark.parametrize("policy", ["nearest", "jbsq2", "oracle", "hybrid", "distributed"])
+@pytest.mark.parametrize("victim", ["gate1", "gate1 edge1"])
+def test_when_a_forwarder_or_a_path_dies_requests_take_another_one(policy: str, victim: str) -> None:
+    found = evaluate(small(failures=(Failure(victim, 100_000.0, 200_000.0),), load=0.4), 0, policy)
+    assert found.lost == 0
+    assert found.retried > 0
+    assert (found.steered_away or 0.0) <= 5_000.0, "the detection time"
+
+
+def test_when_the_controller_dies_plans_stay_and_nothing_is_lost() -> None:
+    failures = (Failure("controller", 100_000.0, 300_000.0),)
+    for policy in ("centralised", "hybrid"):
+        whole, found = (evaluate(small(failures=each, load=0.5), 0, policy) for each in ((), failures))
+        assert (found.lost, found.retried) == (0, 0)
+        assert found.p99_us != whole.p99_us, "rounds are missing"
+        assert found.p99_us < 3 * whole.p99_us
+    whole, found = (evaluate(small(failures=each), 0, "distributed") for each in ((), failures))
+    assert asdict(found) == asdict(whole), "each ingress has its own path selector"
 
 
 def test_results_do_not_depend_on_workers_even_if_one_is_killed() -> None:

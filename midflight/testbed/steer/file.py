@@ -65,10 +65,11 @@ def parse_scenario(text: str, file: str = "<string>") -> Scenario:
     families = {name: _names(name, _count(source, node)) for name, (_, node) in lines.items()}
     values["instances"] = tuple(_instances(source, parts["instances"][1], families, tuple(classes)))
     ingresses = {each.name for each in values["ingresses"]}
-    known = {each.name for each in (*values["sites"], *values["instances"])}
+    sites = {each.name for each in values["sites"]}
+    known = sites | {each.name for each in values["instances"]}
     for name, kind, fields, names in (
         ("surges", Surge, _SURGE, (classes, ingresses)),
-        ("failures", Failure, _FAILURE, (known,)),
+        ("failures", Failure, _FAILURE, (known, ingresses, sites)),
     ):
         if name in parts:
             items = source.sequence(parts[name][1], f"a list of {name}")

@@ -141,6 +141,8 @@ class Steering:
 
     def plan(self, now: float) -> None:
         """Run a round of the slow loop at time `now` (microseconds), in the controller or in each ingress."""
+        if not self._alone and not self._view.controller:
+            return  # plans stay as they are
         span = (now - self._planned) / 1e6
         sent = np.array(self._sent, dtype=np.float64)
         if span > 0.0:

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 
 from midflight.errors import MidflightError
 
-__all__ = ["Failure", "Ingress", "Instance", "Metrics", "Scenario", "ServiceClass", "Sessions", "Site", "Surge"]
+__all__ = [
+    "CONTROLLER",
+    "Failure",
+    "Ingress",
+    "Instance",
+    "Metrics",
+    "Scenario",
+    "ServiceClass",
+    "Sessions",
+    "Site",
+    "Surge",
+]
 
 SHORTEST = 1000.0
 """The shortest interval and round of the metrics, in microseconds."""
@@ -117,21 +128,30 @@ class Surge:
         _check_span(self.start, self.end)
 
 
+CONTROLLER = "controller"
+"""The name of the C-PS in a failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An instance, or all instances of a site, dies at `start` and comes back at `end`, in microseconds.
+    """Something fails at `start` and comes back at `end`, in microseconds.
 
-    `name` is that of the instance or site. What it was serving is lost.
+    `name` is that of an instance, a site with all its instances, or an ingress; "INGRESS SITE" is the path between
+    them, and "controller" the C-PS of the centralised deployments. What was under way there is lost, and sent again.
     """
 
     name: str
     start: float
     end: float
 
-    def check(self, known: Collection[str]) -> None:
-        """Raise MidflightError if the name is unknown, or if the failure ends too early."""
-        if self.name not in known:
-            raise MidflightError(f"there is no site or instance {self.name} that could fail")
+    def check(self, known: Collection[str], ingresses: Collection[str], sites: Collection[str]) -> None:
+        """Raise MidflightError if the name is unknown, or if the failure ends too early. `known` are the names of sites
+        and instances.
+        """
+        ingress, _, site = self.name.partition(" ")
+        path = ingress in ingresses and site in sites
+        if not path and self.name != CONTROLLER and self.name not in (*known, *ingresses):
+            raise MidflightError(f"there is no site, instance, ingress or path {self.name} that could fail")
         _check_span(self.start, self.end)
 
 
@@ -201,9 +221,9 @@ class Scenario:
         for name in sorted(names):
             if not any(name in each.serves and each.queue for each in self.instances):
                 raise MidflightError(f"class {name}: no instance with a queue serves it")
-        known = sites | {each.name for each in self.instances}
+        mortal = sites | {each.name for each in self.instances}
         for failure in self.failures:
-            failure.check(known)
+            failure.check(mortal, {each.name for each in self.ingresses}, sites)
         ingresses = {each.name for each in self.ingresses}
         for surge in self.surges:
             surge.check(names, ingresses)

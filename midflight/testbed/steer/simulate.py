@@ -17,11 +17,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.testbed.steer.scenario import CONTROLLER
 from midflight.testbed.steer.world import Requests, World
 
 __all__ = ["Decider", "Report", "Run", "View", "simulate"]
 
-_ARRIVE, _FINISH, _REPLY, _DISPATCH, _SAMPLE, _REPORT, _PLAN, _FAIL, _RECOVER, _DETECT = range(10)
+_ARRIVE, _FINISH, _REPLY, _DISPATCH, _SAMPLE, _REPORT, _PLAN, _FAIL, _RECOVER, _DETECT, _AGAIN = range(11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Report:
 
 @dataclass(slots=True)
 class View:
-    """The view of a decider on the simulation: which instances are known to be alive, and the last report.
+    """The view of a decider on the simulation: which instances are known to be alive, the last report, and whether
+    there is a `controller`. While an ingress chooses, `up` says which instances it can reach, as far as it knows.
 
     Only an oracle may read the rest: which instances are really alive, when each of their servers becomes free (a heap
     for each instance), when each site's link does, and the requests with their work.
@@ -53,6 +55,7 @@ class View:
     true_up: list[bool]
     free: list[list[float]]
     link: list[float]
+    controller: bool = True
 
 
 class Decider(Protocol):
@@ -146,6 +149,50 @@ class _Simulation:
         self.samples: deque[tuple[float, list[int], list[float], list[float]]] = deque()
         self.pending: dict[int, Report] = {}
         self.carried: dict[int, tuple[float, int]] = {}
+        self.broken: dict[int, None] = {}  # failures that have begun and not ended, by number
+        self.known: dict[int, None] = {}  # those that have been detected
+        self.all_up, self.true_up = self.view.up, self.view.true_up
+        ingresses = {each.name: g for g, each in enumerate(world.scenario.ingresses)}
+        sites = {each.name: s for s, each in enumerate(world.scenario.sites)}
+        self.lost_ingress: dict[int, int] = {}
+        self.lost_path: dict[int, tuple[int, int]] = {}
+        for number, failure in enumerate(world.scenario.failures):
+            ingress, _, site = failure.name.partition(" ")
+            if ingress in ingresses and site in sites:
+                self.lost_path[number] = ingresses[ingress], sites[site]
+            elif failure.name in ingresses:
+                self.lost_ingress[number] = ingresses[failure.name]
+        self.fragile = bool(self.lost_ingress or self.lost_path)
+
+    def failing(self, g: int, i: int) -> int:
+        """Return the number of a failure between a client at an ingress and an instance, or -1."""
+        for number in self.broken:
+            if self.lost_ingress.get(number) == g or self.lost_path.get(number) == (g, self.world.site[i]):
+                return number
+        return -1
+
+    def entered(self, now: float, r: int) -> bool:
+        """Move a request whose ingress is known to be dead to the next one; return whether its ingress is alive.
+
+        A request that reaches a dead one is sent again after the detection time.
+        """
+        for _ in self.world.delay:
+            dead = [number for number, g in self.lost_ingress.items() if g == self.ingress[r] and number in self.broken]
+            if not dead:
+                return True
+            if dead[0] not in self.known:
+                self.out.retried += 1
+                self.out.last_sent[dead[0]] = now
+                self.push(now + self.world.scenario.metrics.detect, _AGAIN, r, -1)
+                return False
+            self.ingress[r] = (self.ingress[r] + 1) % len(self.world.delay)
+        self.push(now + self.world.scenario.metrics.detect, _AGAIN, r, -1)  # all are dead
+        return False
+
+    def reachable(self, g: int, up: list[bool], failures: dict[int, None]) -> list[bool]:
+        """Return which instances are up and reachable from an ingress, with these failures of paths."""
+        cut = [site for number, (one, site) in self.lost_path.items() if one == g and number in failures]
+        return [each and self.world.site[i] not in cut for i, each in enumerate(up)] if cut else up
 
     def push(self, time: float, kind: int, a: int, b: int) -> None:
         self.numbered += 1
@@ -181,6 +228,16 @@ class _Simulation:
         return self.out
 
     def dispatch(self, now: float, r: int, without: int) -> None:
+        if not self.fragile:
+            self.choose(now, r, without)
+        elif self.entered(now, r):
+            g = self.ingress[r]
+            self.view.up = self.reachable(g, self.all_up, self.known)
+            self.view.true_up = self.reachable(g, self.true_up, self.broken)
+            self.choose(now, r, without)
+            self.view.up, self.view.true_up = self.all_up, self.true_up
+
+    def choose(self, now: float, r: int, without: int) -> None:
         c, g, session = self.service[r], self.ingress[r], self.session[r]
         bound = -1
         if session >= 0 and session in self.home and without < 0:
@@ -200,7 +257,7 @@ class _Simulation:
         self.send(now, r, g, i)
 
     def send(self, now: float, r: int, g: int, i: int) -> None:
-        if not self.view.true_up[i]:
+        if not self.true_up[i]:
             for number in self.failed(i):
                 self.out.last_sent[number] = now
         self.numbered += 1
@@ -208,7 +265,10 @@ class _Simulation:
 
     def arrive(self, now: float, r: int, i: int) -> None:
         world, c = self.world, self.service[r]
-        if not self.view.true_up[i]:
+        broken = self.failing(self.ingress[r], i) if self.fragile else -1
+        if broken >= 0 and broken in self.lost_path:
+            self.out.last_sent[broken] = now - world.delay[self.ingress[r]][i]
+        if broken >= 0 or not self.true_up[i]:
             self.out.retried += 1
             self.out.instance[r] = i
             self.push(now + world.scenario.metrics.detect, _DISPATCH, r, -1)
@@ -237,6 +297,10 @@ class _Simulation:
         self.busy[i] += self.world.service[c][i] * self.work[r]
         self.done[i] += 1
         self.done_work[i] += self.work[r]
+        if self.fragile and self.failing(self.ingress[r], i) >= 0:  # the reply is lost
+            self.out.retried += 1
+            self.push(now + self.world.scenario.metrics.detect, _DISPATCH, r, -1)
+            return
         back = self.world.delay[self.ingress[r]][i]
         self.out.latency[r] = now + back - self.time[r]
         self.numbered += 1
@@ -266,22 +330,33 @@ class _Simulation:
             self.sample(now, a)
         elif kind == _REPORT:
             self.view.report = self.pending.pop(a)
+        elif kind == _AGAIN:
+            self.dispatch(now, a, -1)
         elif kind == _PLAN:
             self.decider.plan(now)
         elif kind == _FAIL:
+            self.broken[a] = None
+            if self.world.scenario.failures[a].name == CONTROLLER:
+                self.view.controller = False
             for i in self.victims(a):
-                self.view.true_up[i] = False
+                self.true_up[i] = False
                 self.epoch[i] += 1
                 self.load[i] = 0
                 self.free[i] = [0.0] * self.world.servers[i]
             self.recall(now, set(self.victims(a)))
             self.push(now + metrics.detect, _DETECT, a, 0)
         elif kind == _RECOVER:
+            self.broken.pop(a, None)
+            self.known.pop(a, None)
+            if self.world.scenario.failures[a].name == CONTROLLER:
+                self.view.controller = True
             for i in self.victims(a):
-                self.view.true_up[i] = self.view.up[i] = True
+                self.true_up[i] = self.view.up[i] = True
         elif kind == _DETECT:
+            if a in self.broken:
+                self.known[a] = None
             for i in self.victims(a):
-                self.view.up[i] = self.view.true_up[i]
+                self.view.up[i] = self.true_up[i]
             held, self.held = self.held, {}
             for waiting in held.values():
                 for r in waiting:
