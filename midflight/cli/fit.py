@@ -21,7 +21,7 @@ EPILOG = """\b
 Examples:
   midflight fit lab3.py --device tofino             a table of what each stage holds
   midflight fit lab3.py --device mine.toml          a sheet of your own
-  midflight fit aggregate --set workers=8 --set slots=max --device tofino2
+  midflight fit aggregate --set workers=8 --set lanes=16 --set slots=max --device tofino2
                                                     the largest number of slots that fits
   midflight fit prog.p4 --picture stages.svg        a picture, and any P4 program for v1model
 """

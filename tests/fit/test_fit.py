@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import Capabilities, load_sheet
 from midflight.runtime.fit import Fit, fit
 from midflight.runtime.fit.drawing import stages
+from midflight.runtime.fit.graph import Node
 from midflight.runtime.fit.memory import cell_bits
 from midflight.runtime.fit.sizes import advice, with_largest
 from midflight.runtime.fit.source import place_of
@@ -142,3 +144,17 @@ def test_json_has_the_figures(threshold: Fit, tmp_path: Path) -> None:
     assert (found["fits"], found["stages"], found["stages_available"]) == (True, 7, 12)
     assert found["resources"]["tcam"]["used"] == sum(found["resources"]["tcam"]["by_stage"]) == threshold.total("tcam")
     assert threshold.share("tcam") == threshold.total("tcam") / (24 * 12)
+
+
+def test_a_table_takes_nothing_of_a_stage_that_it_skips(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = {"sram": 12, "table": 16}
+    chain = [
+        Node(n, f"r{n}", "register", "", {"table": 1, "sram": blocks}, frozenset({n - 1} - {-1}), frozenset(), ("", n))
+        for n, blocks in enumerate((1, 12, 1, 1))
+    ]
+    table = Node(4, "t", "table", "", {"table": 1, "sram": 20}, frozenset(), frozenset(), ("", 4), split=True)
+    monkeypatch.setattr(import_module("midflight.runtime.fit.fit"), "graph", lambda *_: (*chain, table))
+    found = fit(checked(pressure()), Capabilities(kind="small", stages=4, per_stage=room))
+    assert found.fits
+    assert [each["sram"] for each in found.used] == [12, 12, 10, 1]
+    assert found.total("sram") == 35

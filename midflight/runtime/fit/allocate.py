@@ -87,8 +87,8 @@ def critical_path(nodes: Sequence[Node]) -> tuple[int, ...]:
 def lower_bound(nodes: Sequence[Node], room: Mapping[str, int]) -> int:
     """Return a number of stages that no assignment undercuts.
 
-    What comes at least h stages after the beginning and t before the end takes, in all, a number of stages between
-    these; for every h and t, and for every resource.
+    For each resource and every h and t: the nodes with at least h nodes before and t after them in a chain of needs
+    together take a number of stages, to which h and t are added.
     """
     heads, tails = _levels(nodes)
     bound = max((head + tail + 1 for head, tail in zip(heads, tails, strict=True)), default=0)

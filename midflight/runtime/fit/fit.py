@@ -20,10 +20,11 @@ __all__ = ["Fit", "Placed", "Problem", "fit"]
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An operation in its stages, counted from 1. `blocks` are its memory blocks by stage and kind.
+    """An operation and its stages, `first` to `last`, counted from 1. `blocks` are its memory blocks by stage and kind.
 
-    `application` is empty for what all applications share. `takes` is what it takes of one stage. `critical` is whether
-    it is on the longest chain of dependencies.
+    `application` is empty for what all applications share. `takes` is what it takes of each of its stages, by the names
+    of `RESOURCES`, but of memory blocks (`sram` and `tcam`) what it takes in all. `critical` is whether it is on the
+    longest chain of dependencies.
     """
 
     name: str
@@ -151,10 +152,11 @@ class Fit:
 def fit(
     program: CheckedProgram, sheet: Capabilities, *, applications: Iterable[str] | None = None, patience: float = 4.0
 ) -> Fit:
-    """Return what a program takes of a device with this sheet, and why it does not fit if so.
+    """Return what a program takes of a device with this sheet, and the reasons why it does not fit, if any.
 
     `applications` restricts this to some of a program's applications and what all share; None is the whole program.
-    `patience` limits the search for the fewest stages, in seconds. P4Error if the program is invalid.
+    Header vector and parser are always those of the whole program. `patience` limits the search for the fewest stages,
+    in seconds. P4Error if the program is invalid.
     """
     nodes = graph(program.program, sheet)
     demand = program.footprint.total
@@ -213,9 +215,9 @@ def _placed(nodes: Sequence[Node], made: Allocation, path: Sequence[int]) -> tup
 def _used(nodes: Sequence[Node], made: Allocation) -> tuple[dict[str, int], ...]:
     used: list[dict[str, int]] = [{} for _ in range(made.stages)]
     shared: list[set[tuple[str, int]]] = [set() for _ in range(made.stages)]
-    for node, (first, last) in zip(nodes, made.spans, strict=True):
-        for stage in range(first, last + 1):
-            takes = {**node.takes, **made.blocks[node.index].get(stage, {})}
+    for node, blocks in zip(nodes, made.blocks, strict=True):
+        for stage, memory in blocks.items():
+            takes = {**node.takes, **memory}
             if node.kind in ("action", "hash") and "table" not in takes and node.block not in shared[stage]:
                 shared[stage].add(node.block)
                 takes["table"] = 1

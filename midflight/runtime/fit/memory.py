@@ -3,10 +3,11 @@
 The rules are those of reconfigurable match tables (Bosshart et al., Forwarding Metamorphosis, SIGCOMM 2013) with the
 sizes of the sheet. Without blocks in the sheet, memory is not counted.
 
-* A register array lies in SRAM in cells of 1, 8, 16, 32 or 64 bits, of two such words beyond, and takes one block more
-  for the second port that a read-modify-write needs (as in p4lang/p4c, backends/tofino: "spare bank").
-* An exact table stores key, action data and 8 bits for its state and action in rows of one to four blocks, in four ways
-  of a cuckoo hash, in fewer if it is small.
+* A register array lies in SRAM in cells of 1, 8, 16, 32, 64 or a multiple of 128 bits, and takes one block more for the
+  second port that a read-modify-write needs (as in p4lang/p4c, backends/tofino: "spare bank"). So do counters, with 64
+  bits a cell, and meters, with 128.
+* An exact table stores key, action data and 8 bits for its state and action in four ways of a cuckoo hash, in fewer if
+  it is small. A row is as many blocks wide as an entry needs, or up to three more if that takes fewer in all.
 * An lpm, ternary, range or optional table lies in TCAM, with 4 bits of each block's width for its state, and its action
   data in SRAM. A range takes twice its bits of TCAM.
 """
@@ -34,7 +35,10 @@ _METER = 128  # bits of a meter
 
 
 def needs_of(program: ir.Program, operation: Operation, sheet: Capabilities) -> tuple[dict[str, int], bool]:
-    """Return what an operation takes of a stage, by the names of `RESOURCES`, and whether it may span stages."""
+    """Return what an operation takes of a stage, by the names of `RESOURCES`, and whether its memory may be split.
+
+    Actions and random numbers take nothing here; actions in the same stage share a table.
+    """
     if operation.kind == TABLE:
         return _table(program.tables[operation.name], sheet)
     instance = program.instances.get(operation.name)
@@ -50,7 +54,7 @@ def needs_of(program: ir.Program, operation: Operation, sheet: Capabilities) -> 
 
 
 def cell_bits(width: int) -> int:
-    """Return the bits that a cell of a register array takes in memory."""
+    """Return the bits that a cell of `width` bits of a register array takes in memory."""
     return next((each for each in _CELLS if each >= width), 128 * ceil(width / 128))
 
 

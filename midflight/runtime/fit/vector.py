@@ -1,8 +1,8 @@
 """The header vector and the parser: the fields that stages carry, packed into containers, and the parser's reach.
 
 A header's fields lie side by side, so a header takes containers for its bytes. Headers that no packet has together
-share containers: the longest path through the parser counts. Metadata and variables take containers of their own, those
-of less than 8 bits side by side.
+share containers: the longest path through the parser counts, and the headers that a control adds. Metadata and
+variables that are assigned take containers of their own, those of less than 8 bits side by side.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class ParserUse:
-    """The parser: its states, its transitions (a case of a select is one), and how far into a packet it reaches."""
+    """The parser: its states, its transitions (a case of a select is one), and the bits that its longest path has."""
 
     states: int
     transitions: int
@@ -61,7 +61,7 @@ def vector(program: ir.Program, room: Mapping[int, int]) -> Vector:
 
 
 def parser_use(program: ir.Program) -> ParserUse:
-    """Return what a program takes of the parser. A loop of states counts once."""
+    """Return what a program takes of the parser. The bits of a loop of states count once."""
     states = program.parser.states
     transitions = sum(1 if isinstance(each.next, str) else len(each.next.cases) for each in states.values())
     reach = _paths(program)
@@ -69,7 +69,7 @@ def parser_use(program: ir.Program) -> ParserUse:
 
 
 def _values(program: ir.Program) -> list[int]:
-    """Return the widths of metadata fields and of variables that a control assigns and reads."""
+    """Return the widths of metadata fields and of variables that a control or an action assigns."""
     assigned: dict[tuple[object, ...], int] = {}
     bodies: list[ir.Node] = []
     seen: list[ir.Control] = []

@@ -47,7 +47,10 @@ class Actions:
     add: Callable[[Place | None, Names], Names]
 
     def settled(self, expression: ir.Expression) -> Walk[Names]:
-        """Return the operations that a value needs that is in a field: if it is computed, the action that does it."""
+        """Return the operations that a value depends on when it is in a field.
+
+        For a value that has to be computed, this is a new action. Otherwise, it is what `read` returns.
+        """
         names: Names
         if is_plain(expression) or _is_call(expression):
             names = yield self.read(expression)
@@ -56,7 +59,10 @@ class Actions:
         return self.add(expression.place, names)
 
     def computed(self, expression: ir.Expression) -> Walk[Names]:
-        """Return the operations that one action needs that computes a value: an operator, or a choice between some."""
+        """Return the operations that an action needs to compute a value: one operator, or a choice between such values.
+
+        Operators inside become actions of their own.
+        """
         names: Names
         match expression:
             case ir.Ternary(condition=condition, yes=yes, no=no):
@@ -86,7 +92,8 @@ class Actions:
     def condition(self, expression: ir.Expression) -> Walk[Names]:
         """Return the operations that a condition needs.
 
-        Equality and comparison with a constant are part of a match. The order of two fields needs a subtraction first.
+        Equality, and order compared with a constant, are part of a match. The order of two fields needs a subtraction
+        first, which becomes an action.
         """
         names: Names
         first: Names

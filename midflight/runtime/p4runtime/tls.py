@@ -87,7 +87,7 @@ class ClientTls:
 def open_channel(address: str, tls: ClientTls | None) -> grpc.Channel:
     """Return a channel to the server at an address, "host:port" or "unix:/path"; without TLS if that is None.
 
-    It connects on first use. Raises DeviceError if a file cannot be read.
+    It connects on first use. DeviceError if a file cannot be read or is wrong.
     """
     if tls is None:
         return grpc.insecure_channel(address, _OPTIONS)
