@@ -26,6 +26,7 @@ Examples:
   midflight bench engine
   midflight bench primitives
   midflight bench open
+  midflight bench placement
   sudo midflight bench ports
   sudo midflight bench xdp
   sudo midflight bench soak --minutes 60
@@ -54,6 +55,12 @@ SOAK = """\b
 Examples:
   sudo midflight bench soak --minutes 60 --json soak.json
   midflight bench soak --fabric sim --minutes 1
+"""
+
+PLACEMENT = """\b
+Examples:
+  midflight bench placement
+  midflight bench placement --arity 8 --json placement.json
 """
 
 XDP = """\b
@@ -129,6 +136,38 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
             f"within {found.lanes.off:.0%}.",
             soft_wrap=True,
         )
+    write_figures(found.json(), json_to, console)
+
+
+@bench.command(epilog=PLACEMENT)
+@click.option(
+    "--arity", metavar="K", type=click.IntRange(4, 32), default=16, show_default=True, help="Ports of each switch."
+)
+@click.option(
+    "--size", metavar="BYTES", type=click.IntRange(1), default=10**8, show_default=True, help="Size of each vector."
+)
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def placement(arity: int, size: int, json_to: str | None) -> None:
+    """Compare the traffic of all-reduce on a fat-tree in three ways.
+
+    The fat-tree has K^3 / 4 hosts: 1,024 with 16 ports a switch. The planner splits the sum hierarchically over the
+    switches. The other ways are a server that gets all vectors, and a ring of the hosts. The figures follow from the
+    plan and from shortest paths; no packets are sent.
+    """
+    from midflight.cli.output import write_figures
+    from midflight.cli.terminal import console_beside, table
+    from midflight.testbed.bench.placement import measure
+
+    console = console_beside(json_to)
+    found = measure(arity, size)
+    title = f"Sum of {found.size:,} bytes of each of {found.hosts:,} hosts, {found.switches:,} switches"
+    made = table(console, title, ("", "bytes on the busiest link", "as a multiple", "bytes on all links"))
+    for each in found.ways:
+        made.add_row(
+            each.name, f"{each.busiest:,.0f}", f"{each.busiest / found.ways[0].busiest:,.1f}", f"{each.total:,.0f}"
+        )
+    made.caption = f"The plan took {found.seconds:.1f} s."
+    console.print(made)
     write_figures(found.json(), json_to, console)
 
 

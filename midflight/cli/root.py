@@ -27,6 +27,7 @@ COMMANDS = (
     "adversary",
     "net",
     "steer",
+    "place",
     "deploy",
     "status",
     "admit",

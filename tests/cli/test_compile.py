@@ -234,6 +234,15 @@ def test_the_needs_of_a_whole_program_are_checked_against_a_profile(tmp_path: Pa
     assert "stages, has 12" in result.stderr
 
 
+def test_memory_beyond_a_stage_violates_a_profile(tmp_path: Path) -> None:
+    lab = tmp_path / "wide.py"
+    lab.write_text(CIRCLE.replace("old + second", "old + 1").replace("size=1)", "size=1 << 19)"))
+    assert "1 << 19" in lab.read_text()
+    result = midflight("compile", lab, "--profile", "asic")
+    assert result.exit_code == 1
+    assert "needs 129 SRAM blocks in one stage, 49 more than the 80 that there are" in result.stderr
+
+
 def test_an_unknown_profile_is_rejected(lab: Path, tmp_path: Path) -> None:
     result = midflight("compile", lab, "-o", tmp_path / "out", "--profile", "fpga")
     assert result.exit_code == 1

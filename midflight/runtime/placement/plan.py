@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.fit import fit
 from midflight.runtime.fit.limits import reasons_against
 from midflight.runtime.footprint import Footprint
 
-__all__ = ["Decision", "Placement", "Refusal", "place", "reasons_against"]
+__all__ = [
+    "Decision", "Placement", "Refusal", "place", "reasons_against", "reasons_against_applications",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,23 @@ def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabili
     """Place each application, in the program's order, on the first candidate that has room for it.
 
     `candidates` are capability sheets by device name, in order of preference. A device also needs room for what all
-    applications share and for those placed on it before. An application that fits on no device is left to the hosts, so
-    that placement always succeeds. P4Error if the program is invalid.
+    applications share and for those placed on it before. For a `CheckedProgram`, a device with memory blocks in its
+    sheet is costed stage by stage, by `fit`. An application that fits on no device is left to the hosts, so that
+    placement always succeeds. P4Error if the program is invalid.
     """
     needs = program.footprint if isinstance(program, CheckedProgram) else program
     loads = dict.fromkeys(candidates, needs.shared)
-    decisions = []
+    decisions: list[Decision] = []
     for application, demand in needs.applications.items():
         refusals: list[Refusal] = []
         for device, capabilities in candidates.items():
             together = loads[device] + demand
-            if reasons := reasons_against(together, capabilities):
+            if isinstance(program, CheckedProgram) and capabilities.blocks:
+                names = [each.application for each in decisions if each.device == device]
+                reasons = reasons_against_applications(program, capabilities, [*names, application])
+            else:
+                reasons = reasons_against(together, capabilities)
+            if reasons:
                 refusals.append(Refusal(device, reasons))
             else:
                 loads[device] = together
@@ -83,3 +92,20 @@ def place(program: CheckedProgram | Footprint, candidates: Mapping[str, Capabili
         else:
             decisions.append(Decision(application, None, tuple(refusals)))
     return Placement(tuple(decisions))
+
+
+def reasons_against_applications(
+    program: CheckedProgram, capabilities: Capabilities, applications: Iterable[str]
+) -> tuple[str, ...]:
+    """Return all reasons why some applications of a program, by name, do not fit on a device together, as texts.
+
+    Names that the program does not have are ignored. A device with memory blocks in its sheet is costed by `fit`.
+    P4Error if the program is invalid.
+    """
+    needs = program.footprint
+    chosen = [each for each in needs.applications if each in set(applications)]
+    if not chosen:
+        return ()
+    if capabilities.blocks:
+        return tuple(str(each) for each in fit(program, capabilities, applications=chosen).problems)
+    return reasons_against(sum((needs.applications[each] for each in chosen), needs.shared), capabilities)

@@ -1,0 +1,190 @@
+"""The input of the planner: devices and links, and an application's steps with sources and sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from midflight.errors import MidflightError
+from midflight.runtime.devices.capabilities import Capabilities
+
+__all__ = ["OBJECTIVES", "Application", "Device", "Flow", "Link", "Network", "Sink", "Source", "Step"]
+
+OBJECTIVES: Mapping[str, str] = {
+    "bytes": "bits a second on all links",
+    "latency": "nanoseconds from a source to a sink, at most",
+    "energy": "watts of the devices, by their load",
+    "spare": "of the busiest link or device that is in use",
+}
+"""The objectives, all of which are minimised, with what they measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device: its sheet, with what others use of it left out, and whether it forwards others' packets, as hosts do
+    not.
+    """
+
+    name: str
+    sheet: Capabilities
+    forwards: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link between two devices, by name: its free rate in bits a second in each direction, its delay in ns."""
+
+    one: str
+    other: str
+    rate: int = 10**10
+    delay: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Devices by name, and links. MidflightError if a link's end is no device, or its ends are the same."""
+
+    devices: Mapping[str, Device]
+    links: Sequence[Link]
+
+    def __post_init__(self) -> None:
+        for each in self.links:
+            for end in (each.one, each.other):
+                if end not in self.devices:
+                    raise MidflightError(f"link {each.one} {each.other}: there is no device {end}")
+            if each.one == each.other:
+                raise MidflightError(f"link {each.one} {each.other} has the same device at both ends")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where traffic comes from: each of the devices in `at` sends `rate` bits a second."""
+
+    name: str
+    at: tuple[str, ...]
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Where the result of a step goes: one device, or with several a copy to each."""
+
+    name: str
+    at: tuple[str, ...]
+    takes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A primitive of an application, which gets the traffic of sources and other steps by name.
+
+    `keeps` is the part of the incoming bits that it sends on. With `split`, the result has the rate of one input, and
+    parts of it may be computed on several devices on the way, as sums can. With `returns`, the result goes back to
+    where the inputs came from, along the same tree.
+    """
+
+    name: str
+    takes: tuple[str, ...]
+    keeps: float = 1.0
+    split: bool = False
+    returns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Traffic of one rate in bits a second, from `origin` or the step `maker`, to the step `taker` or to `target`."""
+
+    name: str
+    rate: float
+    origin: str = ""
+    maker: str = ""
+    taker: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Steps in an order in which each takes only from sources and earlier steps. `packet` is the bits of a packet.
+
+    MidflightError if a name occurs twice, a step or sink takes from nothing that there is, or a number is out of range.
+    """
+
+    sources: Sequence[Source]
+    steps: Sequence[Step]
+    sinks: Sequence[Sink] = ()
+    packet: int = 8000
+    by_name: Mapping[str, Step] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        names = [each.name for each in self.sources] + [each.name for each in self.steps]
+        names += [each.name for each in self.sinks]
+        for name in names:
+            if names.count(name) > 1:
+                raise MidflightError(f"{name} occurs twice in the application")
+        known = {each.name for each in self.sources}
+        for step in self.steps:
+            for each in step.takes:
+                if each not in known:
+                    raise MidflightError(
+                        f"step {step.name} takes from {each}, which is no source or earlier step",
+                        hint="list the steps in the order in which traffic passes them",
+                    )
+            if not step.takes:
+                raise MidflightError(f"step {step.name} takes from nothing")
+            if not 0 <= step.keeps <= 1000:
+                raise MidflightError(f"step {step.name} keeps {step.keeps}, which is not from 0 to 1000")
+            if step.returns and not step.split:
+                raise MidflightError(f"step {step.name} returns its result, but is not split")
+            known.add(step.name)
+        steps = {each.name for each in self.steps}
+        for sink in self.sinks:
+            if sink.takes not in steps:
+                raise MidflightError(f"sink {sink.name} takes from {sink.takes}, which is no step")
+        rates = self.rates()
+        for step in self.steps:
+            if step.split and len({rates[each] for each in step.takes}) > 1:
+                raise MidflightError(f"step {step.name} is split, so all that it takes needs the same rate")
+        object.__setattr__(self, "by_name", {each.name: each for each in self.steps})
+
+    def rate_of(self, name: str) -> float:
+        """Return the rate in bits a second of what a source sends from each device, or a step sends on."""
+        rates = self.rates()
+        return rates[name]
+
+    def rates(self) -> dict[str, float]:
+        """Return the rate of every source, of each of its devices, and of every step's result."""
+        found = {each.name: each.rate for each in self.sources}
+        copies = {each.name: len(each.at) for each in self.sources}
+        for step in self.steps:
+            inputs = [found[each] for each in step.takes]
+            total = sum(found[each] * copies.get(each, 1) for each in step.takes)
+            found[step.name] = step.keeps * (max(inputs) if step.split else total)
+        return found
+
+    def incoming(self, step: Step) -> float:
+        """Return the rate of all inputs of a step, in bits a second."""
+        rates, copies = self.rates(), {each.name: len(each.at) for each in self.sources}
+        return sum(rates[each] * copies.get(each, 1) for each in step.takes)
+
+    def flows(self) -> tuple[Flow, ...]:
+        """Return the flows: one from each device of a source to each step that takes it, between steps, and to each
+        device of a sink.
+        """
+        rates = self.rates()
+        sources = {each.name: each for each in self.sources}
+        found = []
+        for step in self.steps:
+            for each in step.takes:
+                if each in sources:
+                    found += [
+                        Flow(f"{each} at {at} to {step.name}", rates[each], origin=at, taker=step.name)
+                        for at in sources[each].at
+                    ]
+                else:
+                    found.append(Flow(f"{each} to {step.name}", rates[each], maker=each, taker=step.name))
+        for sink in self.sinks:
+            found += [
+                Flow(f"{sink.takes} to {sink.name} at {at}", rates[sink.takes], maker=sink.takes, target=at)
+                for at in sink.at
+            ]
+        return tuple(found)

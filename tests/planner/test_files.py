@@ -1,0 +1,123 @@
+"""`midflight place` and its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from midflight.errors import MidflightError
+from midflight.runtime.placement.planner.files import parse_application, parse_network
+from tests.cli.run import midflight
+
+APP = """\
+packet: 1000B
+sources:
+  sensors: {at: [h1, h2], rate: 100Mbit}
+steps:
+  hot: {takes: sensors, keeps: 20%}
+  count: {takes: [hot], keeps: 0.5}
+sinks:
+  store: {takes: count, at: h3}
+"""
+NET = """\
+devices:
+  edge: tofino2
+  core: {sheet: tofino, in_use: {stages: 4}}
+hosts: [h1, h2, h3]
+defaults: {rate: 40Gbit}
+links:
+  - h1 edge
+  - h2 edge
+  - {ends: edge core, rate: 100Gbit, delay: 2us, in_use: 1Gbit}
+  - [core, h3]
+"""
+PROGRAM = """\
+from midflight.primitives import Filter, Program
+
+program = Program(Filter("hot", keep="heat > 80"), Filter("count", keep="heat > 90"))
+"""
+
+
+def test_files_are_read() -> None:
+    found = parse_application(APP).application
+    assert found.packet == 8000
+    assert [(each.name, each.takes, each.keeps) for each in found.steps] == [
+        ("hot", ("sensors",), 0.2),
+        ("count", ("hot",), 0.5),
+    ]
+    assert found.rates() == {"sensors": 1e8, "hot": pytest.approx(4e7), "count": pytest.approx(2e7)}
+    network = parse_network(NET)
+    assert {name: each.forwards for name, each in network.devices.items()} == {
+        "edge": True, "core": True, "h1": False, "h2": False, "h3": False,
+    }  # fmt: skip
+    assert network.devices["core"].sheet.stages == 8
+    assert [(each.rate, each.delay) for each in network.links] == [
+        (40 * 10**9, 1000), (40 * 10**9, 1000), (99 * 10**9, 2000), (40 * 10**9, 1000),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("takes: sensors", "takes: nothing", 4, "step hot takes from nothing, which is no source or earlier step"),
+        ("keeps: 20%", "keeps: most", 5, "keeps must be a number such as 0.2 or 20%"),
+        ("keeps: 20%", "split: yes please", 5, "split must be true or false"),
+        ("keeps: 20%", "returns: true", 4, "step hot returns its result, but is not split"),
+        ("rate: 100Mbit", "rate: 100 apples", 3, "'100 apples' is not a valid rate"),
+        (", rate: 100Mbit", "", 3, "rate is missing"),
+        ("at: h3", "att: h3", 8, "sink store has no 'att'"),
+        ("takes: count, at", "takes: counts, at", 4, "sink store takes from counts, which is no step"),
+        ("packet: 1000B", "packet: 0B", 1, "a packet has at least one byte"),
+        ("sources:", "source:", 2, "an application has no 'source'"),
+    ],
+)
+def test_mistakes_in_applications(old: str, new: str, line: int, message: str) -> None:
+    with pytest.raises(MidflightError, match=message) as raised:
+        parse_application(APP.replace(old, new), "app.yaml")
+    assert raised.value.place is not None
+    assert raised.value.place.line in (line, line + 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("edge: tofino2", "edge: tofinoo.toml", 2, "No such file"),
+        ("stages: 4", "stages: 40", 3, "stages must be an integer from 0 to 12"),
+        ("stages: 4", "table_entries: 4", 3, "tofino has no limit of table_entries"),
+        ("h1 edge", "h1 edgy", 7, "there is no device edgy"),
+        ("h1 edge", "h1", 7, "a link has two ends"),
+        ("in_use: 1Gbit", "in_use: 200Gbit", 9, "more of the link is in use than it has"),
+        ("[h1, h2, h3]", "[h1, h2, h3, core]", 4, "core is both a device and a host"),
+        ("h1 edge", "h1 h1", 7, "has the same device at both ends"),
+    ],
+)
+def test_mistakes_in_networks(old: str, new: str, line: int, message: str) -> None:
+    with pytest.raises(MidflightError, match=message) as raised:
+        parse_network(NET.replace(old, new, 1), "net.yaml")
+    assert raised.value.place is not None
+    assert raised.value.place.line == line
+
+
+def test_the_command_places_explains_and_plans_again(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(PROGRAM)
+    app, net = tmp_path / "app.yaml", tmp_path / "net.yaml"
+    app.write_text(f"program: app.py\n{APP}")
+    net.write_text(NET)
+    options = ("--topology", net, "--picture", tmp_path / "plan.svg", "--json", tmp_path / "plan.json")
+    done = midflight("place", app, *options)
+    assert done.exit_code == 0, done.output
+    assert "hot: edge" in done.output
+    assert "not h1, h2, h3: gets 25,000 packets a second, and processes 20,000" in done.output
+    assert "bytes: 2.4e+08, the best plan" in done.output
+    found = json.loads((tmp_path / "plan.json").read_text())
+    assert found["steps"]["hot"]["device"] == "edge"
+    assert (tmp_path / "plan.svg").read_text().startswith("<svg")
+    net.write_text(NET.replace("  - [core, h3]", "  - [core, h3]\n  - h1 core\n  - h2 core"))
+    done = midflight("place", app, "--topology", net, "--without", "edge")
+    assert "Without edge: hot from edge to core" in done.output
+    net.write_text(NET.replace("tofino2", "{sheet: tofino2, in_use: {stages: 19}}"))
+    done = midflight("place", app, "--topology", net, "--objective", "latency")
+    assert "stages, " in done.output
+    assert done.exit_code == 0, done.output
