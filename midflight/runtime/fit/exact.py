@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
+from math import inf
 
 from midflight.runtime.fit.graph import Node
+from midflight.runtime.milp import Model
 
 __all__ = ["solve"]
 
 Found = tuple[tuple[tuple[int, int], ...], tuple[Mapping[int, Mapping[str, int]], ...]]
-
-_INFEASIBLE = 2  # the status of scipy's milp
-
-
-class _Model:
-    """Variables and constraints, row by row."""
-
-    def __init__(self) -> None:
-        self.low: list[float] = []
-        self.high: list[float] = []
-        self.rows: list[int] = []
-        self.columns: list[int] = []
-        self.values: list[float] = []
-        self.least: list[float] = []
-        self.most: list[float] = []
-
-    def variable(self, low: float, high: float) -> int:
-        self.low.append(low)
-        self.high.append(high)
-        return len(self.low) - 1
-
-    def constrain(self, terms: Sequence[tuple[int, float]], least: float, most: float) -> None:
-        for column, value in terms:
-            self.rows.append(len(self.least))
-            self.columns.append(column)
-            self.values.append(value)
-        self.least.append(least)
-        self.most.append(most)
 
 
 def solve(
@@ -56,7 +26,7 @@ def solve(
     `heads` and `tails` are the lengths of the chains before and after each node. The second result is whether None is
     proven. `patience` is in seconds. Never raises.
     """
-    model = _Model()
+    model = Model()
     begun: list[list[int]] = []  # whether a node begins in a stage or before
     ended: list[list[int]] = []  # whether it ends in a stage or before
     for n, node in enumerate(nodes):
@@ -80,28 +50,18 @@ def solve(
             for m in sorted(node.follows):
                 model.constrain([(ended[m][s], 1), (begun[n][s], -1)], 0, 1)
     memory = _resources(model, nodes, room, stages, begun, ended)
-    integrality = np.ones(len(model.low))
-    shape = (len(model.least), len(model.low))
-    matrix = coo_array((model.values, (model.rows, model.columns)), shape=shape).tocsr()
-    result = milp(
-        np.zeros(len(model.low)),
-        integrality=integrality,
-        bounds=Bounds(np.array(model.low), np.array(model.high)),
-        constraints=LinearConstraint(matrix, np.array(model.least), np.array(model.most)),
-        options={"time_limit": patience},
-    )
-    if result.x is None:
-        return None, result.status == _INFEASIBLE
-    chosen = np.rint(result.x).astype(int)
+    solved = model.solve(patience)
+    if solved.values is None:
+        return None, solved.proven
     spans, blocks = [], []
     for n, node in enumerate(nodes):
-        first = next(s for s in range(stages) if chosen[begun[n][s]])
-        last = next(s for s in range(stages) if chosen[ended[n][s]])
+        first = next(s for s in range(stages) if solved.chosen(begun[n][s]))
+        last = next(s for s in range(stages) if solved.chosen(ended[n][s]))
         spans.append((first, last))
         blocks.append(
             {
                 s: {
-                    kind: int(chosen[memory[n, kind, s]]) if node.split else amount
+                    kind: solved.whole(memory[n, kind, s]) if node.split else amount
                     for kind, amount in node.memory.items()
                 }
                 for s in range(first, last + 1)
@@ -111,7 +71,7 @@ def solve(
 
 
 def _resources(
-    model: _Model,
+    model: Model,
     nodes: Sequence[Node],
     room: Mapping[str, int],
     stages: int,
@@ -131,7 +91,7 @@ def _resources(
                 most = min(amount, room.get(kind, amount))
                 for s in range(stages):
                     memory[n, kind, s] = model.variable(0, most)
-                    model.constrain([(memory[n, kind, s], 1), *present(n, s, -most)], -np.inf, 0)
+                    model.constrain([(memory[n, kind, s], 1), *present(n, s, -most)], -inf, 0)
                 model.constrain([(memory[n, kind, s], 1) for s in range(stages)], amount, amount)
     shared: dict[tuple[str, int], list[int]] = {}
     for n, node in enumerate(nodes):
@@ -149,8 +109,8 @@ def _resources(
                 for members in shared.values():
                     used = model.variable(0, 1)
                     for n in members:
-                        model.constrain([*present(n, s, 1), (used, -1)], -np.inf, 0)
+                        model.constrain([*present(n, s, 1), (used, -1)], -inf, 0)
                     terms.append((used, 1))
             if terms:
-                model.constrain(terms, -np.inf, size)
+                model.constrain(terms, -inf, size)
     return memory
