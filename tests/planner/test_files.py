@@ -114,9 +114,13 @@ def test_the_command_places_explains_and_plans_again(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "plan.json").read_text())
     assert found["steps"]["hot"]["device"] == "edge"
     assert (tmp_path / "plan.svg").read_text().startswith("<svg")
-    net.write_text(NET.replace("  - [core, h3]", "  - [core, h3]\n  - h1 core\n  - h2 core"))
-    done = midflight("place", app, "--topology", net, "--without", "edge")
-    assert "Without edge: hot from edge to core" in done.output
+    twin = NET.replace("hosts:", "  twin: tofino2\nhosts:")
+    net.write_text(f"{twin}  - h1 twin\n  - h2 twin\n  - {{ends: twin core, rate: 100Gbit}}\n")
+    done = midflight("place", app, *options)
+    first = json.loads((tmp_path / "plan.json").read_text())["steps"]["hot"]["device"]
+    other = {"edge": "twin", "twin": "edge"}[first]
+    done = midflight("place", app, "--topology", net, "--without", first)
+    assert f"Without {first}: hot from {first} to {other}" in done.output
     net.write_text(NET.replace("tofino2", "{sheet: tofino2, in_use: {stages: 19}}"))
     done = midflight("place", app, "--topology", net, "--objective", "latency")
     assert "stages, " in done.output

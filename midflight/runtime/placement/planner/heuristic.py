@@ -19,7 +19,7 @@ __all__ = ["rerouted", "search"]
 
 _ROUNDS = 12
 _ROOTS = 24  # candidates for the device that completes a split step
-_LARGE = 400  # devices, above which local search looks at few moves
+_LARGE = 400  # devices, above which there is no local search
 _FAR = float("inf")
 
 
@@ -55,6 +55,7 @@ class _Graph:
             self.after[one].append(other)
         self.price: dict[Arc, float] = {}
         self.banned: dict[str, set[str]] = {}
+        self._near: dict[str, tuple[dict[str, float], dict[str, str]]] = {}
         self._fastest = max((rate for rate, _ in self.arcs.values()), default=1)
 
     def weight(self, arc: Arc) -> float:
@@ -88,6 +89,7 @@ class _Graph:
 
     def penalise(self, application: Application, found: Solution, costs: Costs) -> None:
         """Make full links dearer, and take a step from every crowded device."""
+        self._near.clear()
         carried = loads(self.network, application, found)
         for arc, load in carried.links.items():
             if load > self.arcs[arc][0]:
@@ -118,6 +120,20 @@ class _Graph:
                     heapq.heappush(queue, (cost + rate * self.weight((name, other)), other, name))
         return found, before
 
+    def near(self, start: str) -> tuple[dict[str, float], dict[str, str]]:
+        """Return the cost of one unit from a device to every other, and the device before it on that path."""
+        if start in self._near:
+            return self._near[start]
+        after = self.after[start]
+        if len(after) == 1 and not self.network.devices[start].forwards:  # hosts on one switch share its search
+            found, before = self.near(after[0])
+            own = self.weight((start, after[0]))
+            found = {name: own + cost for name, cost in found.items()}
+            found[start] = 0.0
+            return found, {**before, after[0]: start, start: ""}
+        self._near[start] = self.distances({start: 0.0})
+        return self._near[start]
+
     def back(self, before: Mapping[str, str], end: str) -> tuple[str, ...]:
         """Return the path to a device, from the start that it belongs to."""
         path = [end]
@@ -138,23 +154,19 @@ def _construct(graph: _Graph, application: Application, costs: Costs) -> Solutio
         if each.maker:
             users.setdefault(each.maker, []).append(each)
     cost: dict[str, dict[str, float]] = {}  # of having a step's result at a device where the step may be
-    reach: dict[str, tuple[dict[str, float], dict[str, str]]] = {}
     for step in application.steps:
         inputs = [each for each in flows if each.taker == step.name]
         total = dict.fromkeys(graph.network.devices, 0.0)
-        groups: dict[tuple[str, float], list[Flow]] = {}
-        for each in inputs:
-            groups.setdefault((each.maker or each.origin, each.rate), []).append(each)
-        for (_, rate), group in groups.items():
-            each = group[0]
-            starts = cost[each.maker] if each.maker else {each.origin: 0.0}
-            scaled = _scale(graph, rate)
-            if not each.maker and len(groups) > _ROOTS and step.split:
-                continue  # many inputs that are combined on the way: the root is found by their tree
-            found, before = graph.distances(starts, scaled)
-            reach[each.name] = found, before
+        # The root of a sum of many inputs is found by its tree instead.
+        for each in inputs if not step.split or len(inputs) <= _ROOTS else ():
+            rate = _scale(graph, each.rate)
+            if each.maker:
+                found, _ = graph.distances(cost[each.maker], rate)
+                rate = 1.0
+            else:
+                found, _ = graph.near(each.origin)
             for name in total:
-                total[name] += found.get(name, _FAR) * len(group)
+                total[name] += found.get(name, _FAR) * rate
         packets = application.incoming(step) / application.packet
         least = 0.0 if step.split else packets
         for name in total:
@@ -163,7 +175,7 @@ def _construct(graph: _Graph, application: Application, costs: Costs) -> Solutio
             else:
                 total[name] = _FAR
         cost[step.name] = total
-    return _fixed(graph, application, costs, flows, users, cost, reach)
+    return _fixed(graph, application, costs, flows, users, cost)
 
 
 def _fixed(
@@ -173,7 +185,6 @@ def _fixed(
     flows: Sequence[Flow],
     users: Mapping[str, Sequence[Flow]],
     cost: Mapping[str, Mapping[str, float]],
-    reach: Mapping[str, tuple[Mapping[str, float], Mapping[str, str]]],
 ) -> Solution | None:
     at: dict[str, str] = {}
     paths: dict[str, tuple[str, ...]] = {}
@@ -188,7 +199,7 @@ def _fixed(
         for each in users.get(step.name, ()):
             if each.taker and application.by_name[each.taker].split:
                 continue
-            _, before = graph.distances({place: 0.0})
+            _, before = graph.near(place)
             end = each.target or at[each.taker]
             if end not in before:
                 return None
@@ -204,8 +215,7 @@ def _fixed(
         else:
             for each in inputs:
                 if each.origin:
-                    known = reach.get(each.name)
-                    before = dict(known[1]) if known is not None else graph.distances({each.origin: 0.0})[1]
+                    _, before = graph.near(each.origin)
                     paths[each.name] = graph.back(before, at[step.name])
     return Solution(at, paths, trees, helpers)
 
@@ -223,8 +233,9 @@ def _place(
     """Return the device for a step whose results have to reach devices that are known already."""
     total = {name: each for name, each in cost.items() if each < _FAR}
     for each, end in zip(users, ends, strict=True):
-        found, _ = graph.distances({end: 0.0}, _scale(graph, each.rate))
-        total = {name: worth + found[name] for name, worth in total.items() if name in found}
+        found, _ = graph.near(end)
+        rate = _scale(graph, each.rate)
+        total = {name: worth + rate * found[name] for name, worth in total.items() if name in found}
     if not total:
         return None
     order = sorted(total, key=lambda name: (total[name], name))
@@ -232,7 +243,7 @@ def _place(
         return order[0]
     inputs = [each for each in flows if each.taker == step.name]
     origins = [each.origin for each in inputs if each.origin]
-    rate = inputs[0].rate
+    unit = inputs[0].rate
     best: tuple[float, str] | None = None
     for name in _roots(graph, order, origins):
         tree = _tree(graph, origins, name)
@@ -240,10 +251,10 @@ def _place(
             continue
         placed = {step.name: name}
         combine = _helpers(graph, application, step, tree, [each for each in inputs if each.origin], placed, costs)
-        amounts = _amounts(tree, origins, name, combine, rate)
-        worth = sum(amounts.values()) + rate * step.returns * len(tree) * step.keeps
+        amounts = _amounts(tree, origins, name, combine, unit)
+        worth = sum(amounts.values()) + unit * step.returns * len(tree) * step.keeps
         for each, end in zip(users, ends, strict=True):
-            worth += each.rate * graph.distances({end: 0.0})[0].get(name, _FAR)
+            worth += each.rate * graph.near(end)[0].get(name, _FAR)
         if not _carries(graph, application, name, amounts):
             continue
         if best is None or worth < best[0]:
@@ -263,7 +274,7 @@ def _roots(graph: _Graph, order: Sequence[str], origins: Sequence[str]) -> list[
 
 def _tree(graph: _Graph, origins: Iterable[str], root: str) -> dict[str, str] | None:
     """Return the next device towards the root for every device on shortest paths, which meet as early as they can."""
-    found, before = graph.distances({root: 0.0})
+    found, before = graph.near(root)
     tree: dict[str, str] = {}
     for origin in origins:
         if origin not in found:
@@ -351,16 +362,11 @@ def _improved(
 ) -> Solution:
     """Move one step at a time to a better device, until none helps."""
     network = graph.network
-    names = list(network.devices)
     flows = application.flows()
-    for _ in range(4):
+    for _ in range(4 if len(network.devices) <= _LARGE else 0):
         improved = False
         for step in application.steps:
-            here = best.at[step.name]
-            near = names if len(names) <= _LARGE else [here, *graph.after[here]]
-            if len(names) * len(flows) > 20_000:
-                near = near[:8]
-            for name in near:
+            for name in network.devices:
                 if name == best.at[step.name] or not costs.fit(network.devices[name].sheet, [step.name]):
                     continue
                 moved = _rerouted(graph, application, costs, flows, {**best.at, step.name: name})
@@ -393,7 +399,7 @@ def _rerouted(
             continue
         start, end = each.origin or at[each.maker], each.target or at[each.taker]
         if start not in searched:
-            searched[start] = graph.distances({start: 0.0})[1]
+            searched[start] = graph.near(start)[1]
         if end not in searched[start]:
             return None
         paths[each.name] = graph.back(searched[start], end)
