@@ -205,6 +205,21 @@ def within_half(request: Request) -> Request:
     return replace(request, fields={**request.fields, "job": job & 0x7FFF})
 
 
+def test_the_longest_chain_of_operations_is_known() -> None:
+    lines = PROGRAMS["filter"]().p4(arch="tna").splitlines()
+    at = lines.index("control telemetry_kernel(inout headers_t hdr, inout metadata_t meta) {")
+    # The larger number, then whether it is the bound, then the verdict.
+    assert lines[at - 1] == "// Its longest chain of operations that depend on each other takes 3 stages."
+
+
+def test_lanes_are_computed_side_by_side() -> None:
+    def chain(lanes: int) -> str:
+        text = Program(Aggregate("sums", workers=4, lanes=lanes, slots=256)).p4(arch="tna")
+        return next(line for line in text.splitlines() if line.startswith("// Its longest chain"))
+
+    assert chain(32) == chain(1)
+
+
 def test_unknown_architectures_are_rejected() -> None:
     with pytest.raises(KernelError, match="there is no architecture 'psa'") as caught:
         PROGRAMS["filter"]().p4(arch="psa")

@@ -286,6 +286,7 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 // The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=4, lanes=32, slots=256, operation='sum',
 // number='int32', overflow='saturate', base=0, rank=-1, switches=0, first=0.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
+// Its longest chain of operations that depend on each other takes 20 stages.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<8> worker;
     bit<48> chunk;
@@ -296,6 +297,68 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<4> before;
     int<32> value;
     int<32> total;
+    int<32> total_1_value;
+    int<32> value_1;
+    int<32> total_2_value;
+    int<32> value_2;
+    int<32> total_3_value;
+    int<32> value_3;
+    int<32> total_4_value;
+    int<32> value_4;
+    int<32> total_5_value;
+    int<32> value_5;
+    int<32> total_6_value;
+    int<32> value_6;
+    int<32> total_7_value;
+    int<32> value_7;
+    int<32> total_8_value;
+    int<32> value_8;
+    int<32> total_9_value;
+    int<32> value_9;
+    int<32> total_10_value;
+    int<32> value_10;
+    int<32> total_11_value;
+    int<32> value_11;
+    int<32> total_12_value;
+    int<32> value_12;
+    int<32> total_13_value;
+    int<32> value_13;
+    int<32> total_14_value;
+    int<32> value_14;
+    int<32> total_15_value;
+    int<32> value_15;
+    int<32> total_16_value;
+    int<32> value_16;
+    int<32> total_17_value;
+    int<32> value_17;
+    int<32> total_18_value;
+    int<32> value_18;
+    int<32> total_19_value;
+    int<32> value_19;
+    int<32> total_20_value;
+    int<32> value_20;
+    int<32> total_21_value;
+    int<32> value_21;
+    int<32> total_22_value;
+    int<32> value_22;
+    int<32> total_23_value;
+    int<32> value_23;
+    int<32> total_24_value;
+    int<32> value_24;
+    int<32> total_25_value;
+    int<32> value_25;
+    int<32> total_26_value;
+    int<32> value_26;
+    int<32> total_27_value;
+    int<32> value_27;
+    int<32> total_28_value;
+    int<32> value_28;
+    int<32> total_29_value;
+    int<32> value_29;
+    int<32> total_30_value;
+    int<32> value_30;
+    int<32> total_31_value;
+    int<32> value_31;
     bit<48> part;
     bit<32> held_upper;
     bit<32> held_high_value;
@@ -368,12 +431,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_1;
     RegisterAction<int<32>, bit<9>, int<32>>(total_1) total_1_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_1;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_1) total_1_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_1;
             result = stored;
         }
     };
@@ -381,12 +444,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_2;
     RegisterAction<int<32>, bit<9>, int<32>>(total_2) total_2_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_2;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_2) total_2_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_2;
             result = stored;
         }
     };
@@ -394,12 +457,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_3;
     RegisterAction<int<32>, bit<9>, int<32>>(total_3) total_3_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_3;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_3) total_3_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_3;
             result = stored;
         }
     };
@@ -407,12 +470,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_4;
     RegisterAction<int<32>, bit<9>, int<32>>(total_4) total_4_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_4;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_4) total_4_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_4;
             result = stored;
         }
     };
@@ -420,12 +483,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_5;
     RegisterAction<int<32>, bit<9>, int<32>>(total_5) total_5_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_5;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_5) total_5_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_5;
             result = stored;
         }
     };
@@ -433,12 +496,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_6;
     RegisterAction<int<32>, bit<9>, int<32>>(total_6) total_6_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_6;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_6) total_6_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_6;
             result = stored;
         }
     };
@@ -446,12 +509,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_7;
     RegisterAction<int<32>, bit<9>, int<32>>(total_7) total_7_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_7;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_7) total_7_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_7;
             result = stored;
         }
     };
@@ -459,12 +522,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_8;
     RegisterAction<int<32>, bit<9>, int<32>>(total_8) total_8_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_8;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_8) total_8_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_8;
             result = stored;
         }
     };
@@ -472,12 +535,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_9;
     RegisterAction<int<32>, bit<9>, int<32>>(total_9) total_9_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_9;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_9) total_9_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_9;
             result = stored;
         }
     };
@@ -485,12 +548,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_10;
     RegisterAction<int<32>, bit<9>, int<32>>(total_10) total_10_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_10;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_10) total_10_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_10;
             result = stored;
         }
     };
@@ -498,12 +561,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_11;
     RegisterAction<int<32>, bit<9>, int<32>>(total_11) total_11_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_11;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_11) total_11_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_11;
             result = stored;
         }
     };
@@ -511,12 +574,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_12;
     RegisterAction<int<32>, bit<9>, int<32>>(total_12) total_12_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_12;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_12) total_12_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_12;
             result = stored;
         }
     };
@@ -524,12 +587,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_13;
     RegisterAction<int<32>, bit<9>, int<32>>(total_13) total_13_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_13;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_13) total_13_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_13;
             result = stored;
         }
     };
@@ -537,12 +600,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_14;
     RegisterAction<int<32>, bit<9>, int<32>>(total_14) total_14_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_14;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_14) total_14_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_14;
             result = stored;
         }
     };
@@ -550,12 +613,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_15;
     RegisterAction<int<32>, bit<9>, int<32>>(total_15) total_15_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_15;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_15) total_15_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_15;
             result = stored;
         }
     };
@@ -563,12 +626,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_16;
     RegisterAction<int<32>, bit<9>, int<32>>(total_16) total_16_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_16;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_16) total_16_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_16;
             result = stored;
         }
     };
@@ -576,12 +639,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_17;
     RegisterAction<int<32>, bit<9>, int<32>>(total_17) total_17_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_17;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_17) total_17_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_17;
             result = stored;
         }
     };
@@ -589,12 +652,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_18;
     RegisterAction<int<32>, bit<9>, int<32>>(total_18) total_18_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_18;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_18) total_18_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_18;
             result = stored;
         }
     };
@@ -602,12 +665,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_19;
     RegisterAction<int<32>, bit<9>, int<32>>(total_19) total_19_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_19;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_19) total_19_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_19;
             result = stored;
         }
     };
@@ -615,12 +678,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_20;
     RegisterAction<int<32>, bit<9>, int<32>>(total_20) total_20_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_20;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_20) total_20_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_20;
             result = stored;
         }
     };
@@ -628,12 +691,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_21;
     RegisterAction<int<32>, bit<9>, int<32>>(total_21) total_21_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_21;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_21) total_21_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_21;
             result = stored;
         }
     };
@@ -641,12 +704,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_22;
     RegisterAction<int<32>, bit<9>, int<32>>(total_22) total_22_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_22;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_22) total_22_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_22;
             result = stored;
         }
     };
@@ -654,12 +717,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_23;
     RegisterAction<int<32>, bit<9>, int<32>>(total_23) total_23_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_23;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_23) total_23_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_23;
             result = stored;
         }
     };
@@ -667,12 +730,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_24;
     RegisterAction<int<32>, bit<9>, int<32>>(total_24) total_24_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_24;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_24) total_24_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_24;
             result = stored;
         }
     };
@@ -680,12 +743,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_25;
     RegisterAction<int<32>, bit<9>, int<32>>(total_25) total_25_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_25;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_25) total_25_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_25;
             result = stored;
         }
     };
@@ -693,12 +756,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_26;
     RegisterAction<int<32>, bit<9>, int<32>>(total_26) total_26_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_26;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_26) total_26_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_26;
             result = stored;
         }
     };
@@ -706,12 +769,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_27;
     RegisterAction<int<32>, bit<9>, int<32>>(total_27) total_27_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_27;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_27) total_27_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_27;
             result = stored;
         }
     };
@@ -719,12 +782,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_28;
     RegisterAction<int<32>, bit<9>, int<32>>(total_28) total_28_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_28;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_28) total_28_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_28;
             result = stored;
         }
     };
@@ -732,12 +795,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_29;
     RegisterAction<int<32>, bit<9>, int<32>>(total_29) total_29_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_29;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_29) total_29_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_29;
             result = stored;
         }
     };
@@ -745,12 +808,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_30;
     RegisterAction<int<32>, bit<9>, int<32>>(total_30) total_30_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_30;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_30) total_30_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_30;
             result = stored;
         }
     };
@@ -758,12 +821,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     Register<int<32>, bit<9>>(512, 0) total_31;
     RegisterAction<int<32>, bit<9>, int<32>>(total_31) total_31_write = {
         void apply(inout int<32> stored) {
-            stored = value;
+            stored = value_31;
         }
     };
     RegisterAction<int<32>, bit<9>, int<32>>(total_31) total_31_add = {
         void apply(inout int<32> stored, out int<32> result) {
-            stored = stored |+| value;
+            stored = stored |+| value_31;
             result = stored;
         }
     };
@@ -864,407 +927,407 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         hdr.gradients.values_0 = total;
         // lane 1
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_1 = 0;
         } else {
-            value = hdr.gradients.values_1;
+            value_1 = hdr.gradients.values_1;
         }
         if (fresh) {
-            total = value;
+            total_1_value = value_1;
             total_1_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_1_add.execute(hdr.gradients.slot[8:0]);
+            total_1_value = total_1_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_1 = total;
+        hdr.gradients.values_1 = total_1_value;
         // lane 2
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_2 = 0;
         } else {
-            value = hdr.gradients.values_2;
+            value_2 = hdr.gradients.values_2;
         }
         if (fresh) {
-            total = value;
+            total_2_value = value_2;
             total_2_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_2_add.execute(hdr.gradients.slot[8:0]);
+            total_2_value = total_2_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_2 = total;
+        hdr.gradients.values_2 = total_2_value;
         // lane 3
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_3 = 0;
         } else {
-            value = hdr.gradients.values_3;
+            value_3 = hdr.gradients.values_3;
         }
         if (fresh) {
-            total = value;
+            total_3_value = value_3;
             total_3_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_3_add.execute(hdr.gradients.slot[8:0]);
+            total_3_value = total_3_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_3 = total;
+        hdr.gradients.values_3 = total_3_value;
         // lane 4
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_4 = 0;
         } else {
-            value = hdr.gradients.values_4;
+            value_4 = hdr.gradients.values_4;
         }
         if (fresh) {
-            total = value;
+            total_4_value = value_4;
             total_4_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_4_add.execute(hdr.gradients.slot[8:0]);
+            total_4_value = total_4_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_4 = total;
+        hdr.gradients.values_4 = total_4_value;
         // lane 5
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_5 = 0;
         } else {
-            value = hdr.gradients.values_5;
+            value_5 = hdr.gradients.values_5;
         }
         if (fresh) {
-            total = value;
+            total_5_value = value_5;
             total_5_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_5_add.execute(hdr.gradients.slot[8:0]);
+            total_5_value = total_5_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_5 = total;
+        hdr.gradients.values_5 = total_5_value;
         // lane 6
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_6 = 0;
         } else {
-            value = hdr.gradients.values_6;
+            value_6 = hdr.gradients.values_6;
         }
         if (fresh) {
-            total = value;
+            total_6_value = value_6;
             total_6_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_6_add.execute(hdr.gradients.slot[8:0]);
+            total_6_value = total_6_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_6 = total;
+        hdr.gradients.values_6 = total_6_value;
         // lane 7
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_7 = 0;
         } else {
-            value = hdr.gradients.values_7;
+            value_7 = hdr.gradients.values_7;
         }
         if (fresh) {
-            total = value;
+            total_7_value = value_7;
             total_7_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_7_add.execute(hdr.gradients.slot[8:0]);
+            total_7_value = total_7_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_7 = total;
+        hdr.gradients.values_7 = total_7_value;
         // lane 8
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_8 = 0;
         } else {
-            value = hdr.gradients.values_8;
+            value_8 = hdr.gradients.values_8;
         }
         if (fresh) {
-            total = value;
+            total_8_value = value_8;
             total_8_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_8_add.execute(hdr.gradients.slot[8:0]);
+            total_8_value = total_8_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_8 = total;
+        hdr.gradients.values_8 = total_8_value;
         // lane 9
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_9 = 0;
         } else {
-            value = hdr.gradients.values_9;
+            value_9 = hdr.gradients.values_9;
         }
         if (fresh) {
-            total = value;
+            total_9_value = value_9;
             total_9_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_9_add.execute(hdr.gradients.slot[8:0]);
+            total_9_value = total_9_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_9 = total;
+        hdr.gradients.values_9 = total_9_value;
         // lane 10
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_10 = 0;
         } else {
-            value = hdr.gradients.values_10;
+            value_10 = hdr.gradients.values_10;
         }
         if (fresh) {
-            total = value;
+            total_10_value = value_10;
             total_10_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_10_add.execute(hdr.gradients.slot[8:0]);
+            total_10_value = total_10_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_10 = total;
+        hdr.gradients.values_10 = total_10_value;
         // lane 11
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_11 = 0;
         } else {
-            value = hdr.gradients.values_11;
+            value_11 = hdr.gradients.values_11;
         }
         if (fresh) {
-            total = value;
+            total_11_value = value_11;
             total_11_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_11_add.execute(hdr.gradients.slot[8:0]);
+            total_11_value = total_11_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_11 = total;
+        hdr.gradients.values_11 = total_11_value;
         // lane 12
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_12 = 0;
         } else {
-            value = hdr.gradients.values_12;
+            value_12 = hdr.gradients.values_12;
         }
         if (fresh) {
-            total = value;
+            total_12_value = value_12;
             total_12_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_12_add.execute(hdr.gradients.slot[8:0]);
+            total_12_value = total_12_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_12 = total;
+        hdr.gradients.values_12 = total_12_value;
         // lane 13
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_13 = 0;
         } else {
-            value = hdr.gradients.values_13;
+            value_13 = hdr.gradients.values_13;
         }
         if (fresh) {
-            total = value;
+            total_13_value = value_13;
             total_13_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_13_add.execute(hdr.gradients.slot[8:0]);
+            total_13_value = total_13_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_13 = total;
+        hdr.gradients.values_13 = total_13_value;
         // lane 14
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_14 = 0;
         } else {
-            value = hdr.gradients.values_14;
+            value_14 = hdr.gradients.values_14;
         }
         if (fresh) {
-            total = value;
+            total_14_value = value_14;
             total_14_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_14_add.execute(hdr.gradients.slot[8:0]);
+            total_14_value = total_14_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_14 = total;
+        hdr.gradients.values_14 = total_14_value;
         // lane 15
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_15 = 0;
         } else {
-            value = hdr.gradients.values_15;
+            value_15 = hdr.gradients.values_15;
         }
         if (fresh) {
-            total = value;
+            total_15_value = value_15;
             total_15_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_15_add.execute(hdr.gradients.slot[8:0]);
+            total_15_value = total_15_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_15 = total;
+        hdr.gradients.values_15 = total_15_value;
         // lane 16
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_16 = 0;
         } else {
-            value = hdr.gradients.values_16;
+            value_16 = hdr.gradients.values_16;
         }
         if (fresh) {
-            total = value;
+            total_16_value = value_16;
             total_16_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_16_add.execute(hdr.gradients.slot[8:0]);
+            total_16_value = total_16_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_16 = total;
+        hdr.gradients.values_16 = total_16_value;
         // lane 17
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_17 = 0;
         } else {
-            value = hdr.gradients.values_17;
+            value_17 = hdr.gradients.values_17;
         }
         if (fresh) {
-            total = value;
+            total_17_value = value_17;
             total_17_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_17_add.execute(hdr.gradients.slot[8:0]);
+            total_17_value = total_17_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_17 = total;
+        hdr.gradients.values_17 = total_17_value;
         // lane 18
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_18 = 0;
         } else {
-            value = hdr.gradients.values_18;
+            value_18 = hdr.gradients.values_18;
         }
         if (fresh) {
-            total = value;
+            total_18_value = value_18;
             total_18_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_18_add.execute(hdr.gradients.slot[8:0]);
+            total_18_value = total_18_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_18 = total;
+        hdr.gradients.values_18 = total_18_value;
         // lane 19
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_19 = 0;
         } else {
-            value = hdr.gradients.values_19;
+            value_19 = hdr.gradients.values_19;
         }
         if (fresh) {
-            total = value;
+            total_19_value = value_19;
             total_19_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_19_add.execute(hdr.gradients.slot[8:0]);
+            total_19_value = total_19_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_19 = total;
+        hdr.gradients.values_19 = total_19_value;
         // lane 20
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_20 = 0;
         } else {
-            value = hdr.gradients.values_20;
+            value_20 = hdr.gradients.values_20;
         }
         if (fresh) {
-            total = value;
+            total_20_value = value_20;
             total_20_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_20_add.execute(hdr.gradients.slot[8:0]);
+            total_20_value = total_20_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_20 = total;
+        hdr.gradients.values_20 = total_20_value;
         // lane 21
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_21 = 0;
         } else {
-            value = hdr.gradients.values_21;
+            value_21 = hdr.gradients.values_21;
         }
         if (fresh) {
-            total = value;
+            total_21_value = value_21;
             total_21_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_21_add.execute(hdr.gradients.slot[8:0]);
+            total_21_value = total_21_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_21 = total;
+        hdr.gradients.values_21 = total_21_value;
         // lane 22
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_22 = 0;
         } else {
-            value = hdr.gradients.values_22;
+            value_22 = hdr.gradients.values_22;
         }
         if (fresh) {
-            total = value;
+            total_22_value = value_22;
             total_22_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_22_add.execute(hdr.gradients.slot[8:0]);
+            total_22_value = total_22_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_22 = total;
+        hdr.gradients.values_22 = total_22_value;
         // lane 23
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_23 = 0;
         } else {
-            value = hdr.gradients.values_23;
+            value_23 = hdr.gradients.values_23;
         }
         if (fresh) {
-            total = value;
+            total_23_value = value_23;
             total_23_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_23_add.execute(hdr.gradients.slot[8:0]);
+            total_23_value = total_23_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_23 = total;
+        hdr.gradients.values_23 = total_23_value;
         // lane 24
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_24 = 0;
         } else {
-            value = hdr.gradients.values_24;
+            value_24 = hdr.gradients.values_24;
         }
         if (fresh) {
-            total = value;
+            total_24_value = value_24;
             total_24_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_24_add.execute(hdr.gradients.slot[8:0]);
+            total_24_value = total_24_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_24 = total;
+        hdr.gradients.values_24 = total_24_value;
         // lane 25
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_25 = 0;
         } else {
-            value = hdr.gradients.values_25;
+            value_25 = hdr.gradients.values_25;
         }
         if (fresh) {
-            total = value;
+            total_25_value = value_25;
             total_25_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_25_add.execute(hdr.gradients.slot[8:0]);
+            total_25_value = total_25_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_25 = total;
+        hdr.gradients.values_25 = total_25_value;
         // lane 26
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_26 = 0;
         } else {
-            value = hdr.gradients.values_26;
+            value_26 = hdr.gradients.values_26;
         }
         if (fresh) {
-            total = value;
+            total_26_value = value_26;
             total_26_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_26_add.execute(hdr.gradients.slot[8:0]);
+            total_26_value = total_26_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_26 = total;
+        hdr.gradients.values_26 = total_26_value;
         // lane 27
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_27 = 0;
         } else {
-            value = hdr.gradients.values_27;
+            value_27 = hdr.gradients.values_27;
         }
         if (fresh) {
-            total = value;
+            total_27_value = value_27;
             total_27_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_27_add.execute(hdr.gradients.slot[8:0]);
+            total_27_value = total_27_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_27 = total;
+        hdr.gradients.values_27 = total_27_value;
         // lane 28
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_28 = 0;
         } else {
-            value = hdr.gradients.values_28;
+            value_28 = hdr.gradients.values_28;
         }
         if (fresh) {
-            total = value;
+            total_28_value = value_28;
             total_28_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_28_add.execute(hdr.gradients.slot[8:0]);
+            total_28_value = total_28_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_28 = total;
+        hdr.gradients.values_28 = total_28_value;
         // lane 29
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_29 = 0;
         } else {
-            value = hdr.gradients.values_29;
+            value_29 = hdr.gradients.values_29;
         }
         if (fresh) {
-            total = value;
+            total_29_value = value_29;
             total_29_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_29_add.execute(hdr.gradients.slot[8:0]);
+            total_29_value = total_29_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_29 = total;
+        hdr.gradients.values_29 = total_29_value;
         // lane 30
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_30 = 0;
         } else {
-            value = hdr.gradients.values_30;
+            value_30 = hdr.gradients.values_30;
         }
         if (fresh) {
-            total = value;
+            total_30_value = value_30;
             total_30_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_30_add.execute(hdr.gradients.slot[8:0]);
+            total_30_value = total_30_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_30 = total;
+        hdr.gradients.values_30 = total_30_value;
         // lane 31
         if (!fresh && part_3 != 0) {
-            value = 0;
+            value_31 = 0;
         } else {
-            value = hdr.gradients.values_31;
+            value_31 = hdr.gradients.values_31;
         }
         if (fresh) {
-            total = value;
+            total_31_value = value_31;
             total_31_write.execute(hdr.gradients.slot[8:0]);
         } else {
-            total = total_31_add.execute(hdr.gradients.slot[8:0]);
+            total_31_value = total_31_add.execute(hdr.gradients.slot[8:0]);
         }
-        hdr.gradients.values_31 = total;
+        hdr.gradients.values_31 = total_31_value;
         hdr.gradients.flags = hdr.gradients.flags & 2;
         hdr.gradients.epoch = meta.epoch;
         if (chosen != 15) {

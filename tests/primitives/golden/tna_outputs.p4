@@ -313,6 +313,7 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 
 // The kernel of walk: Walk.ingress in more_kernels.py.
 // Count the steps of the Collatz sequence of a number, one in each round.
+// Its longest chain of operations that depend on each other takes 3 stages.
 control walk_kernel(inout headers_t hdr, inout metadata_t meta,
                     inout ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md) {
     bit<32> term;
@@ -362,6 +363,7 @@ control walk_kernel(inout headers_t hdr, inout metadata_t meta,
 
 // The kernel of telemetry: Filter.ingress in filter.py, with keep='temperature > 80'.
 // Forward the packets whose fields satisfy `keep`, drop the others, as selection does in a query plan.
+// Its longest chain of operations that depend on each other takes 2 stages.
 control telemetry_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> larger;
 

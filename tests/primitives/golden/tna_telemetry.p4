@@ -281,6 +281,7 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 
 // The kernel of path: Telemetry.ingress in telemetry.py, with hops=2, metadata=True.
 // Record the path of each packet in it: every switch stamps its number, ports, queue depth, delay and times.
+// Its longest chain of operations that depend on each other takes 3 stages.
 control path_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> number;
     bit<8> identity_key;
@@ -321,6 +322,7 @@ control path_kernel(inout headers_t hdr, inout metadata_t meta) {
 
 // The kernel of hot: Filter.ingress in filter.py, with keep='value > 3'.
 // Forward the packets whose fields satisfy `keep`, drop the others, as selection does in a query plan.
+// Its longest chain of operations that depend on each other takes 2 stages.
 control hot_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> larger;
 

@@ -259,6 +259,7 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 
 // The kernel of pressure: Threshold.ingress in threshold.py, with above=900, clear=850, rate=0, sensors=8.
 // Raise an alert when a reading reaches `above`; re-arm when one comes down to `clear`.
+// Its longest chain of operations that depend on each other takes 4 stages.
 control pressure_kernel(inout headers_t hdr, inout metadata_t meta,
                         inout ingress_intrinsic_metadata_for_deparser_t ig_dprsr_md) {
     bit<1> was_armed;

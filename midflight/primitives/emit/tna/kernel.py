@@ -8,6 +8,7 @@ from midflight.primitives.emit.expressions import Printer, p4_type
 from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant, spelled
 from midflight.primitives.emit.tables import IN_TABLES, SearchWriter, found
 from midflight.primitives.emit.tna.architecture import RESERVED, Architecture
+from midflight.primitives.emit.tna.depth import stages
 from midflight.primitives.emit.tna.lowered import Action, Execute, HashOf, PowerOf, Statements, Stored
 from midflight.primitives.emit.tna.lowered import found as inside
 from midflight.primitives.emit.tna.lowering import lower
@@ -96,6 +97,7 @@ class TnaKernelWriter:
     def write(self) -> None:
         """Write the whole control."""
         out = self.out
+        out.line(f"// Its longest chain of operations that depend on each other takes {stages(self.lowered)} stages.")
         opening = f"control {self.name}_kernel("
         parameters = "inout headers_t hdr, inout metadata_t meta"
         if self.kernel.alert or self.kernel.mirrors:

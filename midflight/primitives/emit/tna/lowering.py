@@ -7,6 +7,7 @@ from dataclasses import replace
 from midflight.primitives.emit.tna.architecture import Architecture
 from midflight.primitives.emit.tna.context import Context
 from midflight.primitives.emit.tna.lowered import HashOf, Lowered, Statements
+from midflight.primitives.emit.tna.rounds import separated
 from midflight.primitives.emit.tna.stateful import access
 from midflight.primitives.emit.tna.unused import without_unused
 from midflight.primitives.emit.tna.values import assign, atom, condition
@@ -46,7 +47,7 @@ def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
     """
     kernel = primitive.kernel
     code = Context(primitive, architecture, dict(kernel.locals), Line(kernel.line, kernel.file))
-    body = run(_block(code, kernel.body))
+    body = run(_block(code, separated(kernel.body, code.locals)))
     return without_unused(Lowered(body, code.locals, code.registers, tuple(code.seeds)))
 
 

@@ -12,6 +12,7 @@ from midflight.primitives.kernel.typed import (
     Expr,
     Logic,
     Not,
+    Overflows,
     Slice,
     Truth,
     Unary,
@@ -62,6 +63,10 @@ def _replacing(expr: Expr, part: Expr, by: Expr) -> Walk[Expr]:
         case Cast(operand=operand, kind=number):
             one = yield _replacing(operand, part, by)
             return Cast(one, number)
+        case Overflows(left=left, right=right):
+            one = yield _replacing(left, part, by)
+            other = yield _replacing(right, part, by)
+            return Overflows(one, other)
         case Unary(operator=operator, operand=operand, kind=number):
             one = yield _replacing(operand, part, by)
             return Unary(operator, one, number)

@@ -185,7 +185,7 @@ def condition(code: Context, expr: Expr) -> Walk[Expr]:
             if operator == "&&" and row_bits(one) + row_bits(other) > ROW:
                 if row_bits(one) > RANGE:
                     one = left if isinstance(left, Local) else _kept(code, one)
-                if row_bits(other) > RANGE:
+                if row_bits(one) + row_bits(other) > ROW:
                     other = right if isinstance(right, Local) else _kept(code, other)
             return Logic(operator, one, other)
         case Compare(left=left, right=right) if left.kind is None:
