@@ -83,7 +83,10 @@ class Context:
         return np.zeros(shape, kind) if self.heap is None else self.heap.zeros(shape, kind)
 
     def fetch(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return a copy of a contiguous part of an array from `zeros`, between packets."""
+        """Return a copy of a contiguous part of an array from `zeros`, between packets.
+
+        DeviceError if packets in the kernel do not let go of it.
+        """
         if self.heap is None:
             return array.copy()
         copy = np.empty_like(array)
@@ -91,7 +94,10 @@ class Context:
         return copy
 
     def put(self, array: NDArray[Any], values: NDArray[Any]) -> None:
-        """Overwrite a contiguous part of an array from `zeros`, between packets."""
+        """Overwrite a contiguous part of an array from `zeros`, between packets.
+
+        DeviceError if packets in the kernel do not let go of it.
+        """
         if self.heap is None:
             array[...] = values
         else:

@@ -19,7 +19,8 @@ class Register:
     """A P4 register array: `size` elements of `width` bits, in the memory that native code uses.
 
     Values are signed if the element type is int<W>. Methods take the engine's lock, so they wait for the current batch.
-    They raise DeviceError for an index that is not 0 to `size` - 1, or a value that does not fit `width` bits.
+    They raise DeviceError for an index that is not 0 to `size` - 1, for a value that does not fit `width` bits, and on
+    XDP if packets keep the registers busy.
     """
 
     def __init__(self, instance: ir.Instance, context: Context, lock: Gate) -> None:

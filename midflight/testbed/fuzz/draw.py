@@ -49,7 +49,7 @@ class Draw:
         return f"{prefix}{self._names}"
 
     def value(self, width: int) -> int:
-        """Return a number of `width` bits: often a small one, one with few bits, or one that the program has."""
+        """Return a number of `width` bits: often small or large, a power of two, or one that the program has."""
         full = (1 << width) - 1
         kind = self.between(0, 5)
         if kind == 0:

@@ -56,7 +56,11 @@ def _negation(expr: Expr) -> Walk[Expr]:
 
 
 def by_bits(operator: str, number: Expr, bound: int, kind: Kind) -> Expr | None:
-    """Return a comparison with a constant as a test of some of the number's bits, if that is enough."""
+    """Return the comparison `number operator bound` as a condition on some of the number's bits, or None if they do not
+    decide it.
+
+    The operator is an order, such as "<", and `kind` is the type of both sides.
+    """
     if kind.signed:
         plain = number.operand if isinstance(number, Cast) else number
         sign = Slice(plain, kind.width - 1, kind.width - 1, BIT)
@@ -80,7 +84,10 @@ def by_bits(operator: str, number: Expr, bound: int, kind: Kind) -> Expr | None:
 
 
 def masked(number: Expr, value: int) -> tuple[Expr, Const] | None:
-    """Return consecutive bits of a number instead of those that a mask leaves, and what they are compared with."""
+    """Return `x & mask`, which is compared with `value`, as a slice of x, and the constant to compare the slice with.
+
+    None for another expression, a mask whose ones are not consecutive, or a value that has other bits.
+    """
     if not isinstance(number, Binary) or number.operator != "&" or number.kind.signed:
         return None
     mask, operand = (number.left, number.right) if isinstance(number.left, Const) else (number.right, number.left)
