@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from midflight.errors import MidflightError, Place
 
-__all__ = ["Pairs", "YamlFile", "read_yaml"]
+__all__ = ["Pairs", "YamlFile"]
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = ("str", "int", "float", "bool", "null")
@@ -17,15 +16,6 @@ _SHOWN = 40  # characters of a value that a message shows
 
 Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 """A mapping: each key with its own node and its value's node."""
-
-
-def read_yaml(path: str | Path) -> str:
-    """Return the text of a YAML file in UTF-8. MidflightError if it is not UTF-8, OSError if it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"{path} is not text in UTF-8 (byte {error.start})"
-        raise MidflightError(message, hint="Save it as UTF-8.") from None
 
 
 class YamlFile:

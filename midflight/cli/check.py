@@ -31,11 +31,12 @@ def check(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, ..
     Each diagnostic shows file, line, column and a caret. The exit status is 1 if there is an error, and 0 if there are
     only warnings.
     """
-    from midflight.cli.output import read_text, write_json
+    from midflight.cli.output import write_json
     from midflight.errors import P4Error
     from midflight.p4.frontend import check as check_source
     from midflight.p4.p4info import p4info
     from midflight.runtime.engine.pipeline import lower_program
+    from midflight.userfiles import read_text
 
     source = read_text(file)
     try:

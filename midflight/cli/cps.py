@@ -154,6 +154,7 @@ def _verifier(
     from midflight.errors import MidflightError
     from midflight.runtime.steering.trust.log import ChainedLog
     from midflight.runtime.steering.trust.verifier import Verifier
+    from midflight.userfiles import read_data
 
     keys = dict(_pairs(authorities, "--authority", "DOMAIN=HEX", bytes.fromhex))
     if wrong := [each for each, key in keys.items() if len(key) != 32]:
@@ -161,10 +162,7 @@ def _verifier(
     log: Journal | None = stack.enter_context(ChainedLog(journal, time.time_ns)) if journal else None
     made = Verifier(keys, log)
     for each in descriptors:
-        try:
-            data = each.read_bytes()
-        except OSError as error:
-            raise MidflightError(f"cannot read {each}: {error.strerror}") from None
+        data = read_data(each)
         if made.admit(data, time.time_ns()) is None:
             raise MidflightError(f"{each} is refused: {', '.join(made.refused)}")
     return made

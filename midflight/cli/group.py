@@ -149,7 +149,7 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, MemoryError):
         return "midflight: there is not enough memory for this"
     if isinstance(error, OSError):
-        from midflight.cli.output import failed
+        from midflight.userfiles import failed
 
         if error.filename is not None:
             return f"midflight: {failed(error, os.fsdecode(error.filename))}"

@@ -86,12 +86,13 @@ def check(file: Path, public: str) -> None:
     from midflight.errors import MidflightError
     from midflight.runtime.steering.trust.descriptor import parse
     from midflight.runtime.steering.trust.verifier import Verifier
+    from midflight.userfiles import read_data
 
+    data = read_data(file)
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise MidflightError(f"cannot read {file}: {error.strerror}") from None
-    domain = parse(data)[0].id.trust_domain
+        domain = parse(data)[0].id.trust_domain
+    except MidflightError as error:
+        raise MidflightError(f"{file}: {error.message}", hint=error.hint) from None
     verifier = Verifier({domain: _public(public)})
     found = verifier.admit(data, time.time_ns())
     if found is None:

@@ -1,9 +1,8 @@
-"""Input and output of commands: text files, JSON, and atomic writes."""
+"""Output of commands: JSON, and atomic writes of files."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -14,31 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from midflight.errors import MidflightError
+from midflight.userfiles import failed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["HINTS", "failed", "read_text", "write_figures", "write_files", "write_json"]
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, without its byte-order mark.
-
-    MidflightError if it cannot be read, is not UTF-8, or is longer than the largest program.
-    """
-    from midflight.p4.bounded import LARGEST
-
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read(LARGEST + 1)
-    except UnicodeDecodeError as error:
-        where = "it begins like UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte {error.start}"
-        raise MidflightError(f"{path}: not UTF-8 text ({where})", hint="Save it as UTF-8.") from None
-    except OSError as error:
-        raise failed(error, path) from None
-    if len(text) > LARGEST:
-        raise MidflightError(f"{path}: longer than {LARGEST} characters")
-    return text
+__all__ = ["write_figures", "write_files", "write_json"]
 
 
 def write_json(value: Mapping[str, object], to: str) -> None:
@@ -84,24 +64,6 @@ def write_files(files: Mapping[Path, str | bytes], *, private: bool = False) -> 
         for temporary, path in made:
             with _reported(path):
                 temporary.replace(path.resolve())
-
-
-def failed(error: OSError, path: Path | str) -> MidflightError:
-    """Return, but do not raise, the error for a file that cannot be read or written, with a hint if there is one."""
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return MidflightError(f"{error.filename}: Not a directory")
-    return MidflightError(f"{path}: {error.strerror or error}", hint=HINTS.get(error.errno or 0, ""))
-
-
-HINTS = {
-    errno.ENOSPC: "Free some space, or choose another place.",
-    errno.EDQUOT: "Free some space, or choose another place.",
-    errno.EMFILE: "Allow more open files, as with `ulimit -n 1024`.",
-    errno.ENFILE: "This machine has too many open files.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-    errno.EBADF: "It is closed.",
-}
-"""What to do about errors of the system, by number."""
 
 
 def _is_stream(path: Path) -> bool:

@@ -25,10 +25,11 @@ def p4info(file: Path, include_dirs: tuple[Path, ...], definitions: tuple[str, .
 
     The program may use externs that the embedded switch does not have. Fails, with the place, if it is not valid P4.
     """
-    from midflight.cli.output import read_text, write_files
+    from midflight.cli.output import write_files
     from midflight.p4.frontend import check
     from midflight.p4.p4info import p4info as p4info_of
     from midflight.p4.p4info import to_text
+    from midflight.userfiles import read_text
 
     text = to_text(p4info_of(check(read_text(file), str(file), include_dirs, defines(definitions), runs=False)))
     if output == "-":

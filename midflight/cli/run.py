@@ -74,12 +74,13 @@ def run(
     begins with the first one.
     """
     from midflight.cli.oneshot import Report, trace_lines
-    from midflight.cli.output import read_text, write_json
+    from midflight.cli.output import write_json
     from midflight.cli.terminal import console_beside
     from midflight.runtime.p4runtime.entryfiles.reading import read_entries
     from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
     from midflight.runtime.p4runtime.ports.oneshot import play_captures
     from midflight.runtime.p4runtime.server.switch import Switch
+    from midflight.userfiles import read_text
 
     sources = _captures(captures)
     console = console_beside(json_to)

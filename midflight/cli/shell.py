@@ -63,9 +63,9 @@ def shell(
     import os
     import sys
 
-    from midflight.cli.output import read_text
     from midflight.runtime.p4runtime.addresses import check_address
     from midflight.runtime.p4runtime.client.shell import ShellSession, environment
+    from midflight.userfiles import read_text
 
     if device_of and address:
         raise click.UsageError("use either --device-of or --grpc-addr, not both")

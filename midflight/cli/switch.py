@@ -167,7 +167,6 @@ def switch(
         from midflight.runtime.p4runtime.ports.kernel import KernelPorts
 
     from midflight.cli.following import Follower
-    from midflight.cli.output import read_text
     from midflight.runtime.checked import user_programs
     from midflight.runtime.engine.apart import CompileBudget
     from midflight.runtime.engine.ports.spec import parse_ports
@@ -180,6 +179,7 @@ def switch(
     from midflight.runtime.p4runtime.server.server import Server
     from midflight.runtime.p4runtime.server.switch import Switch
     from midflight.runtime.p4runtime.tls import is_local
+    from midflight.userfiles import read_text
 
     check_address(address, listening=True)
     tls = _tls(certificate, key, client_ca, roles)

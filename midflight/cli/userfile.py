@@ -12,8 +12,8 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
-from midflight.cli.output import read_text
 from midflight.errors import MidflightError, Place
+from midflight.userfiles import read_text
 
 if TYPE_CHECKING:
     from midflight.primitives import Program

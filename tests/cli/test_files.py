@@ -18,7 +18,7 @@ from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
 from midflight.testbed.topology.file import parse_topology
-from midflight.yamlfile import read_yaml
+from midflight.userfiles import read_data, read_text
 from tests.bmv2 import ROOT
 from tests.cli.run import FORWARDER, PROGRAM, midflight, process
 
@@ -83,6 +83,41 @@ def test_any_name_of_a_file_may_be_read_and_written(tmp_path: Path, name: bytes)
         assert done.returncode == status, done.stderr
         assert b"Traceback" not in done.stderr
     assert other.read_text()
+
+
+@pytest.mark.parametrize("read", [read_text, read_data])
+def test_a_file_without_end_is_refused_after_its_largest_size(read: Callable[[str, int], object]) -> None:
+    with pytest.raises(MidflightError, match="/dev/zero: longer than 1000 "):
+        read("/dev/zero", 1000)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check",),
+        ("p4info",),
+        ("compile",),
+        ("net",),
+        ("steer", "factory"),
+        ("run", "--pcap", "none.pcap"),
+        ("deploy", "none.py", "--switches"),
+        ("switch", "--grpc-server-addr", "127.0.0.1:0"),
+        ("identity", "check", "--authority-public", "00" * 32),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("file", ["/dev/zero", "latin1", "."])
+def test_every_command_names_the_file_that_it_cannot_read(
+    arguments: tuple[str, ...], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("latin1").write_bytes(b"caf\xe9\n")
+    result = midflight(*arguments, file)
+    assert result.exit_code in (1, 2)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    assert file in result.output
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["latin1"]
 
 
 # Python files
@@ -342,11 +377,11 @@ def test_odd_yaml_is_refused_with_its_place(text: str, says: str) -> None:
 def test_yaml_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> None:
     file = tmp_path / "net.yaml"
     file.write_bytes(BOM + b"links: [h1 s1, h2 s1]\n")
-    assert len(parse_topology(read_yaml(file)).hosts) == 2
+    assert len(parse_topology(read_text(file)).hosts) == 2
     for content in (b"# caf\xe9\n", "links: [h1 s1]".encode("utf-16")):
         file.write_bytes(content)
         with pytest.raises(MidflightError, match="UTF-8"):
-            read_yaml(file)
+            read_text(file)
 
 
 # Addresses

@@ -404,7 +404,10 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.M
     [
         (("--service", "http://127.0.0.1:1", "--to", "127.0.0.1"), "'127.0.0.1' is not an address"),
         (("--service", "prometheus:http://127.0.0.1:1", "--map", "x"), "'x' is not METRIC=NAME"),
-        (("--service", "http://127.0.0.1:1", "--key", "nowhere"), "nowhere: no private key"),
+        (("--service", "http://127.0.0.1:1", "--key", "nowhere"), "nowhere: No such file"),
+        (("--service", "http://127.0.0.1:99999"), "http://127.0.0.1:99999: a port is 1 to 65535"),
+        (("--service", "udp://127.0.0.1:65536"), "a port is 1 to 65535"),
+        (("--service", "prometheus:http://127.0.0.1:99999/metrics", "--map", "queue_depth=q"), "a port is 1 to 65535"),
         (("--service", "switch:cache", "--state", "/nonexistent"), "controller"),
         (("--service", "http://127.0.0.1:1", "--queue", "0"), "is not in the range"),
         (("--service", "http://127.0.0.1:1", "--queue", "nan"), "nan is not a finite number"),

@@ -344,7 +344,7 @@ def test_the_commands_make_keys_and_descriptors(tmp_path: Path) -> None:
         assert message in done.output
     descriptor.write_bytes(b"\x80" * 1000)
     binary = midflight("identity", "check", descriptor, "--authority-public", publics[0])
-    assert (binary.exit_code, binary.output) == (1, "midflight: malformed descriptor: it is not text\n")
+    assert (binary.exit_code, binary.output) == (1, f"midflight: {descriptor}: malformed descriptor: it is not text\n")
     authority.write_text("")
     empty = midflight("identity", "issue", "--authority", authority, *words, "-o", descriptor)
     assert (empty.exit_code, f"{authority}: no private key" in empty.output) == (1, True)

@@ -110,7 +110,7 @@ def test_errors_are_reported_with_their_place() -> None:
 def test_invalid_files_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "net.yaml"
     file.write_bytes(b"links: [\xff]")
-    with pytest.raises(MidflightError, match=r"net\.yaml is not text in UTF-8"):
+    with pytest.raises(MidflightError, match=r"net\.yaml: not UTF-8 text"):
         load_topology(file)
     with pytest.raises(MidflightError, match="nested too deeply"):
         parse_topology("[" * 1000)

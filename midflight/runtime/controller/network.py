@@ -37,7 +37,8 @@ from midflight.runtime.p4runtime.tls import ClientTls
 from midflight.runtime.steering import Graph, Host, IPAddress, Link, Switch
 from midflight.runtime.steering.cabling import plugged
 from midflight.units import SIZES, TIMES, measured
-from midflight.yamlfile import Pairs, YamlFile, read_yaml
+from midflight.userfiles import read_text
+from midflight.yamlfile import Pairs, YamlFile
 
 __all__ = ["Network", "SwitchAddress", "load_network", "parse_network"]
 
@@ -101,7 +102,7 @@ def load_network(path: str | Path) -> Network:
 
     MidflightError, with file and line, if the file cannot be read or is wrong.
     """
-    return parse_network(read_yaml(path), str(path))
+    return parse_network(read_text(path), str(path))
 
 
 def parse_network(text: str, file: str = "<string>") -> Network:

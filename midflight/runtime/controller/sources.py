@@ -10,6 +10,7 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.primitives import Program
+from midflight.userfiles import read_text
 
 __all__ = ["Loader", "ProgramSource", "succeeding"]
 
@@ -37,12 +38,7 @@ class ProgramSource:
 
         Does not run the file. MidflightError if it cannot be read or is not UTF-8.
         """
-        try:
-            return cls(file.absolute(), file.read_text(encoding="utf-8"), name)
-        except UnicodeDecodeError:
-            raise MidflightError(f"{file}: not UTF-8 text") from None
-        except OSError as error:
-            raise MidflightError(f"{file}: {error.strerror}") from None
+        return cls(file.absolute(), read_text(file), name)
 
     @property
     def digest(self) -> str:

@@ -31,6 +31,7 @@ from typing import Any, NoReturn, get_type_hints
 from midflight.errors import MidflightError, Place
 from midflight.runtime.devices.capabilities import RESOURCES, Capabilities
 from midflight.units import RATES, TIMES, measured
+from midflight.userfiles import read_text
 
 __all__ = ["SHEETS", "SheetOf", "load_sheet", "named_sheet", "parse_sheet"]
 
@@ -69,13 +70,7 @@ def load_sheet(which: str | Path) -> Capabilities:
     if not path.suffix and "/" not in name:
         hint = f"the sheets are {', '.join(SHEETS)}; a sheet of your own is a file such as {name}.toml"
         raise MidflightError(f"there is no capability sheet {name!r}", hint=hint)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MidflightError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise MidflightError(f"{path} is not text in UTF-8 (byte {error.start})", hint="Save it as UTF-8.") from None
-    return parse_sheet(text, str(path))
+    return parse_sheet(read_text(path), str(path))
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 
 from midflight.errors import DeviceError
+from midflight.userfiles import read_data
 
 __all__ = ["ClientTls", "ServerTls", "is_local", "open_channel"]
 
@@ -129,7 +130,4 @@ def _check_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) ->
 
 
 def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DeviceError(f"{path}: {error.strerror}") from None
+    return read_data(path)

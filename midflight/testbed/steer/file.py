@@ -25,7 +25,8 @@ from midflight.testbed.steer.scenario import (
     Surge,
 )
 from midflight.units import LARGEST, RATES, SIZES, TIMES, measured
-from midflight.yamlfile import Pairs, YamlFile, read_yaml
+from midflight.userfiles import read_text
+from midflight.yamlfile import Pairs, YamlFile
 
 __all__ = ["SCENARIOS", "load_scenario", "parse_scenario", "shipped"]
 
@@ -46,7 +47,7 @@ def shipped(name: str) -> str:
 
 def load_scenario(path: str | Path) -> Scenario:
     """Return the scenario in a YAML file. MidflightError, with the place in the file, if it is malformed."""
-    return parse_scenario(read_yaml(path), str(path))
+    return parse_scenario(read_text(path), str(path))
 
 
 def parse_scenario(text: str, file: str = "<string>") -> Scenario:

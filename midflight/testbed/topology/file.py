@@ -32,7 +32,8 @@ from midflight.testbed.topology.fileswitches import with_clocks, with_queues
 from midflight.testbed.topology.quality import LinkQuality
 from midflight.testbed.topology.topology import Ends, Topology
 from midflight.testbed.topology.units import QUALITIES, quantity
-from midflight.yamlfile import Pairs, YamlFile, read_yaml
+from midflight.userfiles import read_text
+from midflight.yamlfile import Pairs, YamlFile
 
 __all__ = ["load_topology", "parse_topology"]
 
@@ -47,7 +48,7 @@ def load_topology(path: str | Path) -> Topology:
 
     MidflightError, with the place in the file, if the file cannot be read or is malformed.
     """
-    return parse_topology(read_yaml(path), str(path))
+    return parse_topology(read_text(path), str(path))
 
 
 def parse_topology(text: str, file: str = "<string>") -> Topology:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from midflight.errors import MidflightError
 from midflight.runtime.p4runtime.entryfiles.commands import read_commands
 from midflight.runtime.p4runtime.entryfiles.steps import Step
 from midflight.runtime.p4runtime.entryfiles.tutorial import read_tutorial
 from midflight.runtime.p4runtime.schema import Schema
+from midflight.userfiles import read_text
 
 __all__ = ["read_entries"]
 
@@ -23,15 +23,7 @@ def read_entries(path: Path, schema: Schema) -> list[Step]:
     command lines of simple_switch_CLI. Raises MidflightError with file and line for a mistake, and if the file cannot
     be read.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read(LARGEST + 1)
-    except UnicodeDecodeError as error:
-        raise MidflightError(f"{path}: not UTF-8 text (byte {error.start})", hint="Save it as UTF-8.") from None
-    except OSError as error:
-        raise MidflightError(f"{path}: {error.strerror or error}") from None
-    if len(text) > LARGEST:
-        raise MidflightError(f"{path}: longer than {LARGEST} characters")
+    text = read_text(path, LARGEST)
     if text.lstrip().startswith("{") or path.suffix in (".yaml", ".yml"):
         return read_tutorial(text, str(path), schema)
     return read_commands(text, str(path), schema)

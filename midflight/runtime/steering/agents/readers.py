@@ -57,17 +57,18 @@ def service(url: str, timeout: float = 1.0) -> Reader:
     """Return a reader of a service of ours: `http://host:port` or `udp://host:port`, as in `services.py`.
 
     The reader waits `timeout` seconds at most. It ignores names that are not in `KINDS`, and values that are not finite
-    numbers. MidflightError if the URL is neither; the reader raises it if the service does not answer with JSON.
+    numbers. MidflightError if the URL is neither or has no valid port; the reader raises it if the service does not
+    answer with JSON.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not _port(url)):
+    parts, port = urlsplit(url), _port(url)
+    if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not port):
         raise MidflightError(
             f"{url} is no service", hint="http://host:port, udp://host:port, or prometheus:http://host:port/metrics"
         )
 
     def read() -> dict[str, float]:
         if parts.scheme == "udp":
-            text = _ask(str(parts.hostname), _port(url), timeout)
+            text = _ask(str(parts.hostname), port, timeout)
         else:
             text = _get(url.rstrip("/") + "/status", timeout)
         try:
@@ -87,7 +88,7 @@ class Prometheus:
     `names` says what each type of raw metric is there: `queue_depth`, a gauge; `seconds_sum/seconds_count`, the growth
     of one counter over that of another since the last scrape; or `rate(requests_total)`, a counter's growth a second.
     Samples of one name with different labels are added; `name{method="GET"}` selects those with certain labels. `clock`
-    returns nanoseconds. MidflightError for an unknown type of raw metric.
+    returns nanoseconds. MidflightError for an unknown type of raw metric, and for a URL with a port that is none.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Prometheus:
         timeout: float = 1.0,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        _port(url)
         for kind in names:
             if kind not in KINDS:
                 raise MidflightError(f"{kind} is no type of raw metric", hint=f"types: {', '.join(KINDS)}")
@@ -182,10 +184,13 @@ def _ask(host: str, port: int, timeout: float) -> str:
 
 
 def _port(url: str) -> int:
+    """Return the port of a URL, or 0 if it has none. MidflightError for 65536 and more, which urllib would take
+    modulo 65536.
+    """
     try:
         return urlsplit(url).port or 0
     except ValueError:
-        return 0
+        raise MidflightError(f"{url}: a port is 1 to 65535") from None
 
 
 def _is_number(value: object) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight.errors import MidflightError, UnsupportedError
+from midflight.userfiles import read_data
 
 __all__ = ["PUBLIC_KEY", "SIGNATURE", "SigningKey", "key_id", "verifies"]
 
@@ -50,9 +51,7 @@ class SigningKey:
         installed.
         """
         try:
-            seed = bytes.fromhex(path.read_text().strip())
-        except OSError as error:
-            raise MidflightError(f"{path}: no private key: {error.strerror}") from None
+            seed = bytes.fromhex(read_data(path).decode("ascii").strip())
         except ValueError:
             seed = b""
         if len(seed) != 32:
