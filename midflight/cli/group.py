@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
@@ -138,6 +139,16 @@ def _exit_status(run: Callable[[], Any]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _is_full(stream: TextIO) -> bool:
+    """Return whether a stream is closed, /dev/full, or a file on a full disk."""
+    try:
+        found, disk = os.fstat(stream.fileno()), os.fstatvfs(stream.fileno())
+        stream.flush()
+    except (OSError, ValueError):
+        return True
+    return found.st_rdev == os.makedev(1, 7) or (stat.S_ISREG(found.st_mode) and disk.f_bavail == 0)
+
+
 def _explain(error: Exception) -> str | None:
     if isinstance(error, MidflightError):
         return str(error) if error.place else f"midflight: {error}"
@@ -154,7 +165,9 @@ def _explain(error: Exception) -> str | None:
         if error.filename is not None:
             return f"midflight: {failed(error, os.fsdecode(error.filename))}"
         if error.errno in STREAM_ERRORS:
-            return f"midflight: {failed(error, 'standard output')}"
+            known = error.errno not in (errno.ENOSPC, errno.EDQUOT) or _is_full(sys.stdout)
+            place = "standard output" if known else f"a file in {os.environ.get('TMPDIR', '/tmp')}"
+            return f"midflight: {failed(error, place)}"
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return f"midflight: {failed(error, 'this takes more files')}"
     return None

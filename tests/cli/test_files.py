@@ -15,6 +15,8 @@ import pytest
 from midflight.cli.output import write_files
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices.folders import owned_prefix
+from midflight.runtime.devices.process import quoted
+from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
 from midflight.testbed.topology.file import parse_topology
@@ -306,6 +308,29 @@ def test_a_full_disk_is_reported_and_keeps_what_was_there(small_disk: Path, tmp_
     assert sorted(each.name for each in small_disk.iterdir()) == ["filling", "one"]
 
 
+@pytest.mark.root
+@ROOT[1]
+def test_a_full_disk_leaves_neither_a_key_nor_a_process_without_reason(small_disk: Path, tmp_path: Path) -> None:
+    (small_disk / "filling").write_bytes(bytes(65_536))
+    refused("identity", "key", small_disk / "edge.key", says="edge.key: No space left on device")
+    with pytest.raises(MidflightError, match=r"No space left on device\n    Free some space"):
+        PcapWriter(small_disk / "out.pcap").close()
+    assert quoted("", small_disk) == f"no space is left in {small_disk}"
+    assert quoted("", tmp_path) == "its log is empty"
+    assert sorted(each.name for each in small_disk.iterdir() if each.stat().st_size) == ["filling"]
+
+
+def test_only_standard_output_that_is_full_is_blamed(tmp_path: Path) -> None:
+    script = (
+        "import errno, os\nfrom midflight.cli.group import _exit_status\n"
+        "def fail():\n    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\nraise SystemExit(_exit_status(fail))"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"midflight: a file in {tmp_path}: No space left on device\n    Free some space")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
 def test_an_error_without_a_name_gets_the_name_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -332,6 +357,20 @@ def test_few_file_descriptors_are_reported(program: Path, limit: int) -> None:
     assert done.returncode == 1
     assert f"this process may only open {limit} files" in done.stderr
     assert "ulimit -n 1024" in done.stderr
+
+
+def test_workers_need_file_descriptors_and_leave_no_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -n 30; exec "$@"', "bash", sys.executable, "-m", "midflight", "steer", "factory"]
+        + ["--seeds", "1", "--workers", "2"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("midflight: this process may only open 30 files")
+    assert list(tmp_path.iterdir()) == []
 
 
 # YAML

@@ -116,7 +116,7 @@ def test_invalid_files_are_reported(tmp_path: Path) -> None:
         parse_topology("[" * 1000)
     with pytest.raises(MidflightError, match="not YAML"):
         parse_topology("a: \x00")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(MidflightError, match="No such file"):
         load_topology(tmp_path / "none.yaml")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from pathlib import Path
 from midflight.errors import DeviceError
 from midflight.runtime.devices import launch
 
-__all__ = ["GRACE", "Process", "ended_with", "tail"]
+__all__ = ["GRACE", "Process", "ended_with", "quoted", "tail"]
 
 # The time in seconds between terminating and killing a command.
 GRACE = 3.0
-# The number of bytes at the end of a log that are read.
+# The number of lines of a log that an error quotes, and of bytes at its end that are read.
+QUOTED = 12
 TAIL = 65536
 
 
@@ -89,6 +91,17 @@ def tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         return file.read().decode(errors="replace")
+
+
+def quoted(log: str, folder: Path) -> str:
+    """Return the last lines of a log as a hint for the error of a process. An empty one may have found no space.
+
+    `folder` is the log's folder.
+    """
+    lines = log.strip().splitlines()[-QUOTED:]
+    if lines:
+        return "\n    ".join(["the end of its log:", *lines])
+    return f"no space is left in {folder}" if shutil.disk_usage(folder).free == 0 else "its log is empty"
 
 
 def _keep(

@@ -16,13 +16,11 @@ import grpc
 from midflight.errors import DeviceError
 from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.forkserver import Fork
-from midflight.runtime.devices.process import Process
+from midflight.runtime.devices.process import Process, quoted
 from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["SwitchProcess"]
 
-# The number of lines of the switch's log that an error quotes.
-QUOTED = 12
 # Seconds in which a process whose connections break must exit to count as dead.
 _EXIT_TIMEOUT = 1.0
 # The initial and maximum time between attempts to connect to a starting switch, in milliseconds.
@@ -148,5 +146,4 @@ class SwitchProcess:
         return self.lost() if process is not None and process.wait(_EXIT_TIMEOUT) else None
 
     def _quoted(self) -> str:
-        lines = self.log().strip().splitlines()[-QUOTED:]
-        return "\n    ".join(["the end of its log:", *lines]) if lines else "its log is empty"
+        return quoted(self.log(), self.folder)

@@ -12,14 +12,14 @@ __all__ = ["demand_descriptors"]
 _SPARE = 16  # of a server or a session, and of what opens files meanwhile
 
 
-def demand_descriptors() -> None:
-    """Raise DeviceError if this process may not open enough files for another P4Runtime server or session."""
+def demand_descriptors(spare: int = _SPARE) -> None:
+    """Raise DeviceError if this process may not open `spare` more files; a P4Runtime server or session needs 16."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         used = sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
         used = limit
-    if limit != resource.RLIM_INFINITY and used + _SPARE > limit:
+    if limit != resource.RLIM_INFINITY and used + spare > limit:
         raise DeviceError(
             f"this process may only open {limit} files, and has {used} open", hint="allow more: ulimit -n 1024"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from midflight.errors import MidflightError
 from midflight.testbed.demos.allreduce import Demo
+from midflight.userfiles import failed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,9 @@ def save(demo: Demo, path: Path) -> Path:
         _draw_bytes(right, demo)
         try:
             figure.savefig(path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise failed(error, path) from None
+        except ValueError as error:
             raise MidflightError(f"the picture cannot be written to {path}: {error}") from error
     return path
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.testbed.demos.queues import QueueDemo
+from midflight.userfiles import failed
 
 __all__ = ["save"]
 
@@ -55,6 +56,8 @@ def save(demo: QueueDemo, path: Path) -> Path:
             axes.spines["bottom"].set_color(_FAINT)
         try:
             figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise failed(error, path) from None
+        except ValueError as error:
             raise MidflightError(f"the picture cannot be written to {path}: {error}") from error
     return path

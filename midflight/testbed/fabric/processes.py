@@ -13,7 +13,7 @@ from pathlib import Path
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices.folders import owned_prefix
-from midflight.runtime.devices.process import Process
+from midflight.runtime.devices.process import Process, quoted
 from midflight.testbed.fabric.janitor import NETNS
 from midflight.testbed.host.control import Failed, Ready, pair
 
@@ -102,8 +102,7 @@ class HostProcess:
         return DeviceError(f"the process of {self.name} ended with {self.process.status}", hint=self._quoted())
 
     def _quoted(self) -> str:
-        lines = self.process.log().strip().splitlines()[-12:]
-        return "\n    ".join(["its log ends with:", *lines]) if lines else "its log is empty"
+        return quoted(self.process.log(), self.process.log_file.parent)
 
 
 def run_inside(host: str, netns: str, arguments: Sequence[str], timeout: float, check: bool) -> str:

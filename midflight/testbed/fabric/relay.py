@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import BinaryIO
 
 from midflight.testbed.host.control import Ready
 from midflight.testbed.sim.link import Channel, ChannelStatistics
 from midflight.testbed.sim.simulator import stream
 from midflight.testbed.topology.quality import LinkQuality
+from midflight.userfiles import failed
 
 __all__ = ["AskStatistics", "Impair", "Relayed", "StartRelay", "Statistics", "Tap", "packet_socket", "relay"]
 
@@ -178,15 +178,19 @@ class _End:
 
 
 class _Capture:
-    """A pcap file with the kernel's timestamps in nanoseconds."""
+    """A pcap file with the kernel's timestamps in nanoseconds. Unbuffered. MidflightError if it cannot be written."""
 
-    def __init__(self, tap: Tap, file: BinaryIO) -> None:
+    def __init__(self, tap: Tap, stack: ExitStack) -> None:
         self.socket = socket.socket(fileno=tap.socket)
-        self._file = file
-        file.write(_PCAP_HEADER.pack(_PCAP_NANOSECONDS, 2, 4, 0, 0, _LARGEST, _ETHERNET))
-        file.flush()
+        self._path = tap.file
+        try:
+            self._file = stack.enter_context(Path(tap.file).open("wb", buffering=0))  # noqa: SIM115
+        except OSError as error:
+            raise failed(error, tap.file) from None
+        self._write(_PCAP_HEADER.pack(_PCAP_NANOSECONDS, 2, 4, 0, 0, _LARGEST, _ETHERNET))
 
     def take(self, most: int = _BATCH) -> None:
+        records = bytearray()
         for _ in range(most):
             try:
                 frame, extra, _, _ = self.socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIME.size))
@@ -196,8 +200,16 @@ class _Capture:
             for level, kind, data in extra:
                 if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == _TIME.size:
                     seconds, nanoseconds = _TIME.unpack(data)
-            self._file.write(_PCAP_RECORD.pack(seconds, nanoseconds, len(frame), len(frame)) + frame)
-        self._file.flush()
+            records += _PCAP_RECORD.pack(seconds, nanoseconds, len(frame), len(frame)) + frame
+        self._write(records)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise failed(error, self._path) from None
 
 
 def relay(control: Connection, task: StartRelay) -> None:
@@ -218,7 +230,7 @@ def relay(control: Connection, task: StartRelay) -> None:
             ):
                 near.channel = channels[name] = Channel(clock, name, link.quality, far, 0)
                 by_file[near.socket.fileno()] = near
-        captures = [_Capture(tap, stack.enter_context(Path(tap.file).open("wb"))) for tap in task.taps]
+        captures = [_Capture(tap, stack) for tap in task.taps]
         by_file.update({each.socket.fileno(): each for each in captures})
         for each in by_file.values():
             stack.callback(each.socket.close)

@@ -13,9 +13,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib import import_module
 from multiprocessing import resource_tracker
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from midflight.errors import MidflightError
+from midflight.runtime.devices.folders import owned_prefix
+from midflight.runtime.p4runtime.descriptors import demand_descriptors
 from midflight.testbed.steer.deciders import BASELINES, Baseline, Oracle
 from midflight.testbed.steer.figures import Figures, measure, summarise
 from midflight.testbed.steer.ours import DEPLOYMENTS, Steering
@@ -30,6 +33,8 @@ OURS: tuple[str, ...] = DEPLOYMENTS
 
 POLICIES: tuple[str, ...] = (*BASELINES, "optimum", "oracle", *OURS)
 """All policies by name."""
+
+_FILES, _FILES_EACH = 32, 16  # that a local cluster opens here, and for each worker
 
 ATTEMPTS = 10  # how often a unit may lose its worker
 
@@ -86,7 +91,7 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
     """Yield a client of a local Dask cluster with this many processes, or of the cluster at an address.
 
     A local one listens on loopback only, and ends with the block. MidflightError if distributed is not installed, or if
-    the cluster cannot be reached.
+    the cluster cannot be reached or does not start, for example because this process may open too few files.
     """
     try:
         distributed: Any = import_module("distributed")
@@ -102,13 +107,23 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
         with client:
             yield client
         return
+    demand_descriptors(_FILES + _FILES_EACH * workers)
     with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix=owned_prefix("dask"), ignore_cleanup_errors=True))
         with _interrupts_blocked():
-            cluster = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+            try:
+                cluster = stack.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        dashboard_address=None,
+                        local_directory=folder,
+                    )
                 )
-            )
+            except RuntimeError as error:
+                raise MidflightError(f"the workers did not start: {error}") from error
         client = stack.enter_context(distributed.Client(cluster))
         client.run(_log_little)
         yield client

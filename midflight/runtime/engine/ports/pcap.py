@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from midflight.errors import DeviceError
+from midflight.userfiles import HINTS
 
 __all__ = ["HEADER", "Captured", "PcapReader", "PcapWriter", "record"]
 
@@ -46,7 +47,7 @@ class PcapReader:
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
-            raise DeviceError(f"{path}: {error.strerror}") from None
+            raise _failed(path, error) from None
         try:
             self._order, self._scale = self._read_header()
         except BaseException:
@@ -99,21 +100,21 @@ class PcapWriter:
             self._file: BinaryIO = path.open("wb")
             self._file.write(HEADER)
         except OSError as error:
-            raise DeviceError(f"{path}: {error.strerror}") from None
+            raise _failed(path, error) from None
 
     def write(self, time: int, data: bytes) -> None:
         """Add a packet. `time` is in nanoseconds since 1970. DeviceError if it cannot be written."""
         try:
             self._file.write(record(time, data))
         except OSError as error:
-            raise DeviceError(f"{self.path}: {error.strerror}") from None
+            raise _failed(self.path, error) from None
 
     def close(self) -> None:
         """Write the remaining data and close the file. May be called more than once. DeviceError if that fails."""
         try:
             self._file.close()
         except OSError as error:
-            raise DeviceError(f"{self.path}: {error.strerror}") from None
+            raise _failed(self.path, error) from None
 
     def __enter__(self) -> PcapWriter:
         return self
@@ -122,3 +123,7 @@ class PcapWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _failed(path: Path, error: OSError) -> DeviceError:
+    return DeviceError(f"{path}: {error.strerror}", hint=HINTS.get(error.errno or 0, ""))

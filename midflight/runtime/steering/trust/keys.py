@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight.errors import MidflightError, UnsupportedError
-from midflight.userfiles import read_data
+from midflight.userfiles import failed, read_data
 
 __all__ = ["PUBLIC_KEY", "SIGNATURE", "SigningKey", "key_id", "verifies"]
 
@@ -64,10 +64,15 @@ class SigningKey:
         MidflightError if the file exists or cannot be written.
         """
         try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise failed(error, path) from None
+        try:
+            with os.fdopen(descriptor, "w") as file:
                 file.write(self.seed.hex() + "\n")
         except OSError as error:
-            raise MidflightError(f"cannot write the private key to {path}: {error.strerror}") from None
+            path.unlink()
+            raise failed(error, path) from None
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of some octets, 64 octets. UnsupportedError if the extra `trust` is not installed."""
