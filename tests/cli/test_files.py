@@ -360,9 +360,9 @@ def test_few_file_descriptors_are_reported(program: Path, limit: int) -> None:
 
 
 def test_workers_need_file_descriptors_and_leave_no_folder(tmp_path: Path) -> None:
+    line = 'ulimit -n 30; exec "$@" steer factory --seeds 1 --workers 2'
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -n 30; exec "$@"', "bash", sys.executable, "-m", "midflight", "steer", "factory"]
-        + ["--seeds", "1", "--workers", "2"],
+        ["bash", "-c", line, "bash", sys.executable, "-m", "midflight"],
         env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,

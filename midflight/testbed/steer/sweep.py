@@ -110,6 +110,8 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
     demand_descriptors(_FILES + _FILES_EACH * workers)
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix=owned_prefix("dask"), ignore_cleanup_errors=True))
+        # Scheduler and workers put their files there, and not into a folder of their own, which would stay.
+        stack.enter_context(import_module("dask").config.set({"temporary-directory": folder}))
         with _interrupts_blocked():
             try:
                 cluster = stack.enter_context(
@@ -119,7 +121,6 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
                         processes=True,
                         host="127.0.0.1",
                         dashboard_address=None,
-                        local_directory=folder,
                     )
                 )
             except RuntimeError as error:
