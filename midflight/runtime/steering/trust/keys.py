@@ -65,6 +65,10 @@ class SigningKey:
         """
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise MidflightError(
+                f"{path}: File exists", hint="choose another name: a key is never overwritten"
+            ) from None
         except OSError as error:
             raise failed(error, path) from None
         try:
