@@ -98,8 +98,8 @@ def fit(
 
 def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program | None, CheckedProgram]:
     from midflight.cli.compile import program_of
-    from midflight.cli.output import read_text
     from midflight.runtime.checked import CheckedProgram
+    from midflight.userfiles import read_text
 
     if Path(source).suffix == ".p4":
         if settings or name is not None:
