@@ -6,6 +6,7 @@ import importlib.util
 import linecache
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["load_program"]
 
 _LONGEST = 2000  # characters of an exception's message that are shown
+
+# From this many `elif`s on, a chain is what Python's compiler cannot cope with: it compiles about 2,900.
+_CHAIN = 1000
 
 
 def load_program(path: Path, name: str | None = None, folder: Path | None = None) -> Program:
@@ -112,13 +116,30 @@ def _compiled(text: str, path: Path) -> CodeType:
         line = text.count("\n", 0, max(0, text.find("\0"))) + 1
         raise MidflightError(f"SyntaxError: {error}", place=Place(str(path), line, 1, 1, "")) from None
     except (RecursionError, MemoryError):
-        lines = text.splitlines() or [""]
-        longest = max(range(len(lines)), key=lambda number: len(lines[number]))
-        raise MidflightError(
-            "Python cannot compile this file: an expression or a chain of branches in it is too long",
-            place=Place(str(path), longest + 1, 1, 1, lines[longest][:100]),
-            hint="this is its longest line; move parts of long expressions into variables or helper functions",
-        ) from None
+        raise _beyond_python(text.splitlines() or [""], path) from None
+
+
+def _beyond_python(lines: list[str], path: Path) -> MidflightError:
+    """Return the error for a file that is nested too deeply for Python's own compiler, at the likeliest place."""
+    chains = Counter[int]()  # the number of `elif`s by the line of their `if`
+    begun: dict[int, int] = {}
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("if "):
+            begun[indent] = number
+        elif line.lstrip().startswith("elif ") and indent in begun:
+            chains[begun[indent]] += 1
+    ((first, branches),) = chains.most_common(1) or [(0, 0)]
+    if branches >= _CHAIN:
+        message = f"Python cannot compile a chain of {branches} `elif`s"
+        place = Place(str(path), first + 1, 1, 1, lines[first][:100])
+        return MidflightError(message, place=place, hint="write it as `match`, whose cases are not limited")
+    longest = max(range(len(lines)), key=lambda number: len(lines[number]))
+    return MidflightError(
+        "Python cannot compile this file: an expression or a chain of branches in it is too long",
+        place=Place(str(path), longest + 1, 1, 1, lines[longest][:100]),
+        hint="this is its longest line; move parts of long expressions into variables or helper functions",
+    )
 
 
 def _syntax(error: SyntaxError, path: Path) -> MidflightError:

@@ -293,6 +293,16 @@ def test_all_mistakes_of_a_kernel_are_printed(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_chain_of_branches_that_python_cannot_compile_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "long.py"
+    chain = "if x == 0:\n    y = 0\n" + "".join(f"elif x == {each}:\n    y = {each}\n" for each in range(1, 10_000))
+    file.write_text(f"# {'x' * 200}\nx = 3\n{chain}")
+    result = midflight("compile", file)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"{file}:3:1: Python cannot compile a chain of 9999 `elif`s\n")
+    assert "write it as `match`" in result.output
+
+
 def test_errors_of_pythons_compiler_are_reported_with_their_place(tmp_path: Path) -> None:
     lab = tmp_path / "lab.py"
     lab.write_text("one = 1\nmany = " + " + ".join(["one"] * 100_000) + "\n")

@@ -19,12 +19,10 @@ def chained(form: str, end: str, close: str = "") -> str:
 
 # Parts of a program, with the value of y for x = 1000.
 DEEP: dict[str, tuple[dict[str, str], int]] = {
-    "if within if": ({"ingress": chained(f"if ({X} != %(i)d + 2000) {{ ", f"{Y} = {X};", "}")}, 1000),
     "else if": ({"ingress": chained(f"if ({X} == %(i)d) {{ {Y} = %(i)d + 1; }} else ", "{ }")}, 1001),
     "block within block": ({"ingress": chained("{ ", f"{Y} = {X};", "}")}, 1000),
     "variables": ({"ingress": chained(f"{{ bit<32> v%(i)d = {X}; ", f"{Y} = v{DEPTH - 1};", "}")}, 1000),
     "switch within switch": ({"ingress": chained(f"switch ({X}) {{ 1000: {{ ", f"{Y} = 7;", "} }")}, 7),
-    "sum": ({"ingress": f"{Y} = " + f"{X} + " * DEPTH + "1;"}, 1_100_001),
     "sum from the right": ({"ingress": f"{Y} = " + chained(f"{X} + (", "1", ")") + ";"}, 1_100_001),
     "operators of one side": ({"ingress": f"{Y} = " + chained("~", X) + ";"}, 1000),
     "casts": ({"ingress": f"{Y} = " + chained("(bit<32>)(bit<8>)", X) + ";"}, 1000 & 255),
@@ -111,6 +109,19 @@ def test_depth_is_not_limited(parts: dict[str, str], result: int) -> None:
 
 MANY = 10_000
 LONG: dict[str, tuple[dict[str, str], int]] = {
+    "if within if": (
+        {"ingress": "".join(f"if ({X} != {i} + 2000) {{ " for i in range(MANY)) + f"{Y} = {X};" + "}" * MANY},
+        1000,
+    ),
+    "sum": ({"ingress": f"{Y} = " + f"{X} + " * MANY + "1;"}, 10_000_001),
+    "applications": (
+        {
+            "types": "control once(inout bit<32> v) { apply { v = v + 1; } }",
+            "declarations": "once() c;",
+            "ingress": f"c.apply({Y});" * MANY,
+        },
+        MANY,
+    ),
     "else if": (
         {"ingress": "".join(f"if ({X} == {i}) {{ {Y} = {i} + 1; }} else " for i in range(MANY)) + "{ }"},
         1001,

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from finsy.proto import p4r, stratum
+from finsy.proto import p4r, p4r_grpc, stratum
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import BoolValue
 
@@ -185,6 +185,23 @@ def test_an_internal_error_is_reported_by_an_id_and_the_stream_continues(
         assert "SECRET" not in error.message
         assert any(f"{word.strip(',')}:" in caplog.text for word in error.message.split() if word.startswith("fault-"))
         assert raw.arbitrate(raw.election).status.code == 0
+
+
+def test_an_unexpected_exception_of_an_rpc_is_counted_and_its_text_stays_here(
+    device: HostDevice, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = device.switch.faults.counts.get("Capabilities", 0)
+    with grpc.insecure_channel(device.address) as channel:
+        stub: Any = p4r_grpc.P4RuntimeStub(channel)
+        with monkeypatch.context() as patch:
+            patch.setattr("midflight.runtime.p4runtime.server.service.API_VERSION", {"SECRET": 1})
+            with pytest.raises(grpc.RpcError) as failed:
+                stub.Capabilities(p4r.CapabilitiesRequest())
+        assert code_of(failed.value) == "INTERNAL"
+        assert "fault-" in failed.value.details()
+        assert "SECRET" not in failed.value.details()
+        assert stub.Capabilities(p4r.CapabilitiesRequest()).p4runtime_api_version
+    assert device.switch.faults.counts["Capabilities"] == before + 1
 
 
 # Packet-ins

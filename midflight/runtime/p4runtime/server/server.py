@@ -53,6 +53,7 @@ class Server:
         self.switch = switch
         self._service = Service(switch, tls)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._service.report)
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"p4runtime {address}", daemon=True)
         self._thread.start()
         self._stopped = threading.Event()

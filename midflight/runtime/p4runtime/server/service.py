@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
@@ -71,7 +71,9 @@ def handlers(service: Service) -> grpc.GenericRpcHandler:
     longest = {"StreamChannel": STREAM_MESSAGE}
     table = {
         name: shape(
-            getattr(service, name), _parser(kind, longest.get(name)), lambda message: message.SerializeToString()
+            service.guarded(getattr(service, name)),
+            _parser(kind, longest.get(name)),
+            lambda message: message.SerializeToString(),
         )
         for name, (shape, kind) in shapes.items()
     }
@@ -87,7 +89,7 @@ def extensions(service: Service) -> grpc.GenericRpcHandler:
         except ValueError:
             return _Garbled()
 
-    handler = grpc.unary_unary_rpc_method_handler(service.Queues, parse, QueueReport.encode)
+    handler = grpc.unary_unary_rpc_method_handler(service.guarded(service.Queues), parse, QueueReport.encode)
     return grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
 
 
@@ -124,6 +126,25 @@ class Service:
         """Stop the threads that do the work of requests, after their current work."""
         for each in (self._pool, self._stream_pool, self._pushes):
             each.close()
+
+    def guarded(self, method: Callable[[Any, Context], Awaitable[T]]) -> Callable[[Any, Context], Awaitable[T]]:
+        """Return an RPC's method that reports unexpected exceptions by an id, whose text gRPC would send."""
+
+        async def run(request: Any, context: Context) -> T:
+            try:
+                return await method(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                await _abort(context, internal(self._switch.faults.report(method.__name__, error)))
+
+        return run
+
+    def report(self, _: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
+        """Report an unexpected exception of the event loop, which goes on: the loop's exception handler."""
+        error = problem.get("exception")
+        if isinstance(error, Exception):
+            self._switch.faults.report("the event loop", error)
 
     def end_streams(self) -> None:
         """End the streams of all controllers with the error that the switch stops."""
