@@ -37,7 +37,8 @@ from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
 from midflight.runtime.placement.planner.model import Application, Device, Link, Network, Sink, Source, Step
 from midflight.units import RATES, SIZES, TIMES, measured
-from midflight.yamlfile import Pairs, YamlFile, read_yaml
+from midflight.userfiles import read_text
+from midflight.yamlfile import Pairs, YamlFile
 
 __all__ = ["ApplicationFile", "load_application", "load_network", "parse_application", "parse_network"]
 
@@ -54,12 +55,12 @@ class ApplicationFile:
 
 def load_application(path: str | Path) -> ApplicationFile:
     """Read an application from a YAML file. MidflightError, with file and line, if it is wrong."""
-    return parse_application(read_yaml(path), str(path))
+    return parse_application(read_text(path), str(path))
 
 
 def load_network(path: str | Path) -> Network:
     """Read a network from a YAML file. MidflightError, with file and line, if it is wrong."""
-    return parse_network(read_yaml(path), str(path))
+    return parse_network(read_text(path), str(path))
 
 
 def parse_application(text: str, file: str = "<string>") -> ApplicationFile:
