@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import click
 
 __all__ = ["clean"]
@@ -25,12 +28,24 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
     This includes namespaces, links, processes, sockets and files. A network cleans up when it ends. If its program is
     killed, its namespaces and processes are removed, too, but not all temporary files. This command removes these, and
     everything else that remains after a power failure. A folder of temporary files is left behind if the process in its
-    name no longer exists. With --cache, the compiled programs that are stored for later runs are removed, too.
+    name no longer exists. With --cache, the compiled programs that are stored for later runs are removed, too. What
+    another user has left behind may stay; the command then removes everything else, and fails.
     """
+    from midflight.errors import DeviceError
     from midflight.runtime.engine.store import user_store
     from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
     from midflight.testbed.fabric.runs import clean as remove
     from midflight.testbed.fabric.runs import find
+
+    refused: list[DeviceError] = []
+
+    def removed(remove: Callable[[], None]) -> str:
+        try:
+            remove()
+        except DeviceError as error:
+            refused.append(error)
+            return ": not removed"
+        return ": removed"
 
     runs = find()
     leftovers = find_leftovers([each.id for each in runs])
@@ -40,13 +55,11 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
         if only_list or (run.owner is not None and not everything):
             click.echo(what)
         else:
-            remove(run)
-            click.echo(f"{what}: removed")
+            click.echo(what + removed(partial(remove, run)))
     for each in leftovers:
         what = f"{each.path}: left behind by {each.owner}"
         if not only_list:
-            remove_leftover(each)
-            what += ": removed"
+            what += removed(partial(remove_leftover, each))
         click.echo(what)
     store = user_store() if cache else None
     if store is not None:
@@ -57,3 +70,5 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
         click.echo(what)
     if not runs and not leftovers and store is None:
         click.echo("there is nothing to remove")
+    if refused:
+        raise refused[0]

@@ -64,11 +64,13 @@ def _picture(found: dict[str, Any]) -> Group:
 
 
 def _switches(switches: list[dict[str, Any]]) -> Any:
-    table = _table("switch", "state", "kind", "address", "computes", "writes")
+    table = _table("switch", "session", "kind", "address", "computes", "writes")
     for each in switches:
-        state = each["state"] if each["state"] == "on" else f"off: {each['reason']}"
+        on = each["state"] == "on"
+        session = f"on, election id {each['election_id']}" if on else f"off: {each['reason']}"
         writes = ", ".join(f"{count} {outcome}" for outcome, count in each["writes"].items() if count)
-        table.add_row(each["name"], state, each["kind"], each["address"], ", ".join(each["computes"]), writes or "none")
+        computes = ", ".join(each["computes"])
+        table.add_row(each["name"], session, each["kind"], each["address"], computes, writes or "none")
     return table
 
 

@@ -18,7 +18,8 @@ from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.process import quoted
 from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.addresses import check_address
-from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
+from midflight.testbed.fabric import leftovers, runs
+from midflight.testbed.fabric.leftovers import Leftover, find_leftovers, remove_leftover
 from midflight.testbed.topology.file import parse_topology
 from midflight.userfiles import read_data, read_text
 from tests.bmv2 import ROOT
@@ -494,6 +495,25 @@ def test_folders_of_killed_processes_are_found_and_removed(tmp_path: Path) -> No
     remove_leftover(left)
     assert not folder.exists()
     remove_leftover(left)
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[str] = []
+
+    def remove(left: Leftover) -> None:
+        if left.owner == "another":
+            raise DeviceError(f"cannot remove {left.path}: Permission denied", hint="run it with sudo")
+        gone.append(left.path.name)
+
+    found = [Leftover(Path("a"), "process 1"), Leftover(Path("b"), "another"), Leftover(Path("c"), "process 2")]
+    monkeypatch.setattr(leftovers, "find_leftovers", lambda _: found)
+    monkeypatch.setattr(leftovers, "remove_leftover", remove)
+    monkeypatch.setattr(runs, "find", lambda: [])
+    done = midflight("clean")
+    assert gone == ["a", "c"]
+    assert done.exit_code == 1
+    assert "b: left behind by another: not removed" in done.output
+    assert "cannot remove b: Permission denied\n    run it with sudo" in done.output
 
 
 def test_only_what_is_left_behind_is_removed(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_admissions_are_listed_and_withdrawn(running: Running) -> None:
     assert (hot["rate"], hot["placements"]) == (100, {"s1": "has room", "s2": "has room"})
     assert [each["event"] for each in status["events"]] == ["deployed", "admitted"]
     text = running.run("status").output
-    for words_ in ("s1", "hot", "s2: h3", "100/s", "admitted", "epoch 1"):
+    for words_ in ("s1", "hot", "s2: h3", "100/s", "admitted", "epoch 1", "on, election id 2"):
         assert words_ in text
     running.run("withdraw", "hot")
     assert running.json("status")["switches"][1]["computes"] == []
