@@ -115,6 +115,11 @@ WRONG = {
         "`self.powers = Lookup(bit[4], POWERS)` in setup, and `self.powers.read(index)` here",
     ),
     "a parameter": ("wire.value = self.weights[wire.key]", "which of the constants", "Lookup(bit[3], self.weights)"),
+    "a list in a variable": (
+        "values = [1, -2]\nwire.value = values[wire.key]",
+        "does not support lists",
+        "Lookup(int_[2], [1, -2])",
+    ),
     "a list on the line": ("wire.value = [1, -2][wire.key]", "does not support lists", "Lookup(int_[2], [1, -2])"),
     "a second access": (
         "x = self.count.read(0)\nself.count.write(0, x + wire.value)",

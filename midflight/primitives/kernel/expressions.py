@@ -97,6 +97,8 @@ def value(code: Context, node: ast.expr) -> Step[Value]:
             return choose(code, node)
         case ast.Call():
             return call(code, node)
+        case ast.List() | ast.Tuple():
+            _refuse_literal(code, node, node)
     what, instead = _ALTERNATIVES.get(type(node), (type(node).__name__, "see the kernel language's list of constructs"))
     raise code.error(node, f"the kernel language does not support {what}", instead)
 
@@ -265,8 +267,8 @@ def _subscript(code: Context, node: ast.Subscript) -> Walk[Value]:
     raise code.error(node, f"`{text}` has no lanes", "`bits(x, 3, 3)` is a bit of a number")
 
 
-def _refuse_literal(code: Context, node: ast.Subscript, choices: ast.List | ast.Tuple) -> None:
-    """Raise KernelError for an index into a list or tuple of constants."""
+def _refuse_literal(code: Context, node: ast.expr, choices: ast.List | ast.Tuple) -> None:
+    """Raise KernelError for a list or tuple of constants, at `node`; accept one that has others."""
     try:
         constants = [ast.literal_eval(each) for each in choices.elts]
     except ValueError:
