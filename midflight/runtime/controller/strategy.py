@@ -18,8 +18,8 @@ class Strategy(Protocol):
     """Decides which switches compute for a group of workers, and what each runs, from the network's graph and the job
     alone.
 
-    Implementations are `Flat`, one switch for each group, and `SummationTree`, a tree of switches. Methods write
-    nothing.
+    Implementations are `Flat`, one switch for each group, `SummationTree`, a tree of switches, and `Planned`, the
+    switches of a plan. Methods write nothing.
     """
 
     def program_for(self, switch: str, program: Program) -> Program:

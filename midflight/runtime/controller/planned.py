@@ -1,0 +1,70 @@
+"""The strategy that follows a plan: each switch runs the steps that the planner gave it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from midflight.primitives import Program
+from midflight.runtime.controller.jobs import Job
+from midflight.runtime.controller.strategy import Flat
+from midflight.runtime.footprint import Footprint
+from midflight.runtime.placement.planner import Plan
+from midflight.runtime.steering import Child, Graph, Member, Sender
+
+__all__ = ["Planned"]
+
+
+class Planned:
+    """A `Strategy` by which every switch runs those applications that a plan puts on it, and no others.
+
+    The switches have the names of the plan's devices, and the applications those of its steps. A group's switch is that
+    of the plan, too; if the plan puts the application on a host, the group's server computes.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._flat = Flat()
+
+    def program_for(self, switch: str, program: Program) -> Program:  # noqa: ARG002
+        """Return `program` unchanged: what a switch runs of it follows from `footprint_for`."""
+        return program
+
+    def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002
+        """Return the part of `footprint` that belongs to the steps of a switch, and what they share."""
+        chosen = self._plan.on(switch)
+        return replace(
+            footprint, applications={name: each for name, each in footprint.applications.items() if name in chosen}
+        )
+
+    def check(self, graph: Graph, job: Job) -> None:
+        """Raise MidflightError if the hosts of a new job do not fit the strategy."""
+        self._flat.check(graph, job)
+
+    def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
+        """Return the switch that the plan gives to the job's application.
+
+        Empty, so that the server computes, if the plan has no switch for it, or if the requests of a worker do not pass
+        that switch.
+        """
+        name = self._plan.solution.at.get(job.application.name, "")
+        if name not in {each.name for each in graph.switches}:
+            return ()
+        for each in job.hosts:
+            path = graph.path(each.name, job.server.name if job.server is not None else name)
+            if path is None or name not in path.nodes:
+                return ()
+        return (name,)
+
+    def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
+        """Return the workers of the job, with the ports of the switch by which they are reached.
+
+        MidflightError if two workers are behind the same port.
+        """
+        return self._flat.receivers(graph, job, switch)
+
+    def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
+        """Return the workers, each with the port of the switch by which its requests arrive.
+
+        MidflightError if a worker is out of the switch's reach.
+        """
+        return self._flat.senders(graph, job, switch)
