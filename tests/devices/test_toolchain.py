@@ -199,3 +199,17 @@ def real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+def test_a_bug_of_p4c_is_reported_before_its_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "p4c-bm2-ss"
+    fake.write_text(
+        "#!/bin/sh\n"
+        "echo \"program.p4(3): [--Wwarn=unused] warning: 'x' is unused\" >&2\n"
+        'echo "Compiler Bug: ir.cpp:8093: Null body" >&2\n'
+        "exit 1\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("MIDFLIGHT_P4C", str(fake))
+    with pytest.raises(P4Error, match=r"^p4c refuses lab3\.p4: ir\.cpp:8093: Null body$"):
+        compile_p4("", "lab3.p4")

@@ -164,7 +164,7 @@ _ERROR = re.compile(
     r"^(?P<file>[^():]+)(?:\((?P<line>\d+)\)|:(?P<row>\d+):(?P<column>\d+)):\s*"
     r"(?:\[--W\w+=[^]]*\] )?(?:(?:fatal )?error: |(?=syntax error))(?P<text>.*)$"
 )
-_PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?(?P<kind>error|warning): (?P<text>.*)$")
+_PLACELESS = re.compile(r"^(?:\[--W\w+=[^]]*\] )?(?P<kind>Compiler Bug|error|warning): (?P<text>.*)$")
 
 
 def _refusal(output: str, source: str, file: str) -> P4Error:
@@ -182,7 +182,7 @@ def _refusal(output: str, source: str, file: str) -> P4Error:
             place = Place(file if ours else found["file"], number, column, length, text)
             return P4Error(f"p4c: {found['text']}", place=place, hint=_quoted(rest, file))
     placeless = [found for line in lines if (found := _PLACELESS.match(line))]
-    for found in sorted(placeless, key=lambda each: each["kind"]):  # errors first
+    for found in sorted(placeless, key=lambda each: each["kind"]):  # bugs, then errors
         return P4Error(f"p4c refuses {file}: {found['text']}")
     return P4Error(f"p4c refuses {file}", hint=_quoted(lines, file))
 

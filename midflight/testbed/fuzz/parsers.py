@@ -101,7 +101,8 @@ def _transition(draw: Draw, scope: Scope, later: list[str]) -> Tree:
 
 
 def _keyset(draw: Draw, width: int) -> str:
-    value, other = (draw.value(width) if draw.chance(0.4) else draw.between(0, 3) for _ in range(2))
+    small = min(3, (1 << width) - 1)
+    value, other = (draw.value(width) if draw.chance(0.4) else draw.between(0, small) for _ in range(2))
     match draw.between(0, 4):
         case 0:
             return f"{width}w{value} &&& {width}w{draw.value(width) or 1}"

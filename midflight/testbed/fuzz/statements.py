@@ -9,6 +9,7 @@ from midflight.testbed.fuzz.draw import Draw, width_of
 from midflight.testbed.fuzz.expressions import Expressions
 from midflight.testbed.fuzz.scope import Callee, HeaderAt, Scope, Value
 from midflight.testbed.fuzz.tree import Tree, join
+from midflight.testbed.fuzz.types import FIRST
 
 __all__ = ["Objects", "Statements", "TableAt"]
 
@@ -75,7 +76,7 @@ class Statements:
             simple += [self._action_call] * 2 if self._scope.place in ("ingress", "egress") else []
             simple += [self._validity] * 2 + [self._copy] + [self._extern] * 3
         if self._scope.place in ("ingress", "egress"):
-            simple += [self._table] * 4 + [self._metadata] * 3 + [self._sub]
+            simple += [self._table] * 4 + [self._metadata] * 5 + [self._sub]
         if depth > 0:
             nested: list[Callable[[int], Tree | None]] = [self._if] * 4 + [self._guarded] * 2
             if self._scope.place in ("ingress", "egress", "sub"):
@@ -375,7 +376,9 @@ class Statements:
         if ingress:
             port = Tree("", ("(bit<9>)", self._expressions.of("bit<3>", 2)))
             choices += [lambda: self._statement("std.egress_spec = ", port, ";")] * 3
-        choices += [lambda: self._statement("mark_to_drop(std);")]
+        # Only some packets, so that most programs send something.
+        dropped = f"if ({FIRST}.tag == 8w{draw.value(8)}) {{ mark_to_drop(std); }}"
+        choices += [lambda: self._statement(dropped)]
         if ingress and "multicast" in features:
             choices += [lambda: self._statement(f"std.mcast_grp = {draw.pick(GROUPS)};")]
         if "clone" in features:
@@ -389,6 +392,8 @@ class Statements:
     def _first(self, *parts: str | Tree) -> Tree:
         """Return a statement that a packet executes once, so that no packet circulates indefinitely."""
         condition = self._expressions.of("bool", 2)
+        if self._draw.chance(0.6):
+            condition = Tree("bool", (f"{FIRST}.tag != 8w{self._draw.value(8)}",))
         guard = "if (std.instance_type == 0 && meta.rounds == 0 && "
         return self._statement(guard, condition, ") { meta.rounds = 1; ", *parts, " }")
 

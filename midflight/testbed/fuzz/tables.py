@@ -71,7 +71,7 @@ class Tables:
                 text, note = Expressions(draw, scope).of(of, 2), f' @name("k{number}")'
             elif draw.chance(0.15) and scope.headers:
                 of, text = "bool", Tree("", (f"{draw.pick(scope.headers).path}.isValid()",))
-            elif any(str(other) == str(text) for other, *_ in found):
+            if not note and any(str(other) == str(text) for other, *_ in found):
                 note = f' @name("k{number}")'
             width = 1 if of == "bool" else width_of(of)
             if (
