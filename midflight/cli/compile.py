@@ -70,7 +70,8 @@ def compile(
 
     Prints the P4, or with -o writes it and related files to a folder. A Python file is executed, and the Program in its
     global variable `program`, or its only Program, is compiled; --program names another. In case of errors, nothing is
-    written. With --profile, all violated rules are printed with the lines that violate them, and the exit status is 1.
+    written. With --profile, if the program violates its rules, these are printed with the lines that violate them, and
+    the exit status is 1.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.runtime.checked import CheckedProgram

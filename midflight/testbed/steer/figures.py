@@ -29,12 +29,12 @@ class Figures:
     Of `requests`, `lost` got no reply, and `slo_misses` none within the service level objective of their class.
     `p50_us` and `p99_us` are the median and the 99th percentile of the delay in microseconds, in which a lost request
     counts 1e12, and `quantiles` its percentiles 0 to 100. `refused` counts how often a full switch forwarded a request,
-    and `retried` how often one was sent again because its instance had died. `moved` counts moves of sessions. These
-    three are of the whole run. `bytes` are those on all links, those of requests and replies once for each hop, with
-    the moved state and the metrics of the whole run. `joules` is the energy of the work and of the way, and `grams` the
-    CO2 for it. `classes` has p50 and p99 of each class in microseconds, and the part that missed its objective.
-    `steered_away` is the longest time after a failure, in microseconds, at which a request was still sent to what had
-    failed; None if none was.
+    and `retried` how often one was sent again because a failure had lost it or its reply. `moved` counts moves of
+    sessions. These three are of the whole run. `bytes` are those on all links, those of requests and replies once for
+    each hop, with the moved state and the metrics of the whole run. `joules` is the energy of the work and of the way,
+    and `grams` the CO2 for it. `classes` has p50 and p99 of each class in microseconds, and the part that missed its
+    objective. `steered_away` is the longest time after a failure, in microseconds, at which a request was still sent to
+    what had failed; None if none was.
     """
 
     requests: int

@@ -96,9 +96,9 @@ class Run:
 
     `latency` is the time from request to reply in microseconds, infinite if there was none by the end of the run, and
     `instance` the number of the one that served it. `moved` counts the moves of sessions from one instance to another,
-    `refused` how often a full switch forwarded a request, `retried` how often one was sent again because its instance
-    had died, and `reports` the metric updates. `last_sent` is the time of the last request to an instance that had
-    failed, by number of the failure.
+    `refused` how often a full switch forwarded a request, `retried` how often one was sent again because a failure had
+    lost it or its reply, and `reports` the metric updates. `last_sent` is when the last request was sent to what had
+    failed, or over it, in microseconds, by number of the failure; failures that met no request are left out.
     """
 
     latency: NDArray[np.float64]
