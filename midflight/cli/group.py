@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
@@ -31,6 +34,38 @@ PACKAGES = {"sklearn": "scikit-learn"}
 
 # What writing to standard output fails with, which has no name: full, closed, or not there any more.
 STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end a command in the same orderly way as an interrupt. `number` is the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """Turn the first SIGTERM or SIGHUP of the block into an exception; the second one ends the process.
+
+    Signals that are ignored, as by nohup, remain ignored. Only in the main thread.
+    """
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def end(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        raise _Terminated(number)
+
+    for each in numbers:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
 
 
 class LazyGroup(click.Group):
@@ -68,9 +103,10 @@ class LazyGroup(click.Group):
     ) -> Any:
         """Run a command line and exit the process with a status.
 
-        The status is 0 for success, 1 for an error that the user can correct, 2 for an invalid command line, and 130
-        after an interrupt; a command may return another. If the environment variable MIDFLIGHT_DEBUG is set, errors
-        have a traceback. The parameters are click's; with `standalone_mode` False, errors are raised and nothing exits.
+        The status is 0 for success, 1 for an error that the user can correct, 2 for an invalid command line, 130 after
+        an interrupt, and 143 or 129 after SIGTERM or SIGHUP; a command may return another. If the environment variable
+        MIDFLIGHT_DEBUG is set, errors have a traceback. The parameters are click's; with `standalone_mode` False,
+        errors are raised and nothing exits.
         """
 
         def run() -> Any:
@@ -81,7 +117,9 @@ class LazyGroup(click.Group):
         if not os.environ.get(DEBUG):
             os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would log what our errors explain
         _occupy_standard_streams()
-        sys.exit(_exit_status(run))
+        with _terminated():
+            status = _exit_status(run)
+        sys.exit(status)
 
 
 def _occupy_standard_streams() -> None:
@@ -118,8 +156,9 @@ def _exit_status(run: Callable[[], Any]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+    except (click.Abort, KeyboardInterrupt) as ended:
+        cause = ended.__cause__ or ended  # click turns all interrupts into Abort
+        return 128 + (cause.number if isinstance(cause, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
         _silence(sys.stdout)  # the reader of our output has ended, as `| head` does
         return 1

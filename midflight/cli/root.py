@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from midflight import __version__
@@ -62,4 +60,3 @@ MODULES = {name: f"midflight.cli.{name}" for name in COMMANDS}
 @click.version_option(__version__, prog_name="midflight", message="%(prog)s %(version)s")
 def midflight() -> None:
     """Compute on packets mid-flight: Python primitives become P4 and run on programmable switches."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # errors are reported by us, and once

@@ -183,6 +183,33 @@ def test_an_interrupt_while_a_users_file_runs_is_an_interrupt(tmp_path: Path) ->
         assert running.stderr.read().strip() == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        (("compile", "app.py"), signal.SIGHUP),
+        (("net", "net.yaml", "--program", "app.py"), signal.SIGTERM),
+        (("compile", "app.py"), signal.SIGTERM),
+    ],
+)
+def test_a_signal_ends_a_command_and_leaves_nothing(arguments: tuple[str, ...], number: int, tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    (tmp_path / "net.yaml").write_text("links: [h1 s1, h2 s1]\n")
+    (tmp_path / "app.py").write_text(
+        "import sys, tempfile, time\n"
+        "with tempfile.TemporaryDirectory():\n    print('running', file=sys.stderr, flush=True)\n    time.sleep(100)\n"
+    )
+    command = [sys.executable, "-m", "midflight", *arguments]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "running\n"
+        running.send_signal(number)
+        assert running.wait(TIMEOUT) == 128 + number
+        assert running.stderr.read().strip() == ""
+    assert list(folder.iterdir()) == []
+
+
 # Output
 
 
