@@ -90,6 +90,12 @@ Examples:
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
 @click.option(
+    "--column",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the results by primitive as JSON, as a column of docs/capability-matrix.md. For a single --device.",
+)
+@click.option(
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -100,7 +106,7 @@ Examples:
 def conformance(
     devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int, compiler: str,
     primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
-    self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, keep: Path,
+    self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, column: Path | None, keep: Path,
 ) -> int:  # fmt: skip
     """Test whether devices run the primitives correctly.
 
@@ -113,16 +119,20 @@ def conformance(
     Packets go through the interfaces at the far ends of its ports 1 to 4. Without interfaces, packets enter and leave
     through the controller's port, which has to be 510. The program of the last case remains on the switch.
     """
+    from json import dumps
+
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
     from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.testbed.conformance import columns, run
     from midflight.testbed.conformance import report as reports
-    from midflight.testbed.conformance import run
     from midflight.testbed.conformance.case import schema
 
     if show_schema:
         write_json(schema(), "-")
         return 0
+    if column is not None and len(devices) != 1:
+        raise click.UsageError("--column is for a single --device")
     ports = parse_ports(list(interfaces))
     options = {"interfaces": ports, "device_id": device_id, "compiler": compiler, "live": live}
     opened = {each: run.opening(each, **options) for each in devices}  # type: ignore[arg-type]
@@ -146,6 +156,10 @@ def conformance(
         write_files({junit: reports.junit(found, caught)})
     if json_to:
         write_json(summary, json_to)
+    if column is not None:
+        command = f"midflight conformance --device {devices[0]}{' --live' if live else ''} --cases {count}"
+        name = f"{devices[0]}, on veth" if live else devices[0]
+        write_files({column: dumps(columns.column(found[0], name, command).json(), indent=2) + "\n"})
     kept = {keep / path: data for each in found for path, data in reports.keep(each).items()}
     if kept:
         write_files(kept)
