@@ -256,7 +256,7 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 }
 
 // The kernel of pool: Balance.ingress in balance.py, with instances=8, buckets=16, choices=2, lifetime=1000000,
-// clock='switch', flow_bits=64.
+// patience=0, clock='switch', flow_bits=64.
 // Write an instance into each request: that of its flow's bucket, or the less loaded one of two.
 control pool_kernel(inout headers_t hdr, inout metadata_t meta, in standard_metadata_t standard_metadata) {
     register<bit<64>>(9) loads_0;
