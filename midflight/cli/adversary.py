@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
@@ -62,8 +63,25 @@ Examples:
     show_default=True,
     help="The switch with --fabric netns.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes of a local Dask cluster, for simulated schedules.",
+)
+@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
-def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: str, json_to: str | None) -> None:
+def adversary(
+    schedules: int | None,
+    seed: int,
+    fabric: str,
+    on: str,
+    device: str,
+    workers: int,
+    cluster: str | None,
+    json_to: str | None,
+) -> None:
     """Run all-reduces under faults, and check every packet.
 
     A schedule of faults drops, duplicates, delays and reorders packets, restarts and replaces workers, and kills the
@@ -74,15 +92,20 @@ def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: st
     A schedule depends only on its seed. The seeds of failed schedules are printed, and the exit status is 1. With
     --fabric netns, the workers and the switch are processes that are killed, and packets are checked from captures;
     such runs cannot be repeated exactly.
+
+    With --workers or --cluster, simulated schedules are divided among the workers of a Dask cluster. The results are
+    the same, and a worker that is killed costs only the schedules that it was playing.
     """
     from midflight.cli.terminal import console_beside
 
     console = console_beside(json_to)
     if fabric == "netns":
+        if cluster or workers > 1:
+            raise click.UsageError("only simulated schedules run on workers")
         failures = _live(console, range(seed, seed + (schedules or 50)), device, json_to)
         again = f"--fabric netns --device {device}"
     else:
-        failures = _simulated(console, range(seed, seed + (schedules or 1000)), on, json_to)
+        failures = _simulated(console, range(seed, seed + (schedules or 1000)), on, json_to, workers, cluster)
         again = f"--on {on}"
     if failures:
         raise MidflightError(
@@ -91,18 +114,26 @@ def adversary(schedules: int | None, seed: int, fabric: str, on: str, device: st
         )
 
 
-def _simulated(console: Console, seeds: range, on: str, json_to: str | None) -> tuple[Failure, ...]:
+def _simulated(
+    console: Console, seeds: range, on: str, json_to: str | None, workers: int, cluster: str | None
+) -> tuple[Failure, ...]:
     from dataclasses import asdict
 
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar
     from midflight.testbed.adversary import campaign
+    from midflight.testbed.cluster import local_cluster
 
-    with bar(console, "Playing:") as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(bar(console, "Playing:"))
+        client = None
+        if cluster or workers > 1:
+            client = stack.enter_context(local_cluster(workers, cluster or ""))
         found: Campaign = campaign(
             seeds,
             on=cast("Literal['kernel', 'engine', 'tree']", on),
             progress=lambda done, failed: progress(done, len(seeds), f"{failed} failed"),
+            client=client,
         )
     console.print(
         f"{found.schedules:,} schedules from seed {seeds[0]} on: {found.moves:,} moves, {found.faults:,} faults, "

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from midflight.testbed.adversary import Game, ViolationError
+from midflight.testbed.adversary import Game, ViolationError, campaign
 from tests.cli.run import midflight
 
 
@@ -30,3 +33,15 @@ def test_a_lost_game_is_reported_with_its_seed(monkeypatch: pytest.MonkeyPatch) 
     assert "seed 7: ViolationError: the job does not end" in done.output
     assert "seed 8: " in done.output
     assert "--schedules 1 --seed 7" in done.output
+
+
+def test_schedules_on_workers_give_the_same_results() -> None:
+    def backwards(_: object, function: Any, units: list[Any], __: object) -> Iterator[tuple[Any, Any]]:
+        for unit in reversed(units):  # workers end in any order
+            yield unit, function(*unit)
+
+    here = campaign(range(5, 14))
+    with patch.multiple("midflight.testbed.adversary.campaign", results=backwards, _PART=4):
+        assert campaign(range(5, 14), client=object()) == here
+    refused = midflight("adversary", "--fabric", "netns", "--workers", "2")
+    assert (refused.exit_code, "only simulated schedules" in refused.output) == (2, True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from midflight.errors import MidflightError
 from midflight.testbed.adversary.game import Game
 from midflight.testbed.adversary.live import Arena, Played, draw_live
 from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, Shape, TreePlace
 from midflight.testbed.adversary.schedule import Schedule, draw
+from midflight.testbed.cluster import results
 
 __all__ = ["Campaign", "Failure", "LiveCampaign", "campaign", "live_campaign"]
 
@@ -54,6 +55,9 @@ class LiveCampaign:
     failures: tuple[Failure, ...]
 
 
+_PART = 25
+"""How many schedules a worker plays at a time: an engine is compiled once for them."""
+
 _FAILURES = (MidflightError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """The errors that end a failed game."""
 
@@ -64,32 +68,33 @@ def campaign(
     on: Sums = "kernel",
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
+    client: Any = None,
 ) -> Campaign:
-    """Play the all-reduce games of these seeds in this process, and check the guarantees at every step.
+    """Play the all-reduce games of these seeds, and check the guarantees at every step.
 
     `on` selects what computes the sums: "kernel" (executed in Python), "engine" (the compiled program) or "tree"
     (kernels on three switches). Stops once `most_failures` games have failed. `progress` is called after each game with
     the numbers of games played and failed. Violated guarantees are in the result, and raise nothing.
+
+    `client` is a `distributed.Client` on whose workers the games are played, None for this process; the result is the
+    same. MidflightError if no worker can finish a game.
     """
-    stage = _Stage(on)
     schedules = moves = faults = forged = sums = 0
     failures: list[Failure] = []
-    for seed in seeds:
-        schedule = draw(seed)
-        game = Game(schedule, *stage.places(schedule))
-        try:
-            game.play()
-        except _FAILURES as error:
-            failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
-        schedules += 1
-        moves += len(schedule.moves)
-        faults += game.faults
-        forged += game.forged
-        sums += game.referee.sums
-        if progress:
-            progress(schedules, len(failures))
-        if len(failures) >= most_failures:
-            break
+    games = _games(seeds, on) if client is None else _remote(client, list(seeds), on)
+    with closing(games):
+        for each in games:
+            schedules += 1
+            moves += each.moves
+            faults += each.faults
+            forged += each.forged
+            sums += each.sums
+            if each.failure is not None:
+                failures.append(each.failure)
+            if progress:
+                progress(schedules, len(failures))
+            if len(failures) >= most_failures:
+                break
     return Campaign(schedules, moves, faults, forged, sums, tuple(failures))
 
 
@@ -123,6 +128,48 @@ def live_campaign(
             if len(failures) >= most_failures:
                 break
     return LiveCampaign(tuple(played), tuple(failures))
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """The counts of one game, as in `Campaign`, and its failure, if it has failed."""
+
+    moves: int
+    faults: int
+    forged: int
+    sums: int
+    failure: Failure | None
+
+
+def _games(seeds: Iterable[int], on: Sums) -> Generator[_Played]:
+    """Play games in this process, and yield each as it ends."""
+    stage = _Stage(on)
+    for seed in seeds:
+        schedule, failure = draw(seed), None
+        game = Game(schedule, *stage.places(schedule))
+        try:
+            game.play()
+        except _FAILURES as error:
+            failure = Failure(seed, f"{type(error).__name__}: {error}")
+        yield _Played(len(schedule.moves), game.faults, game.forged, game.referee.sums, failure)
+
+
+def _part(seeds: tuple[int, ...], on: Sums) -> list[_Played]:
+    return [*_games(seeds, on)]
+
+
+def _remote(client: Any, seeds: Sequence[int], on: Sums) -> Generator[_Played]:
+    """Play games on workers, and yield them in the order of the seeds."""
+    parts = [(tuple(seeds[at : at + _PART]), on) for at in range(0, len(seeds), _PART)]
+    ended: dict[tuple[int, ...], list[_Played]] = {}
+    left = iter(parts)
+    following = next(left, None)
+    with closing(results(client, _part, parts, lambda unit: f"the schedules from seed {unit[0][0]} on")) as arriving:
+        for unit, played in arriving:
+            ended[unit[0]] = played
+            while following is not None and following[0] in ended:
+                yield from ended.pop(following[0])
+                following = next(left, None)
 
 
 class _Stage:
