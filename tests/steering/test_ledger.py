@@ -47,7 +47,7 @@ def test_entries_are_written_together_and_rolled_back_together(session: Session)
         assert requests.call_count == 2, "the switch holds them already"
     before = held(session)
     assert before == [(0, 1), (1, 1), (2, 1)]
-    too_many = [bucket(0, 2), bucket(1, 2), *(bucket(each) for each in range(3, 9))]
+    too_many = [bucket(0, 2), bucket(1, 2), *(bucket(each, pool=0) for each in range(4))]
     with pytest.raises(DeviceError, match=r"RESOURCE_EXHAUSTED|full|room"):
         ledger.change_together(too_many)
     assert held(session) == before
