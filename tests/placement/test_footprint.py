@@ -9,6 +9,7 @@ from midflight.primitives import Aggregate, Program, Threshold
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.footprint import Footprint, footprint
 from midflight.runtime.placement import place
+from tests.engine.build import source
 from tests.primitives.more_kernels import Directory, Walk
 
 SKELETON = """
@@ -241,3 +242,13 @@ def test_maps_and_recirculation_are_needs_of_the_application() -> None:
 def test_only_products_of_variables_count() -> None:
     assert measure("", "hdr.mine.a = meta.x * meta.y;").applications["mine"].products
     assert not measure("", "hdr.mine.a = meta.x * 3 + meta.y;").total.products
+
+
+def test_a_control_may_get_a_header_and_a_field_of_it() -> None:
+    program = source(
+        types="header g_t { bit<8> y; }\ncontrol part(inout g_t g, inout bit<8> x) { apply { g.y = 1; x = x + 1; } }",
+        headers="g_t g;",
+        declarations="part() p;",
+        ingress="p.apply(hdr.g, hdr.g.y);",
+    )
+    assert footprint(check(program)).total.header_bits == 16

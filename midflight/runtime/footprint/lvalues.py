@@ -14,8 +14,8 @@ def key_of(place: ir.Expression) -> tuple[Key, bool]:
     whole = True
     while True:
         match place:
-            case ir.CopyIn(target=target):
-                place = target
+            case ir.CopyIn(target=base):
+                pass
             case ir.VariableRef(variable=variable):
                 return (variable, *reversed(names)), whole
             case ir.Member(base=base, name=name):
