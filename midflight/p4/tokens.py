@@ -112,10 +112,11 @@ def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
 
 
 def types_declared(source: Source, names: dict[str, str]) -> frozenset[str]:
-    """Return the names of the types that a preprocessed text declares at its top level.
+    """Return the names of the types that a preprocessed text declares at its top level, and of `source.types`.
 
-    `names` gives the terminal's name for each literal token, such as LPAR for `(`. P4Error for text that is not a
-    token, for an annotation without a name or a closing bracket, and beyond MOST_TOKENS.
+    `source.types` are declared before the text. `names` gives the terminal's name for each literal token, such as LPAR
+    for `(`. P4Error for text that is not a token, for an annotation without a name or a closing bracket, and beyond
+    MOST_TOKENS.
     """
     classifier = _Classifier(source, names)
     for _ in classifier.run():

@@ -84,9 +84,9 @@ class State:
     def restore(self, values: Mapping[str, Values]) -> None:
         """Write values that `read` returned, by register name, to a switch whose registers hold their initial values.
 
-        Elements that equal the initial value are not sent. Elements that were different before the call therefore may
-        remain. MidflightError if the switch runs another program or does not have the application; KeyError if a
-        register is missing in `values`.
+        An index is sent, with the elements of all registers, only if one of them differs from its initial value. At
+        other indexes, elements that were different before the call remain. MidflightError if the switch runs another
+        program or does not have the application; KeyError if a register is missing in `values`.
         """
         size = max((each.size for each in self.registers.values()), default=0)
         requests = []

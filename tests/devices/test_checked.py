@@ -31,7 +31,8 @@ BESIDE = '#include "mine.p4"\n'
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the front end checks."""
+    """The texts that the front end checks. Nothing is found in the store."""
+    monkeypatch.setenv("MIDFLIGHT_CODE_CACHE", "")
     texts: list[str] = []
     check = frontend.check
 

@@ -275,3 +275,14 @@ def test_messages_beyond_the_buffer_are_counted() -> None:
     run(switch, *[b"\1"] * 50_000)
     assert 0 < switch.stats.messages_lost < 50_000
     assert set(switch.messages()) == {"seen 1"}
+
+
+@pytest.mark.parametrize("width", [64, 128])
+def test_lists_with_ints_on_both_sides_of_2_to_the_63_are_written_exactly(width: int) -> None:
+    switch = engine(declarations=f"register<bit<{width}>>(2) r;", ingress="r.write(0, 0);")
+    register = switch.registers["ingress.r"]
+    register.write_all([1, 2**63 + 1])
+    assert [register.read(0), register.read(1)] == [1, 2**63 + 1]
+    with pytest.raises(DeviceError, match="holds integers"):
+        register.write_all([1.5, 2.0])
+    assert register.read(1) == 2**63 + 1

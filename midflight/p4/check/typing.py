@@ -188,7 +188,10 @@ def _generic(ctx: Context, declaration: d.Structure, node: s.SpecialisedType) ->
 def type_arguments(
     ctx: Context, extern: d.Extern | d.Structure, nodes: Sequence[s.Type], place: Place
 ) -> Walk[tuple[Type, ...]]:
-    """Check the type arguments of an extern type and return their types. Raises P4Error for a wrong number of them."""
+    """Check the type arguments of a generic extern, struct or header, and return their types.
+
+    P4Error for a wrong number of them.
+    """
     wanted = len(extern.type_parameters)
     if len(nodes) != wanted:
         raise P4Error(f"{extern.name} takes {_counted(wanted, 'type argument')}, not {len(nodes)}", place=place)

@@ -18,10 +18,13 @@ class Program:
     """A checked v1model program: its six parts, and the objects that they use.
 
     `headers`, `metadata` and `standard_metadata` are the types of the parts' parameters. `errors` are the members of
-    `error` in order. `tables`, `actions` and `instances` hold what is reachable from `main`, by fully qualified name;
-    they and `warnings` are in the order of the source. So do `value_sets`, each as a table with a key for each of its
-    fields and one action, `found`. `foreign` are the externs that v1model does not have, with the place of a use; an
-    engine refuses such a program. `controller_headers` are the headers with `@controller_header`.
+    `error` in order. `tables` and `actions` hold what is reachable from `main`, by fully qualified name, and
+    `instances` also the externs of the top level. They and `value_sets` are in the order in which the parts of `main`,
+    in turn, declare or instantiate them. A value set is a table with a key for each of its fields and one action,
+    `found`. `enums` are all enums of the program. `annotations` are those of `main`. `warnings` are those of the
+    preprocessor, then the others in the order of the source. `foreign` are the externs that v1model does not have, with
+    the place of a use; an engine refuses such a program. `controller_headers` are the headers with
+    `@controller_header`.
     """
 
     file: str

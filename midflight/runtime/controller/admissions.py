@@ -60,10 +60,11 @@ class Admissions:
             fleet.request(fleet.desired.admitting(request))
 
     def withdraw(self, application: str, switch: str = "") -> None:
-        """Stop computing on an application's requests on one switch. Parameters and errors are those of
-        `Controller.withdraw`.
+        """Stop computing on an application's requests on one switch; for an application without a job.
 
-        If the switch is off, only the desired state changes.
+        `Controller.withdraw` also ends jobs. `switch` may be empty if only one switch runs the application. If the
+        switch is off, only the desired state changes. MidflightError if the named switch does not run it, or if none
+        is named and not exactly one does; DeviceError if the switch refuses.
         """
         fleet = self._fleet
         with fleet.lock:

@@ -235,7 +235,7 @@ class Controller:
 
         If the application has a job, the job ends on all switches. `switch` may be empty if only one switch runs the
         application, or if it has a job. MidflightError if the named switch does not run it, or if none is named, there
-        is no job, and not exactly one does.
+        is no job, and not exactly one does. DeviceError if a switch refuses.
         """
         with self.fleet.lock:
             if application in self.jobs.jobs:

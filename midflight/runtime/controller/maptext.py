@@ -44,7 +44,10 @@ def parse_key(shape: Map, text: str) -> Key:
 
 
 def spell_entry(shape: Map, entry: Entry) -> str:
-    """Return the text for an entry, which `parse_entry` reads back. Numbers are decimal, but masks hexadecimal."""
+    """Return the text for an entry, which `parse_entry` reads back.
+
+    Numbers are decimal, except for the value and mask of a ternary part, which are hexadecimal.
+    """
     key = ",".join(_spell(how, part) for how, part in zip(shape.match, entry.parts, strict=True))
     return f"{key}={entry.value}" + (f"@{entry.priority}" if shape.ranked else "")
 

@@ -58,8 +58,10 @@ class Device(Protocol):
         """
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Return a program compiled for this device, for a session to load. P4Error for an invalid program. Loads
-        nothing.
+        """Return a program compiled for this device, for a session to load. Loads nothing.
+
+        P4Error for an invalid program or one that the device cannot run; DeviceError if the device's compiler is
+        missing, cannot be run or takes too long.
         """
 
     def load(self, source: str, file: str = "<string>") -> None:

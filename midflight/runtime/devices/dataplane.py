@@ -28,8 +28,8 @@ class Dataplane:
     The switch's packet service at the gRPC address `address` accepts one client at a time. When the client ends a
     stream, the server ends it once the switch has no packets left; this shows that a batch is complete. Packets that
     leave without an open stream are lost, so there is always one. `died` returns the error to raise if a stream breaks.
-    `timeout`, in seconds, limits the wait for a batch. Thread-safe. Connects at once; raises the error of `died` if
-    that fails.
+    `timeout`, in seconds, limits the wait for a batch; `process` passes its packets in batches of 32. Thread-safe.
+    Connects at once; raises the error of `died` if that fails.
     """
 
     def __init__(self, address: str, device_id: int, died: Callable[[], DeviceError], timeout: float = 30.0) -> None:
@@ -53,7 +53,7 @@ class Dataplane:
 
         They are in the order of the input packets, and by port for the same input packet. Packets that come from
         elsewhere, such as a controller's packet-outs, wait for `transmitted`. Raises the error of `died` if the switch
-        ends or takes longer than `timeout`.
+        ends or takes longer than `timeout` for a batch.
         """
         left: list[tuple[int, int, bytes]] = []
         given = list(packets)

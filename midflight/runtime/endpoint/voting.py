@@ -46,7 +46,8 @@ class Voter:
     A voting has one result as long as any two quorums share a voter and no voter changes its vote. If `needed` is not a
     majority, or if voters may forget their votes, this holds only within one epoch of the switch's state. The voters
     then rely on one `epoch` and ignore results of others; None accepts all. With `forward` it always holds, because the
-    server announces the results. MidflightError if there is no such voter, or if an epoch is needed and not given.
+    server announces the results. MidflightError if there is no such voter, or, without `forward`, if `needed` is not a
+    majority and no epoch is given. Whether voters may forget is not checked: give an epoch if they may.
 
     If only one voter has received a result and then forgets it, the others cannot get it any more once a newer voting
     has reused its entry in the switch. So if voters may forget, `slots` has to exceed the number of votings in the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -68,13 +70,14 @@ class Register:
     def write_all(self, values: ArrayLike) -> None:
         """Set all elements at once, from an array like that of `read_all` or any sequence of `size` ints.
 
-        DeviceError if there are not `size` of them, or if one does not fit; then nothing is written. The words of an
-        array with the shape (size, words) are not checked.
+        DeviceError if there are not `size` of them, or if one is not an integer or does not fit; then nothing is
+        written. The words of an array with the shape (size, words) are not checked.
         """
-        given = np.asarray(values)
+        # NumPy would round a list with ints on both sides of 2**63 to floats.
+        given = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
         if self._words > 1 and given.shape == (self.size, self._words):
             with self._lock:
-                self._context.put(self._memory[: self.size], given)
+                self._context.put(self._memory[: self.size], given.astype(self._memory.dtype))
             return
         if given.shape != (self.size,):
             raise DeviceError(f"{self.name} has {self.size} elements, not {'x'.join(map(str, given.shape))}")
@@ -84,7 +87,10 @@ class Register:
             with self._lock:
                 self._context.put(self._memory[: self.size], given.reshape(-1, 1))
             return
-        numbers = [int(each) for each in given.tolist()]
+        try:
+            numbers = [index(each) for each in given.tolist()]
+        except TypeError:
+            raise DeviceError(f"{self.name} holds integers") from None
         for each in (min(numbers, default=0), max(numbers, default=0)):
             self._check_value(each)
         size = self._memory.itemsize * self._words

@@ -68,9 +68,10 @@ class Caught:
 
 
 class Cases(Collection[Case]):
-    """A collection of conformance cases, those of the same program next to each other. `makers` create them, one each.
+    """A collection of conformance cases, in the order of `makers`, each of which creates one.
 
-    Generated cases are created each time the collection is iterated, and not kept.
+    `cases` puts those of the same program next to each other. Generated cases are created each time the collection is
+    iterated, and not kept.
     """
 
     def __init__(self, makers: Sequence[Callable[[], Case]]) -> None:

@@ -135,7 +135,8 @@ def assemble(
     """Return a new pipeline of a checked program, which `make` runs. The other options are those of `Engine`.
 
     Raises Refusal if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the program's state
-    exceeds `memory`. Raises P4Error for a construct that the engine does not support.
+    exceeds `memory` or `make` raises DeviceError, for example because the kernel refuses the program. Raises P4Error
+    for a construct that the engine does not support.
     """
     schema = Schema(config.p4info)
     strings: dict[str, Strings] = {}

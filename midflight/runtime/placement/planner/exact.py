@@ -26,9 +26,9 @@ _SLIGHTLY = 1e-6  # of the bytes on links, in the other objectives, so that path
 def solve(
     network: Network, application: Application, costs: Costs, objective: str, patience: float
 ) -> tuple[Solution | None, bool]:
-    """Return the best solution, or None if none was found, and whether it is proven to be the best or the only answer.
+    """Return the best solution found within `patience` seconds, or None, and whether that is proven.
 
-    `patience` is in seconds.
+    Proven means that no solution is better, or, for None, that there is none.
     """
     deadline = time.monotonic() + patience
     program = _Program(network, application, costs, objective)

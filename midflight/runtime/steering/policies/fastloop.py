@@ -5,9 +5,10 @@ each request sent there since, and the time of that load's measurement. Another 
 An old load says little. So the wait that follows from it is blended with the wait that the slow loop expects, corrected
 by the forwarder's own outstanding requests; the share of the carried load halves with every half-life.
 
-A candidate costs its delay, its expected wait and its toll, which is how much longer the slow loop expects a request
-to make others wait. At the slow loop's optimum, this sum is the same by all options in use. So without fresh loads no
-option is preferred to another, and the weights decide: nobody herds.
+A candidate costs the time of a request without waiting, the price of its carbon if there is one, its expected wait and
+its toll, which is how much longer the slow loop expects a request to make others wait. At the slow loop's optimum, this
+sum is the same by all options in use. So without fresh loads no option is preferred to another, and the weights decide:
+nobody herds.
 """
 
 from __future__ import annotations
