@@ -33,8 +33,8 @@ Examples:
 def status(state: Path | None, watch: bool, as_json: bool) -> None:
     """Show the status of a running controller, or fail if there is none.
 
-    The status consists of the switches, the applications, their placements with reasons and rates, and the latest
-    events.
+    The status consists of the switches, the applications, their placements with reasons, the requests per second at
+    each switch since the previous status, and the latest events.
     """
     from rich.console import Console
     from rich.live import Live
@@ -75,7 +75,7 @@ def _switches(switches: list[dict[str, Any]]) -> Any:
 
 
 def _applications(applications: list[dict[str, Any]]) -> Any:
-    table = _table("application", "primitive", "placed", "for", "rate")
+    table = _table("application", "primitive", "placed", "for", "requests/s", "limit")
     for each in applications:
         placed = [f"{name}: {reason}" for name, reason in each["placements"].items()]
         users = [f"{it['switch']}: {', '.join(it['hosts']) or 'all hosts'}" for it in each["admissions"]]
@@ -83,8 +83,10 @@ def _applications(applications: list[dict[str, Any]]) -> Any:
             where = ", ".join(job["switches"]) or job["server"] or "the workers"
             users.append(f"job {job['number']} of {', '.join(job['hosts'])}, computed by {where}")
         users += [f"{it['switch']}: copies to {', '.join(it['hosts'])}" for it in each["mirrors"]]
-        rate = f"{each['rate']}/s" if each["rate"] else "unlimited"
-        table.add_row(each["name"], each["primitive"], "\n".join(placed), "\n".join(users) or "not admitted", rate)
+        limit = f"{each['rate']}/s" if each["rate"] else "unlimited"
+        now = [f"{name}: {count:,.0f}" for name, count in each["requests_per_second"].items()]
+        used = "\n".join(users) or "not admitted"
+        table.add_row(each["name"], each["primitive"], "\n".join(placed), used, "\n".join(now), limit)
     return table
 
 

@@ -143,6 +143,15 @@ def test_state_and_counters_come_from_the_switch(running: Running) -> None:
         assert re.search(rf'midflight_request_seconds_count{{request="{request}",switch="s1"}} [1-9]', metrics)
 
 
+def test_the_status_shows_requests_per_second(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.run("admit", "hot", "--switch", "s1")
+    monkeypatch.setattr("midflight.runtime.controller.observe.rates._SHORTEST", 0)
+    assert set(running.json("status")["applications"][2]["requests_per_second"]) <= {"s1"}
+    running.lab.devices["s1"].process(Packets.from_list([(1, reading(running, 50))] * 5000))
+    text = running.run("status").output
+    assert re.search(r"s1: [1-9][\d,]*", text), text
+
+
 def test_the_agent_of_a_switch_reads_free_slots_in_band(running: Running) -> None:
     running.run("admit", "hot", "--switch", "s1")
     running.lab.devices["s1"].process(Packets.from_list([(1, reading(running, 50))]))
@@ -253,6 +262,7 @@ def test_watching_yields_changes_only(running: Running, monkeypatch: pytest.Monk
         yield None
 
     monkeypatch.setattr(running.deployment, "follow", follow)
+    monkeypatch.setattr("midflight.runtime.controller.observe.rates._SHORTEST", 3600)
     found = list(Commands(running.deployment).watch({}, lambda: True))
     assert [each["switches"][0]["computes"] for each in found] == [[], ["hot"]]
 

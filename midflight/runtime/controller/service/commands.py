@@ -14,6 +14,7 @@ from midflight.primitives import Aggregate
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.endpoints import Host
 from midflight.runtime.controller.observe.events import Event
+from midflight.runtime.controller.observe.rates import Rates
 from midflight.runtime.controller.overlap import computing_twice
 from midflight.runtime.controller.service.mapchanges import amend, map_document
 from midflight.runtime.controller.service.report import status
@@ -37,6 +38,7 @@ class Commands:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._services = SteeredServices(deployment)
+        self._rates = self._new_rates()
 
     @property
     def calls(self) -> Mapping[str, Call]:
@@ -53,9 +55,11 @@ class Commands:
     def status(self, _: Json) -> Json:
         """Return the controller, its switches, its applications with placements and jobs, and the last ten events.
 
-        The argument is ignored. Sends nothing to the switches.
+        The argument is ignored. Reads counters of the switches, at most once a second. The requests per second of an
+        application are those since the previous status, but over at least a second. A switch that does not answer has
+        none.
         """
-        return status(self._deployment)
+        return status(self._deployment, self._rates.latest())
 
     def state(self, arguments: Json) -> Json:
         """Return the contents of an application's registers on a switch: `registers`, lists of numbers by name.
@@ -275,13 +279,14 @@ class Commands:
 
         It is compared with the last one after each event, and at least twice a second. The first argument is ignored.
         """
-        shown = self.status({})
+        rates = self._new_rates()
+        shown = status(self._deployment, rates.latest())
         yield shown
         for _event in self._deployment.follow(self._listening(listening)):
-            status = self.status({})
-            if status != shown:
-                shown = status
-                yield status
+            found = status(self._deployment, rates.latest())
+            if found != shown:
+                shown = found
+                yield found
 
     def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
         """Yield alerts as they arrive from now on, until `listening` returns False.
@@ -291,6 +296,10 @@ class Commands:
         application = self._alerting(arguments)
         for each in self._deployment.alerts.follow(self._listening(listening), application):
             yield each.document()
+
+    def _new_rates(self) -> Rates:
+        assert self._deployment.metrics.read is not None
+        return Rates(self._deployment.metrics.read)
 
     def _watch_services(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
         yield from self._services.watch(arguments, self._listening(listening))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from midflight import __version__
@@ -17,10 +18,10 @@ _EVENTS = 10
 """How many of the latest events a status includes."""
 
 
-def status(it: Deployment) -> Json:
+def status(it: Deployment, rates: Mapping[tuple[str, str], float]) -> Json:
     """Return the controller, its switches, its applications with placements and jobs, and the last ten events.
 
-    Sends nothing to the switches.
+    `rates` are the requests per second by application and switch. Sends nothing to the switches.
     """
     controller = it.controller
     with controller.fleet.lock:
@@ -34,7 +35,7 @@ def status(it: Deployment) -> Json:
                 "epoch": controller.fleet.epoch,
             },
             "switches": [_switch(it, name) for name in controller.switches],
-            "applications": [_application(controller, name) for name in controller.program.applications],
+            "applications": [_application(controller, name, rates) for name in controller.program.applications],
             "events": [each.document() for each in it.store.events(_EVENTS)],
         }
 
@@ -57,7 +58,7 @@ def _switch(it: Deployment, name: str) -> Json:
     }
 
 
-def _application(controller: Controller, name: str) -> Json:
+def _application(controller: Controller, name: str, rates: Mapping[tuple[str, str], float]) -> Json:
     desired = controller.fleet.desired
     found = controller.program.applications[name]
     placements: dict[str, Any] = {}
@@ -77,6 +78,9 @@ def _application(controller: Controller, name: str) -> Json:
             if application == name
         ],
         "rate": desired.rates.get(name, 0),
+        "requests_per_second": {
+            switch: round(rate, 1) for (application, switch), rate in rates.items() if application == name
+        },
         "mirrors": [
             {"switch": switch, "hosts": [each.name for each in hosts]}
             for (application, switch), hosts in desired.mirrors.items()
