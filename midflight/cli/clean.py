@@ -28,8 +28,10 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
     This includes namespaces, links, processes, sockets and files. A network cleans up when it ends. If its program is
     killed, its namespaces and processes are removed, too, but not all temporary files. This command removes these, and
     everything else that remains after a power failure. A folder of temporary files is left behind if the process in its
-    name no longer exists. With --cache, the compiled programs that are stored for later runs are removed, too. What
-    another user has left behind may stay; the command then removes everything else, and fails.
+    name no longer exists, or if the network in its name has no record. Files of other users, except root's, are
+    ignored: they are neither listed nor removed. If something cannot be removed for lack of permission, the command
+    removes everything else, and then fails. With --cache, the compiled programs that are stored for later runs are
+    removed, too.
     """
     from midflight.errors import DeviceError
     from midflight.runtime.engine.store import user_store

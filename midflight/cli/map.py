@@ -47,9 +47,10 @@ def map(
 ) -> None:
     """Print the entries of a map of application NAME, or change them.
 
-    A map is a table that a kernel reads and the controller writes. MAP may be left out if the application has only one.
-    All changes of one command take effect, or the command fails and none does. They survive a restart of the switch and
-    of the controller; a switch that is off gets them when it returns.
+    A map is a table that a kernel reads and the controller writes. Without MAP, all maps are printed. To change
+    entries, MAP may be left out only if the application has one map. All changes of one command take effect, or the
+    command fails and none does. They survive a restart of the switch and of the controller; a switch that is off gets
+    them when it returns.
 
     Values and the parts of a key, which commas separate, are integers (such as 10 or 0x0a) or IP or MAC addresses. Of
     several entries that match a packet, the longest prefix wins, or the largest priority, which is 1 by default.

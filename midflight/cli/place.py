@@ -58,7 +58,8 @@ def place(
     """Decide which device runs which step of an application, and by which paths its traffic goes.
 
     Every limit of devices and links is kept. Each choice and each rejection is explained. What fits on no switch runs
-    on a host. The exit status is 1 if no plan keeps all limits.
+    on a host. The exit status is 1 if no plan that keeps all limits is found; only the exact search, within its
+    time, proves that there is none.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside

@@ -58,7 +58,7 @@ def assigned(code: Context, target: ast.Name, call: ast.Call, register: Register
     """Compile `target = register.method(...)`, where `call` is the right side; the access stores to the variable.
 
     Return the statements, with those that must run before the access first. Raises KernelError as `compile_access`
-    does, or if the variable has another type.
+    does, if the name cannot be assigned, or if the variable has another type.
     """
     local = code.local(target.id, register.kind)
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""

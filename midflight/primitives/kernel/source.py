@@ -36,7 +36,8 @@ class Line(int):
 class Source:
     """Consecutive lines of a file, the first of which has the number `first`.
 
-    Syntax nodes have line numbers that are relative to them, from 1.
+    Before an indented function, an added `if True:` takes the place of the line above. Syntax nodes have line numbers
+    that are relative to these lines, from 1.
     """
 
     file: str

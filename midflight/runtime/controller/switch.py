@@ -54,7 +54,10 @@ class ManagedSwitch:
 
     @property
     def device(self) -> Device:
-        """The switch's device. It is another object each time that its process is restarted."""
+        """The switch's device. `power` may replace it by another object, so do not keep it.
+
+        DeviceError if its capabilities must be queried first and it does not answer.
+        """
         return self._endpoint.device
 
     @property

@@ -94,9 +94,9 @@ def tail(log: Path) -> str:
 
 
 def quoted(log: str, folder: Path) -> str:
-    """Return the last lines of a log as a hint for the error of a process. An empty one may have found no space.
+    """Return the last lines of `log`, the text of a process's log, as a hint for an error.
 
-    `folder` is the log's folder.
+    If it is empty, the hint says so, or that no space is left in `folder`, where the log file is.
     """
     lines = log.strip().splitlines()[-QUOTED:]
     if lines:

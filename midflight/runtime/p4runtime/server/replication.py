@@ -46,8 +46,9 @@ class Groups(Protocol):
         """Set the (port, instance) pairs to which the group or session of this number copies a packet, replacing
         earlier ones.
 
-        `backups` has, by pair, the pairs to use while its port is down; `priority` (0 to 7) and `length` (bytes, 0 for
-        no limit) are those of copies. TableError INVALID for a number out of its range.
+        `backups` has, by pair, those that replace it while its port is down: the first whose port is up, and none if
+        all are down. `priority` (0 to 7) and `length` (bytes, 0 for no limit) are those of copies. TableError INVALID
+        for a number out of its range.
         """
 
     def delete(self, group: int, /) -> None:

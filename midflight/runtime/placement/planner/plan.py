@@ -242,6 +242,9 @@ def without(network: Network, failed: str) -> Network:
 
 
 def moved(before: Plan, after: Plan) -> Mapping[str, tuple[str, str]]:
-    """Return the steps that are elsewhere in a later plan, with the devices before and after."""
+    """Return the steps that are on another device in a later plan of the same application, with both devices.
+
+    Of a split step, only the device that completes it is compared.
+    """
     there = after.solution.at
     return {step: (at, there[step]) for step, at in before.solution.at.items() if there[step] != at}

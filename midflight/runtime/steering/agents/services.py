@@ -171,10 +171,10 @@ class HttpService:
 
 
 class UdpService:
-    """A service over UDP: a datagram is a request, and its answer goes back. Runs from its creation; a context manager.
+    """A service over UDP: a datagram is a request, and its answer goes back; `STATUS` asks for the load instead.
 
-    Requests beyond the queue, and those whose handler fails, are not answered. DeviceError if the address cannot be
-    bound.
+    Runs from its creation; a context manager. Requests beyond the queue, and those whose handler fails, are not
+    answered. DeviceError if the address cannot be bound.
     """
 
     def __init__(
