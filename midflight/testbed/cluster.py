@@ -63,7 +63,7 @@ def local_cluster(workers: int, address: str = "") -> Iterator[Any]:
                         threads_per_worker=1,
                         processes=True,
                         host="127.0.0.1",
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                     )
                 )
             except RuntimeError as error:

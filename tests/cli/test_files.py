@@ -201,7 +201,14 @@ def test_a_signal_ends_a_command_and_leaves_nothing(arguments: tuple[str, ...], 
     )
     command = [sys.executable, "-m", "midflight", *arguments]
     environment = os.environ | {"TMPDIR": str(folder)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup, for one, ignores SIGHUP
+    ) as running:
         assert running.stderr is not None
         assert running.stderr.readline() == "running\n"
         running.send_signal(number)

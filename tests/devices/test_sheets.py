@@ -129,7 +129,7 @@ def test_what_is_no_sheet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MidflightError, match=re.escape(f"{tmp_path / 'no.toml'}: No such file")):
         load_sheet(tmp_path / "no.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff")
-    with pytest.raises(MidflightError, match=r"is not text in UTF-8 \(byte 0\)"):
+    with pytest.raises(MidflightError, match=r"not UTF-8 text \(byte 0\)"):
         load_sheet(tmp_path / "binary.toml")
 
 

@@ -110,7 +110,9 @@ def test_unknown_and_impossible_readings_are_ignored() -> None:
         made.meter.status = lambda: [1]  # type: ignore
         with pytest.raises(MidflightError, match="load in JSON"):
             service(made.url)()
-    for url in ("file:///etc/passwd", "udp://127.0.0.1", "udp://h:x", "cache"):
+    with pytest.raises(MidflightError, match="a port is 1 to 65535"):
+        service("udp://h:x")
+    for url in ("file:///etc/passwd", "udp://127.0.0.1", "cache"):
         with pytest.raises(MidflightError, match="is no service"):
             service(url)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from midflight.errors import DeviceError
+from midflight.errors import DeviceError, MidflightError
 from midflight.userfiles import read_data
 
 __all__ = ["ClientTls", "ServerTls", "is_local", "open_channel"]
@@ -130,4 +130,7 @@ def _check_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) ->
 
 
 def _read(path: Path) -> bytes:
-    return read_data(path)
+    try:
+        return read_data(path)
+    except MidflightError as error:
+        raise DeviceError(error.message, hint=error.hint) from None

@@ -143,7 +143,9 @@ class Service:
     def report(self, _: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
         """Report an unexpected exception of the event loop, which goes on: the loop's exception handler."""
         error = problem.get("exception")
-        if isinstance(error, Exception):
+        # gRPC's event loops in one process share a descriptor. A loop that wakes up for it may find that another was
+        # faster, which raises BlockingIOError and means nothing.
+        if isinstance(error, Exception) and not isinstance(error, BlockingIOError):
             self._switch.faults.report("the event loop", error)
 
     def end_streams(self) -> None:
