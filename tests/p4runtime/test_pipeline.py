@@ -468,6 +468,42 @@ def test_multicast_groups_and_metadata_count_towards_the_memory_limit(
     assert pipeline.engine.memory.used == used
 
 
+@pytest.mark.parametrize("first", [p4r.Update.INSERT, p4r.Update.MODIFY])
+def test_metadata_of_entries_never_exceeds_the_memory_limit(
+    config: p4r.ForwardingPipelineConfig, ids: dict[str, int], first: p4r.Update.Type.ValueType
+) -> None:
+    pipeline = assemble(config, CheckedProgram(EVERYTHING), memory=demand(check(EVERYTHING), 1 << 40) + (1 << 16))
+    memory, used = pipeline.engine.memory, pipeline.engine.memory.used
+
+    def codes(kind: p4r.Update.Type.ValueType, metadata: bytes) -> list[int]:
+        changes = []
+        for number in range(30):
+            update = route(ids)
+            update.type = kind
+            update.entity.table_entry.match[0].lpm.value = bytes([10, number, 0, 0])
+            update.entity.table_entry.match[0].lpm.prefix_len = 16
+            update.entity.table_entry.metadata = metadata
+            changes.append(update)
+        status = write(pipeline, p4r.WriteRequest(updates=changes))
+        if status is None:
+            return [0] * 30
+        return [p4r.Error.FromString(each.value).canonical_code for each in status.details]
+
+    if first == p4r.Update.MODIFY:
+        assert codes(p4r.Update.INSERT, b"") == [0] * 30
+    done = codes(first, bytes(4096))
+    assert 0 < done.count(0) <= 16
+    assert done.count(RESOURCE_EXHAUSTED) == 30 - done.count(0)
+    assert memory.used <= memory.limit
+    held = sum(len(each.metadata) for each in pipeline.notes.values())
+    assert held == 4096 * done.count(0)
+    assert len([*pipeline.engine.tables["ingress.route"].entries()]) == (
+        30 if first == p4r.Update.MODIFY else done.count(0)
+    )
+    codes(p4r.Update.DELETE, b"")
+    assert memory.used == used
+
+
 def test_a_program_that_compiles_too_long_is_rejected_and_the_switch_continues(
     config: p4r.ForwardingPipelineConfig,
 ) -> None:

@@ -8,6 +8,7 @@ from finsy.proto import p4r
 
 from midflight.p4 import ir
 from midflight.runtime.engine import Entry, TableError
+from midflight.runtime.engine.memory import BudgetError
 from midflight.runtime.engine.tables import Table
 from midflight.runtime.p4runtime.server import direct
 from midflight.runtime.p4runtime.server.binding import BoundTable
@@ -90,6 +91,7 @@ def _write_default(
     yield
     before, note = table.default, pipeline.notes.get((name, None, 0))
     if wanted is not None:
+        _afford(pipeline, (name, None, 0), message)
         table.set_default(wanted[0].name, wanted[1])
         _note(pipeline, (name, None, 0), message)
     else:
@@ -127,6 +129,11 @@ def _write_keyed(
             yield
             note = pipeline.notes.get(key)
             table.insert(prepared)
+            try:
+                _afford(pipeline, key, message)
+            except Refusal:
+                table.delete(place.keys, place.priority)
+                raise
             direct.store(pipeline, bound, message, fresh)
             _note(pipeline, key, message)
 
@@ -147,6 +154,7 @@ def _write_keyed(
             if fault is not None:
                 raise fault
             if fresh is not None:
+                _afford(pipeline, key, message)
                 table.modify(fresh)
                 _note(pipeline, key, message)
             direct.store(pipeline, bound, message, before)
@@ -178,6 +186,16 @@ def _decoded(
     except Refusal as refusal:
         return None, refusal
     return Entry(place.keys, action.name, arguments, place.priority), None
+
+
+def _afford(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p4r.TableEntry) -> None:
+    """Refusal if there is no memory for an entry's metadata. Reserves nothing: `_restore` does, with the note."""
+    cost, memory = len(message.metadata) - _size(pipeline.notes.get(key)), pipeline.engine.memory
+    try:
+        memory.take(cost, "the metadata of an entry")
+    except BudgetError as error:
+        raise Refusal(Code.RESOURCE_EXHAUSTED, error.message) from None
+    memory.give(cost)
 
 
 def _note(pipeline: Pipeline, key: tuple[str, ir.Keyset | None, int], message: p4r.TableEntry) -> None:
