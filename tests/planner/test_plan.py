@@ -124,6 +124,42 @@ def test_a_full_link_is_avoided_or_refused(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["exact", "heuristic"])
+def test_ends_without_a_path_are_named(method: str) -> None:
+    network = line(CHIP, CARD)
+    cut = Network(network.devices, network.links[:-1])
+    with pytest.raises(MidflightError, match="there is no path from data at h1 to store at h2"):
+        plan(cut, FILTER, costs(), method=method)
+    # A host between two switches does not forward.
+    devices = network.devices | {"h3": Device("h3", HOST, forwards=False)}
+    links = (Link("h1", "s1"), Link("s1", "h3"), Link("h3", "s2"), Link("s2", "h2"))
+    asked = Costs(lambda sheet, steps: () if sheet.kind == "chip" else ("not here",))
+    with pytest.raises(MidflightError, match="there is no path from data at h1 to store at h2"):
+        plan(Network(devices, links), FILTER, asked, method=method)
+    # It passes the traffic on if it runs the step.
+    anywhere = plan(Network(devices, links), FILTER, costs(), method="exact")
+    assert anywhere.solution.at == {"filter": "h3"}
+
+
+def test_a_step_whose_devices_are_out_of_reach_is_named() -> None:
+    network = line(CHIP, CARD)
+    asked = Costs(lambda sheet, steps: () if sheet.kind == "chip" else ("not here",))
+    cut = Network(network.devices, (Link("h1", "s2"), Link("s2", "h2")))
+    with pytest.raises(MidflightError, match="no path from data at h1 to the devices that can run filter: s1"):
+        plan(cut, FILTER, asked)
+    # Each source reaches a chip and the sink, but none of the chips gets both.
+    apart = Network(
+        {name: Device(name, CHIP) for name in ("s1", "s2")}
+        | {name: Device(name, HOST, forwards=False) for name in ("h1", "h2", "h3")},
+        (Link("h1", "s1"), Link("h2", "s2"), Link("s1", "h3"), Link("s2", "h3")),
+    )
+    both = Application(
+        [Source("data", ("h1", "h2"), 1e6)], [Step("filter", ("data",))], [Sink("store", ("h3",), "filter")]
+    )
+    with pytest.raises(MidflightError, match="from all of data to the same one of the devices that can run filter"):
+        plan(apart, both, asked)
+
+
+@pytest.mark.parametrize("method", ["exact", "heuristic"])
 def test_a_sum_is_split_over_the_tree(method: str) -> None:
     devices = {name: Device(name, CHIP) for name in ("root", "left", "right")}
     devices |= {f"h{n}": Device(f"h{n}", HOST, forwards=False) for n in range(6)}

@@ -11,6 +11,7 @@ from midflight.errors import MidflightError
 from midflight.runtime.placement.planner.costs import Costs
 from midflight.runtime.placement.planner.heuristic import rerouted, search
 from midflight.runtime.placement.planner.model import OBJECTIVES, Application, Network
+from midflight.runtime.placement.planner.reach import unconnected
 from midflight.runtime.placement.planner.solution import Loads, Solution, loads, value, violations
 
 __all__ = ["Choice", "Plan", "moved", "plan", "without"]
@@ -152,12 +153,17 @@ def _made(
 
 
 def _impossible(network: Network, application: Application, costs: Costs) -> MidflightError:
-    """Return the error that says which step fits nowhere, or that only links or combinations are in the way."""
+    """Return the error that names the step that fits nowhere, the ends without a path, or else the limits."""
+    able: dict[str, list[str]] = {}
     for step in application.steps:
         refused = _refused(network, application, costs, step.name)
-        if sum(len(names) for names in refused.values()) == len(network.devices):
+        cannot = {name for names in refused.values() for name in names}
+        able[step.name] = [name for name in network.devices if name not in cannot]
+        if not able[step.name]:
             words = "; ".join(f"{_several(names)}: {reason}" for reason, names in refused.items())
             return MidflightError(f"step {step.name} fits on no device: {words}")
+    if gap := unconnected(network, application, able):
+        return MidflightError(gap, hint="hosts do not forward traffic; check the links")
     return MidflightError(
         "no plan keeps all limits: each step fits somewhere, but links or devices cannot carry all of them",
         hint="reduce the rates, or add a host that computes",
