@@ -83,7 +83,7 @@ def place(
     console.print(found.explain(), soft_wrap=True, markup=False)
     one, other, load = found.busiest
     proof = "the best plan" if found.exact else "the best plan found"
-    console.print(f"{objective}: {found.value:,.6g}, {proof}", soft_wrap=True)
+    console.print(f"{objective}: {found.amount}, {proof}", soft_wrap=True)
     if one:
         console.print(f"Busiest link: {one} to {other}, {load / 1e6:,.1f} Mbit/s", soft_wrap=True)
     console.print(f"Latency: {found.loads.latency / 1e3:,.1f} us", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_the_command_places_explains_and_plans_again(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "hot: edge" in done.output
     assert "not h1, h2, h3: gets 25,000 packets a second, and processes 20,000" in done.output
-    assert "bytes: 2.4e+08, the best plan" in done.output
+    assert "bytes: 240.0 Mbit/s on links, the best plan\n" in done.output
     found = json.loads((tmp_path / "plan.json").read_text())
     assert found["steps"]["hot"]["device"] == "edge"
     assert (tmp_path / "plan.svg").read_text().startswith("<svg")
@@ -125,3 +126,6 @@ def test_the_command_places_explains_and_plans_again(tmp_path: Path) -> None:
     done = midflight("place", app, "--topology", net, "--objective", "latency")
     assert "stages, " in done.output
     assert done.exit_code == 0, done.output
+    assert re.search(r"^latency: [\d.]+ us at most, the best plan$", done.output, re.MULTILINE)
+    done = midflight("place", app, "--topology", net, "--objective", "energy")
+    assert re.search(r"^energy: [\d.e-]+ W, the best plan$", done.output, re.MULTILINE)

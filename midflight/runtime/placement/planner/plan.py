@@ -50,6 +50,11 @@ class Plan:
         return tuple(each.step for each in self.choices if each.step in found)
 
     @property
+    def amount(self) -> str:
+        """The value as text, with its unit."""
+        return _amount(self.value, self.objective)
+
+    @property
     def busiest(self) -> tuple[str, str, float]:
         """The direction of a link with the most traffic, as its two devices and bits a second; empty names without
         traffic.
