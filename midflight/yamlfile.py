@@ -103,13 +103,16 @@ class YamlFile:
         """Return a copy of an error with the place of a node, as a MidflightError; for None, the beginning of
         the text.
         """
+        return MidflightError(error.message, place=self.place(node), hint=error.hint)
+
+    def place(self, node: yaml.Node | None) -> Place:
+        """Return the place of a node's first line; for None, the beginning of the text."""
         if node is None:
-            return MidflightError(error.message, place=self._place(0, 0), hint=error.hint)
+            return self._place(0, 0)
         start, end = node.start_mark, node.end_mark
         text = self._lines[start.line] if start.line < len(self._lines) else ""
         last = end.column if end.line == start.line else len(text)
-        place = self._place(start.line, start.column, last - start.column)
-        return MidflightError(error.message, place=place, hint=error.hint)
+        return self._place(start.line, start.column, last - start.column)
 
     def fail(self, node: yaml.Node | None, message: str, hint: str = "") -> NoReturn:
         """Raise MidflightError with this message and hint, and the place of a node; for None, the beginning of the

@@ -32,7 +32,7 @@ from typing import Any
 
 import yaml
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, Place
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
 from midflight.runtime.placement.planner.model import Application, Device, Link, Network, Sink, Source, Step
@@ -75,7 +75,12 @@ def parse_application(text: str, file: str = "<string>") -> ApplicationFile:
     sources = []
     for name, node in reader.named(parts["sources"][1], "sources"):
         inner = reader.parts(node, f"source {name}", ("at", "rate"))
-        sources.append(Source(name, reader.at(inner, name, node), reader.quantity(inner, "rate", RATES, node)))
+        at, place = reader.at(inner, name, node)
+        rate = reader.quantity(inner, "rate", RATES, node)
+        try:
+            sources.append(Source(name, at, rate, place))
+        except MidflightError as error:
+            raise (error if error.place else reader.placed(inner["rate"][1], error)) from None
     steps = []
     for name, node in reader.named(parts["steps"][1], "steps"):
         inner = reader.parts(node, f"step {name}", ("takes", "keeps", "split", "returns"))
@@ -93,7 +98,8 @@ def parse_application(text: str, file: str = "<string>") -> ApplicationFile:
         inner = reader.parts(node, f"sink {name}", ("takes", "at"))
         if "takes" not in inner:
             reader.fail(node, f"sink {name} needs takes: the step whose result it gets")
-        sinks.append(Sink(name, reader.at(inner, name, node), reader.text(inner["takes"][1])))
+        at, place = reader.at(inner, name, node)
+        sinks.append(Sink(name, at, reader.text(inner["takes"][1]), place))
     packet = round(8 * reader.quantity(parts, "packet", SIZES, reader.root)) if "packet" in parts else 8000
     if packet <= 0:
         reader.fail(parts["packet"][1], "a packet has at least one byte")
@@ -180,10 +186,11 @@ class _Reader:
             return tuple(self._yaml.names(node))
         return tuple(self.text(node).split())
 
-    def at(self, parts: Pairs, name: str, node: yaml.Node) -> tuple[str, ...]:
+    def at(self, parts: Pairs, name: str, node: yaml.Node) -> tuple[tuple[str, ...], Place]:
+        """Return the devices of a source or sink, and where they are listed."""
         if "at" not in parts:
             self.fail(node, f"{name} needs at: the devices where it is")
-        return self.names(parts["at"][1])
+        return self.names(parts["at"][1]), self._yaml.place(parts["at"][1])
 
     def flag(self, parts: Pairs, name: str) -> bool:
         value = self._yaml.scalar(parts[name][1]) if name in parts else False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, Place
 from midflight.runtime.devices.capabilities import Capabilities
 
 __all__ = ["OBJECTIVES", "Application", "Device", "Flow", "Link", "Network", "Sink", "Source", "Step"]
@@ -58,20 +60,45 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where traffic comes from: each of the devices in `at` sends `rate` bits a second."""
+    """Where traffic comes from: each of the devices in `at` sends `rate` bits a second.
+
+    `place` is where the user's file lists the devices. MidflightError if `at` is empty or lists a device twice, or if
+    the rate is not above 0 and finite.
+    """
 
     name: str
     at: tuple[str, ...]
     rate: float
+    place: Place | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_devices(self)
+        if not 0 < self.rate < inf:
+            raise MidflightError(f"{self.name} needs a rate above 0 bits a second")
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the result of a step goes: one device, or with several a copy to each."""
+    """Where the result of a step goes: one device, or with several a copy to each.
+
+    `place` is where the user's file lists the devices. MidflightError if `at` is empty or lists a device twice.
+    """
 
     name: str
     at: tuple[str, ...]
     takes: str
+    place: Place | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_devices(self)
+
+
+def _check_devices(end: Source | Sink) -> None:
+    if not end.at:
+        raise MidflightError(f"{end.name} is at no device", place=end.place)
+    for at, times in Counter(end.at).items():
+        if times > 1:
+            raise MidflightError(f"{end.name} lists the device {at} twice", place=end.place)
 
 
 @dataclass(frozen=True, slots=True)
