@@ -64,6 +64,7 @@ def place(
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside
     from midflight.cli.userfile import load_program
+    from midflight.errors import MidflightError
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.placement.planner import Costs, moved, plan, without
     from midflight.runtime.placement.planner.drawing import picture as draw
@@ -75,9 +76,18 @@ def place(
         costs = Costs.of(CheckedProgram(load_program(file.program).p4(), str(file.program.with_suffix(".p4"))))
     found = plan(network, file.application, costs, objective, method=method, patience=patience)
     console = console_beside(json_to)
-    for device in failed:
+    gone: list[str] = []
+    for device in dict.fromkeys(failed):
         before, network = found, without(network, device)
-        found = plan(network, file.application, costs, objective, method=method, patience=patience)
+        gone.append(device)
+        for each in file.application.ends:
+            if device in each.at:
+                raise MidflightError(f"{each.name} is at {device}, which --without takes out", place=each.place)
+        try:
+            found = plan(network, file.application, costs, objective, method=method, patience=patience)
+        except MidflightError as error:
+            # With the device there was a plan.
+            raise MidflightError(f"without {', '.join(gone)}, {error.message}", hint=error.hint) from None
         changes = [f"{step} from {old} to {new}" for step, (old, new) in moved(before, found).items()]
         console.print(f"Without {device}: {'; '.join(changes) or 'nothing moves'}", soft_wrap=True)
     console.print(found.explain(), soft_wrap=True, markup=False)

@@ -135,3 +135,19 @@ def test_the_command_places_explains_and_plans_again(tmp_path: Path) -> None:
     assert re.search(r"^latency: [\d.]+ us at most, the best plan$", done.output, re.MULTILINE)
     done = midflight("place", app, "--topology", net, "--objective", "energy")
     assert re.search(r"^energy: [\d.e-]+ W, the best plan$", done.output, re.MULTILINE)
+
+
+def test_the_command_says_what_a_missing_device_breaks(tmp_path: Path) -> None:
+    app, net = tmp_path / "app.yaml", tmp_path / "net.yaml"
+    app.write_text(APP)
+    net.write_text(NET)
+    done = midflight("place", app, "--topology", net, "--without", "core")
+    assert done.exit_code == 1
+    assert "without core, there is no path from sensors at h1 to store at h3" in done.output
+    done = midflight("place", app, "--topology", net, "--without", "h3")
+    assert done.exit_code == 1
+    assert f"{app}:8:29: store is at h3, which --without takes out" in done.output
+    app.write_text(APP.replace("[h1, h2]", "[h1, h9]"))
+    done = midflight("place", app, "--topology", net)
+    assert done.exit_code == 1
+    assert f"{app}:3:17: sensors is at h9, which is no device of the network" in done.output

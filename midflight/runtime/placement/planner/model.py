@@ -173,6 +173,11 @@ class Application:
                 raise MidflightError(f"step {step.name} is split, so all that it takes needs the same rate")
         object.__setattr__(self, "by_name", {each.name: each for each in self.steps})
 
+    @property
+    def ends(self) -> tuple[Source | Sink, ...]:
+        """The sources and sinks."""
+        return (*self.sources, *self.sinks)
+
     def rate_of(self, name: str) -> float:
         """Return the rate in bits a second of what a source sends from each device, or a step sends on."""
         rates = self.rates()

@@ -115,11 +115,10 @@ def plan(
         raise MidflightError(f"there is no objective {objective!r}", hint=f"use {', '.join(OBJECTIVES)}")
     if method not in ("auto", "exact", "heuristic"):
         raise MidflightError(f"there is no method {method!r}", hint="use auto, exact or heuristic")
-    ends = [(each.name, each.at) for each in application.sources] + [(each.name, each.at) for each in application.sinks]
-    for name, where in ends:
-        for at in where:
+    for each in application.ends:
+        for at in each.at:
             if at not in network.devices:
-                raise MidflightError(f"{name} is at {at}, which is no device of the network")
+                raise MidflightError(f"{each.name} is at {at}, which is no device of the network", place=each.place)
     found: Solution | None = None
     exact = False
     size = len(application.flows()) * 2 * len(network.links) + len(application.steps) * len(network.devices)

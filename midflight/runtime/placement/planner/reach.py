@@ -1,4 +1,4 @@
-"""Which devices traffic can reach at all, whatever the rates."""
+"""Reachability of devices in a network, whatever the rates."""
 
 from __future__ import annotations
 
