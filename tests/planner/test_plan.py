@@ -130,7 +130,7 @@ def test_ends_without_a_path_are_named(method: str) -> None:
     with pytest.raises(MidflightError, match="there is no path from data at h1 to store at h2"):
         plan(cut, FILTER, costs(), method=method)
     # A host between two switches does not forward.
-    devices = network.devices | {"h3": Device("h3", HOST, forwards=False)}
+    devices = {**network.devices, "h3": Device("h3", HOST, forwards=False)}
     links = (Link("h1", "s1"), Link("s1", "h3"), Link("h3", "s2"), Link("s2", "h2"))
     asked = Costs(lambda sheet, steps: () if sheet.kind == "chip" else ("not here",))
     with pytest.raises(MidflightError, match="there is no path from data at h1 to store at h2"):

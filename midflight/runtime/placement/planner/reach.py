@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from midflight.runtime.placement.planner.model import Application, Network
 
@@ -22,8 +22,10 @@ def unconnected(network: Network, application: Application, able: Mapping[str, S
     for link in network.links:
         near[link.one].append(link.other)
         near[link.other].append(link.one)
+    alike = _alike(network, near)
+    senders = {each.name: _one_of_each(each.at, alike) for each in application.sources}
     for source in application.sources:
-        for at in source.at:
+        for at in senders[source.name]:
             places: dict[str, list[str]] = {source.name: [at]}
             for step in application.steps:
                 starts = [name for each in step.takes for name in places.get(each, ())]
@@ -39,12 +41,18 @@ def unconnected(network: Network, application: Application, able: Mapping[str, S
                     for end in sink.at:
                         if end not in reached:
                             return f"there is no path from {source.name} at {at} to {sink.name} at {end}"
-    return _apart(network, near, application, able)
+    return _apart(network, near, application, able, senders)
 
 
-def _apart(network: Network, near: Neighbours, application: Application, able: Mapping[str, Sequence[str]]) -> str:
+def _apart(
+    network: Network,
+    near: Neighbours,
+    application: Application,
+    able: Mapping[str, Sequence[str]],
+    senders: Mapping[str, Sequence[str]],
+) -> str:
     """Return which step no single device can run because its inputs do not meet; empty if all meet."""
-    places: dict[str, list[list[str]]] = {each.name: [[at] for at in each.at] for each in application.sources}
+    places: dict[str, list[list[str]]] = {name: [[at] for at in ats] for name, ats in senders.items()}
     for step in application.steps:
         found = list(able[step.name])
         for each in step.takes:
@@ -56,6 +64,29 @@ def _apart(network: Network, near: Neighbours, application: Application, able: M
             return f"there is no path from all of {inputs} to the same one of {_devices(step.name, able)}"
         places[step.name] = [found]
     return ""
+
+
+def _one_of_each(names: Iterable[str], alike: Mapping[str, Hashable]) -> list[str]:
+    """Return the first of all names that reach the same devices, so that the work does not grow with the hosts."""
+    first: dict[Hashable, str] = {}
+    for name in names:
+        first.setdefault(alike[name], name)
+    return list(first.values())
+
+
+def _alike(network: Network, near: Neighbours) -> dict[str, Hashable]:
+    """Return a key for each device. Devices with equal keys reach the same devices."""
+    zone: dict[str, str] = {}  # by device that forwards: one that stands for all that it reaches over such devices
+    for name, device in network.devices.items():
+        if device.forwards and name not in zone:
+            reached = _reached(network, near, [name])
+            zone.update((other, name) for other in reached if network.devices[other].forwards)
+    keys: dict[str, Hashable] = {}
+    for name in network.devices:
+        zones = {zone[each] for each in (name, *near[name]) if each in zone}
+        hosts = {each for each in near[name] if each not in zone}
+        keys[name] = tuple(sorted(zones)), tuple(sorted(hosts)), "" if zones else name
+    return keys
 
 
 def _devices(step: str, able: Mapping[str, Sequence[str]]) -> str:
