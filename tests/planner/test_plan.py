@@ -140,6 +140,17 @@ def test_ends_without_a_path_are_named(method: str) -> None:
     assert anywhere.solution.at == {"filter": "h3"}
 
 
+@pytest.mark.parametrize("method", ["exact", "heuristic"])
+def test_hosts_linked_to_each_other(method: str) -> None:
+    hosts = {name: Device(name, HOST, forwards=False) for name in ("h1", "h2", "h3")}
+    pair = Network(hosts, (Link("h1", "h2"),))
+    assert plan(pair, FILTER, costs(), method=method).solution.at == {"filter": "h1"}
+    # What h3 sends reaches h1, but h1 does not forward it to h2 unless it runs the step.
+    chain = Network(hosts, (Link("h3", "h1"), Link("h1", "h2")))
+    far = Application([Source("data", ("h3",), 1e6)], FILTER.steps, FILTER.sinks)
+    assert plan(chain, far, costs(), method="exact").solution.at == {"filter": "h1"}
+
+
 def test_a_step_whose_devices_are_out_of_reach_is_named() -> None:
     network = line(CHIP, CARD)
     asked = Costs(lambda sheet, steps: () if sheet.kind == "chip" else ("not here",))

@@ -125,7 +125,9 @@ class _Graph:
         if start in self._near:
             return self._near[start]
         after = self.after[start]
-        if len(after) == 1 and not self.network.devices[start].forwards:  # hosts on one switch share its search
+        devices = self.network.devices
+        if len(after) == 1 and devices[after[0]].forwards and not devices[start].forwards:
+            # Hosts on one switch share its search.
             found, before = self.near(after[0])
             own = self.weight((start, after[0]))
             found = {name: own + cost for name, cost in found.items()}
