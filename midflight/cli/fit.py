@@ -57,7 +57,7 @@ def fit(
     Assigns the tables, registers and computations of the program to the fewest pipeline stages, within what the
     device's sheet says a stage has. If the program does not fit, the exit status is 1, and the messages say what it
     needs, where in the source, and which parameter would make it fit. A parameter with the value "max" gets the largest
-    power of two that fits.
+    power of two that fits; values above 1,048,576 (2^20) are not tried.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside
@@ -113,6 +113,7 @@ def _print(
     found: Fit, program: Program | None, chosen: tuple[Change, ...], changes: tuple[Change, ...], console: Console
 ) -> None:
     from midflight.cli.terminal import table
+    from midflight.primitives.kernel.primitive import LARGEST
     from midflight.runtime.devices.capabilities import RESOURCES
     from midflight.runtime.fit.source import place_of
 
@@ -142,7 +143,10 @@ def _print(
     if found.critical and found.sheet.stages is not None:
         console.print(f"Longest chain: {' -> '.join(found.critical)}", soft_wrap=True, markup=False)
     for each in chosen:
-        console.print(f"{each.application}: {each.parameter} = {each.fits:,} is the largest that fits", soft_wrap=True)
+        largest = "is tried" if each.fits == LARGEST else "fits"
+        console.print(
+            f"{each.application}: {each.parameter} = {each.fits:,} is the largest that {largest}", soft_wrap=True
+        )
     for problem in found.problems:
         place = place_of(program, problem) if program is not None else problem.place
         console.print(f"{f'{place}: ' if place else ''}{problem}", soft_wrap=True, markup=False)

@@ -53,6 +53,12 @@ def test_a_program_that_does_not_fit(tmp_path: Path, sheet: Path) -> None:
     assert "gradients: slots = 8,192 is the largest that fits" in done.output
 
 
+def test_the_largest_value_that_is_tried_is_not_called_the_largest_that_fits() -> None:
+    done = midflight("fit", "threshold", "--set", "above=max", "--set", "clear=850")
+    assert done.exit_code == 0, done.output
+    assert "threshold: above = 1,048,576 is the largest that is tried\n" in done.output
+
+
 def test_any_p4_program_and_wrong_arguments(tmp_path: Path) -> None:
     file = tmp_path / "prog.p4"
     file.write_text(FORWARDER.replace("SIZE", "64"))

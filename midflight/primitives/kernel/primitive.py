@@ -26,7 +26,7 @@ from midflight.primitives.kernel.typed import Kernel, accesses
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message
 from midflight.stackless import Walk, in_turn, run
 
-__all__ = ["MOST", "Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
+__all__ = ["LARGEST", "MOST", "Chain", "Outcome", "Primitive", "Reference", "parameter", "summary"]
 
 REGISTERS = 32
 """The maximum number of registers of a primitive."""
@@ -34,7 +34,8 @@ REGISTERS = 32
 MOST = "max"
 """The value of an integer parameter that asks for the largest that is possible."""
 
-_LARGEST_EXPONENT = 20
+LARGEST = 1 << 20
+"""The largest value that is tried for a parameter with the value `MOST`."""
 
 parameter = field
 """Declares a parameter with more options than a default; it is `dataclasses.field`."""
@@ -96,8 +97,8 @@ class Primitive(_Parameters):
         self.setup()
 
     def _enlarge(self, name: str) -> None:
-        """Set a parameter to the largest power of two that `validate` accepts; to 1 if it accepts none."""
-        for exponent in range(_LARGEST_EXPONENT, -1, -1):
+        """Set a parameter to the largest power of two, at most `LARGEST`, that `validate` accepts; to 1 if none is."""
+        for exponent in range(LARGEST.bit_length() - 1, -1, -1):
             setattr(self, name, 1 << exponent)
             try:
                 self.validate()
