@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from midflight.errors import DeviceError, MidflightError
+from midflight.primitives.emit.tna import architecture
 from midflight.runtime.controller.network import parse_network
 from midflight.runtime.devices import Capabilities, capabilities, kinds, load_sheet
+from midflight.runtime.devices.capabilities import ARCHITECTURES
 from midflight.runtime.devices.sheetfile import SHEETS, parse_sheet
 from midflight.runtime.devices.xdp import KEY
 from midflight.runtime.engine.bpf.pipeline import LARGEST
@@ -112,6 +114,11 @@ def test_a_network_file_names_sheets(tmp_path: Path) -> None:
         ('kind = "a"\nbase = "b"', 2, "base must be one of bmv2"),
         ('kind = "a"\nsources = 3', 2, "sources must be a table of texts"),
         ('kind = "a"\nper_stage = 3', 2, "per_stage must be a table of names and values"),
+        ('kind = "a"\nper_stage = { sram = 80, ram = 2 }', 2, "per_stage.ram is unknown"),
+        ('kind = "a"\n\nblocks = { sram = 80 }', 3, r"blocks.sram must be \[rows, bits\], not 80"),
+        ('kind = "a"\narchitecture = "pna"', 2, "architecture must be one of v1model, tna, t2na, not 'pna'"),
+        ('kind = "a"\narchitecture = ["tna"]', 2, "architecture must be one of v1model, tna, t2na"),
+        ('kind = "a"\n[stages]\nvalue = ', 3, "not TOML: Invalid value"),
     ],
 )
 def test_a_mistake_is_reported_with_file_line_and_key(text: str, line: int, message: str) -> None:
@@ -121,9 +128,45 @@ def test_a_mistake_is_reported_with_file_line_and_key(text: str, line: int, mess
     assert (raised.value.place.file, raised.value.place.line) == ("mine.toml", line)
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            'kind = "a"\nstages = 3 4\n',
+            ["mine.toml:2:12: not TOML: Expected", "    stages = 3 4", f"{' ' * 15}^"],
+        ),
+        ('kind = "a"\r\nstages = \r\n', ["mine.toml:2:10: not TOML: Invalid value", "    stages = ", f"{' ' * 13}^"]),
+        ("# \u2028\nstages = ]", ["mine.toml:2:10: not TOML: Invalid value", "    stages = ]", f"{' ' * 13}^"]),
+        ("externs = [\n  'a',\n\n", ["mine.toml:2:7: not TOML: ", "      'a',", f"{' ' * 10}^"]),
+    ],
+)
+def test_a_syntax_error_has_its_place(text: str, lines: list[str]) -> None:
+    with pytest.raises(MidflightError) as raised:
+        parse_sheet(text, "mine.toml")
+    first, *rest = str(raised.value).split("\n")
+    assert first.startswith(lines[0])
+    assert "(at" not in first
+    assert rest == lines[1:]
+
+
+@pytest.mark.parametrize(("value", "message"), [("[" * 100_000, "nested too deeply"), ("1" * 5000, "4300 digits")])
+def test_a_value_beyond_python_is_refused(value: str, message: str) -> None:
+    with pytest.raises(MidflightError, match=f"^mine.toml: not TOML that can be read: .*{message}"):
+        parse_sheet(f'kind = "a"\nstages = {value}', "mine.toml")
+
+
+def test_an_unknown_key_gets_all_keys() -> None:
+    with pytest.raises(MidflightError) as raised:
+        parse_sheet('kind = "a"\nstagse = 3')
+    keys = raised.value.hint.removeprefix("the keys are ").split(", ")
+    assert {"kind", "base", "sources", "stages", "per_stage"} <= set(keys)
+
+
+def test_the_architectures_are_those_of_the_emitter() -> None:
+    assert ("v1model", *architecture.ARCHITECTURES) == ARCHITECTURES
+
+
 def test_what_is_no_sheet_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MidflightError, match=r"mine.toml is not TOML: .*line 1"):
-        parse_sheet("kind = \n", "mine.toml")
     with pytest.raises(MidflightError, match="there is no capability sheet 'tofin'"):
         load_sheet("tofin")
     with pytest.raises(MidflightError, match=re.escape(f"{tmp_path / 'no.toml'}: No such file")):

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["RESOURCES", "Capabilities"]
+__all__ = ["ARCHITECTURES", "RESOURCES", "Capabilities"]
+
+ARCHITECTURES = ("v1model", "tna", "t2na")
+"""The P4 architectures for which Midflight writes programs."""
 
 RESOURCES: Mapping[str, str] = MappingProxyType(
     {
@@ -32,7 +35,7 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
 class Capabilities:
     """The limits and features of one device. None means no limit, or unknown. Limits refer to what a program declares.
 
-    * `kind`: the kind of device; `architecture`: the architecture of its programs.
+    * `kind`: the kind of device; `architecture`: that of its programs, of `ARCHITECTURES`.
     * `ports`, `port_rate`: the number of ports, and the rate of each in bits a second; `latency`: the time of a packet
       in the empty pipeline, in nanoseconds; `power`: watts under full load; `table_write`: the time of one table write
       in nanoseconds; `packet_io`: packets a second between the device and its controller.

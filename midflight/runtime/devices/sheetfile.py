@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from midflight.errors import MidflightError, Place
-from midflight.runtime.devices.capabilities import RESOURCES, Capabilities
+from midflight.runtime.devices.capabilities import ARCHITECTURES, RESOURCES, Capabilities
 from midflight.units import RATES, TIMES, measured
 from midflight.userfiles import read_text
 
@@ -83,26 +83,43 @@ def named_sheet(name: str) -> Capabilities:
 
 
 def parse_sheet(text: str, file: str = "<string>") -> Capabilities:
-    """Return the sheet in a TOML text; `file` is its name in errors. MidflightError, with file and key, if it is
-    wrong.
-    """
+    """Return the sheet in a TOML text; `file` is its name in errors. MidflightError, with its place, if it is wrong."""
+    lines = text.replace("\r\n", "\n").split("\n")  # as tomllib counts them
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MidflightError(f"{file} is not TOML: {error}") from None
-    return _Sheet(text, file).read(found)
+        raise _syntax(str(error), file, lines) from None
+    except RecursionError:
+        raise MidflightError(f"{file}: not TOML that can be read: values are nested too deeply") from None
+    except ValueError as error:  # Python limits the digits of integers
+        raise MidflightError(f"{file}: not TOML that can be read: {error}") from None
+    return _Sheet(lines, file).read(found)
+
+
+def _syntax(message: str, file: str, lines: list[str]) -> MidflightError:
+    """Return the error for text that is not TOML. The message of tomllib ends with "(at line 3, column 1)", or with
+    "(at end of document)".
+    """
+    what, _, where = message.rpartition(" (at ")
+    if found := re.fullmatch(r"line (\d+), column (\d+)\)", where):
+        line, column = int(found[1]), int(found[2])
+    else:
+        line = max((number for number, each in enumerate(lines, 1) if each.strip()), default=1)
+        column = len(lines[line - 1].rstrip()) + 1
+    place = Place(file, line, column, 1, lines[line - 1])
+    return MidflightError(f"not TOML: {what or message}", place=place)
 
 
 class _Sheet:
     """Reads one sheet. `sources` collects the sources of its values by key."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self._lines = text.splitlines()
+    def __init__(self, lines: list[str], file: str) -> None:
+        self._lines = lines
         self._file = file
         self._sources: dict[str, str] = {}
         self._known: Mapping[str, object] = {}
         self._readers: Mapping[str, Callable[[str, Any], Any]] = {
-            "architecture": self._text,
+            "architecture": self._architecture,
             "match_kinds": self._match_kinds,
             "externs": self._names,
             "stateful_operations": self._names,
@@ -125,7 +142,8 @@ class _Sheet:
         allowed = [each.name for each in fields(Capabilities) if each.name not in ("kind", "sources")]
         for key, value in found.items():
             if key not in allowed:
-                self._fail(key, "is not a key of a capability sheet", f"the keys are {', '.join(allowed)}")
+                keys = ", ".join(("kind", "base", *allowed, "sources"))
+                self._fail(key, "is not a key of a capability sheet", f"the keys are {keys}")
             changes[key] = self._value(key, value, hints[key])
         return replace(base, **changes, sources={**base.sources, **self._sources})
 
@@ -203,6 +221,11 @@ class _Sheet:
             self._fail(key, f"must be a text, not {value!r}")
         return value
 
+    def _architecture(self, key: str, value: Any) -> str:
+        if value not in ARCHITECTURES:
+            self._fail(key, f"must be one of {', '.join(ARCHITECTURES)}, not {value!r}")
+        return str(value)
+
     def _names(self, key: str, value: Any) -> frozenset[str]:
         if not isinstance(value, list):
             self._fail(key, f"must be a list of texts, not {value!r}")
@@ -218,7 +241,10 @@ class _Sheet:
         raise MidflightError(f"{key} {message}", place=self._place(key), hint=hint) from None
 
     def _place(self, key: str) -> Place:
-        """Return the line that sets a key, as far as it can be found, or the first line of the file."""
+        """Return the line that sets a key or, if it is not found, the table of the key; else the file's first line.
+
+        The keys of an inline table are not found by themselves.
+        """
         table, _, name = key.rpartition(".")
         inside = ""
         for number, line in enumerate(self._lines, 1):
@@ -230,4 +256,4 @@ class _Sheet:
                 (inside, found[1]) == (table, name) or (not inside and found[1] == key)
             ):
                 return Place(self._file, number, found.start(1) + 1, len(line[found.start(1) :].rstrip()), line)
-        return Place(self._file, 1, 1, 1, self._lines[0] if self._lines else "")
+        return self._place(table) if table else Place(self._file, 1, 1, 1, self._lines[0])
