@@ -59,7 +59,7 @@ def fit(
     needs, where in the source, and which parameter would make it fit. A parameter with the value "max" gets the largest
     power of two that fits; values above 1,048,576 (2^20) are not tried.
     """
-    from midflight.cli.output import write_files, write_json
+    from midflight.cli.output import check_writable, write_files, write_json
     from midflight.cli.terminal import console_beside
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.devices import load_sheet
@@ -67,6 +67,7 @@ def fit(
     from midflight.runtime.fit.drawing import stages
     from midflight.runtime.fit.sizes import advice, with_largest
 
+    check_writable(picture, json_to)
     sheet = load_sheet(device)
     program, checked = _program(source, name, settings)
     chosen: tuple[Change, ...] = ()

@@ -18,7 +18,18 @@ from midflight.userfiles import failed
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["write_figures", "write_files", "write_json"]
+__all__ = ["check_writable", "write_figures", "write_files", "write_json"]
+
+
+def check_writable(*files: Path | str | None) -> None:
+    """Check that files can be written, before the work that makes their content. None and `-` are skipped.
+
+    Creates a file in the folder of each and removes it, with missing folders. MidflightError as in `write_files`.
+    """
+    for each in files:
+        if each and each != "-" and not _is_stream(Path(each)):
+            with _temporary(Path(each), "", private=False):
+                pass
 
 
 def write_json(value: Mapping[str, object], to: str) -> None:

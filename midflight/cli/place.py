@@ -61,7 +61,7 @@ def place(
     on a host. The exit status is 1 if no plan that keeps all limits is found; only the exact search, within its
     time, proves that there is none.
     """
-    from midflight.cli.output import write_files, write_json
+    from midflight.cli.output import check_writable, write_files, write_json
     from midflight.cli.terminal import console_beside
     from midflight.cli.userfile import load_program
     from midflight.errors import MidflightError
@@ -70,6 +70,7 @@ def place(
     from midflight.runtime.placement.planner.drawing import picture as draw
     from midflight.runtime.placement.planner.files import load_application, load_network
 
+    check_writable(picture, json_to)
     file, network = load_application(app), load_network(topology)
     costs = Costs.free()
     if file.program is not None:

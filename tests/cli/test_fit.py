@@ -59,6 +59,17 @@ def test_the_largest_value_that_is_tried_is_not_called_the_largest_that_fits() -
     assert "threshold: above = 1,048,576 is the largest that is tried\n" in done.output
 
 
+@pytest.mark.parametrize("option", ["--json", "--picture"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    done = midflight("fit", tmp_path / "no.py", option, tmp_path / "file" / "x.svg")
+    assert done.exit_code == 1
+    assert f"{tmp_path / 'file'}: Not a directory" in done.output
+    done = midflight("fit", tmp_path / "no.py", option, tmp_path / "new" / "x.svg")
+    assert "no.py: No such file" in done.output
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
 def test_any_p4_program_and_wrong_arguments(tmp_path: Path) -> None:
     file = tmp_path / "prog.p4"
     file.write_text(FORWARDER.replace("SIZE", "64"))
