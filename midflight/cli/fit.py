@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import SvgFile
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -46,8 +48,8 @@ Examples:
 @click.option(
     "--picture",
     metavar="FILE.svg",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Save a picture of the stages.",
+    type=SvgFile(),
+    help="Save a picture of the stages, as SVG.",
 )
 def fit(
     source: str, device: str, name: str | None, settings: tuple[str, ...], json_to: str | None, picture: Path | None
@@ -106,6 +108,8 @@ def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[
         if settings or name is not None:
             raise click.UsageError("--set and --program are for primitives and Python files")
         return None, CheckedProgram(read_text(Path(source)), source)
+    if Path(source).suffix not in ("", ".py"):
+        raise click.UsageError(f"{source!r} is not FILE.py, FILE.p4 or a primitive; see midflight primitives")
     program, stem = program_of(source, name, settings)
     return program, CheckedProgram(program.p4(), f"{stem}.p4")
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
-    "ENTRIES_HELP", "DeviceKind", "FiniteRange", "cpu_port_option", "defines", "entries_option", "p4_options",
-    "queue_options", "sheet_option",
+    "ENTRIES_HELP", "DeviceKind", "FiniteRange", "SvgFile", "cpu_port_option", "defines", "entries_option",
+    "p4_options", "queue_options", "sheet_option",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -42,6 +42,19 @@ class DeviceKind(click.ParamType[str]):
         if value not in kinds():
             self.fail(f"{value!r} is not one of {', '.join(kinds())}.", param, ctx)
         return str(value)
+
+
+class SvgFile(click.Path):
+    """The path of a picture that is written as SVG. A suffix for another format is refused; none is accepted."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that `value` is. click.BadParameter if it is a folder, or has another suffix than .svg."""
+        if Path(value).suffix.lower() not in ("", ".svg"):
+            self.fail(f"{value}: the picture is SVG; use a name such as {Path(value).with_suffix('.svg')}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def sheet_option(command: Command) -> Command:

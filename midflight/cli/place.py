@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from midflight.cli.options import SvgFile
+
 __all__ = ["place"]
 
 EPILOG = """\b
@@ -44,7 +46,7 @@ Examples:
     help="Seconds for the exact search.",
 )
 @click.option("--json", "json_to", metavar="FILE", help="Write the plan as JSON; - is standard output.")
-@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path, dir_okay=False), help="Save a picture.")
+@click.option("--picture", metavar="FILE.svg", type=SvgFile(), help="Save a picture, as SVG.")
 def place(
     app: Path,
     topology: Path,

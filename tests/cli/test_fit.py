@@ -76,6 +76,16 @@ def test_any_p4_program_and_wrong_arguments(tmp_path: Path) -> None:
     done = midflight("fit", file)
     assert done.exit_code == 0, done.output
     assert midflight("fit", file, "--set", "a=1").exit_code == 2
+    other = tmp_path / "x.json"
+    other.write_text("{}")
+    for source in (other, "x.json"):
+        done = midflight("fit", source)
+        assert done.exit_code == 2
+        assert "x.json' is not FILE.py, FILE.p4 or a primitive" in done.output
+    done = midflight("fit", file, "--picture", tmp_path / "s.png")
+    assert done.exit_code == 2
+    assert "the picture is SVG" in done.output
+    assert not (tmp_path / "s.png").exists()
     done = midflight("fit", file, "--device", "tofno")
     assert done.exit_code == 1
     assert "there is no capability sheet 'tofno'" in done.output
