@@ -60,21 +60,27 @@ weights_argument = click.argument("weights", metavar="HOST=WEIGHT...", nargs=-1,
 @click.argument("address")
 @weights_argument
 @state_option
-def add(name: str, address: str, weights: dict[str, float], state: Path | None) -> None:
+@json_option
+def add(name: str, address: str, weights: dict[str, float], state: Path | None, as_json: bool) -> None:
     """Start steering requests to ADDRESS, an address or prefix, to hosts by weight.
 
     These are also the static weights, which return when those of `weigh --valid` or of `midflight cps` expire. Fails if
     NAME or ADDRESS is in use, if a host is unknown, or if the program has no Steering.
     """
-    call(state, "add_service", service=name, address=address, weights=weights)
+    found = call(state, "add_service", service=name, address=address, weights=weights)
+    show(
+        found, as_json, f"{name}: requests to {found['address']} go to {', '.join(it for it in weights if weights[it])}"
+    )
 
 
 @service.command()
 @click.argument("name")
 @state_option
-def remove(name: str, state: Path | None) -> None:
+@json_option
+def remove(name: str, state: Path | None, as_json: bool) -> None:
     """Stop steering requests to a service; they are routed to its address. Fails if there is no such service."""
-    call(state, "remove_service", service=name)
+    found = call(state, "remove_service", service=name)
+    show(found, as_json, f"{name} is removed; its requests are routed to its address")
 
 
 @service.command()
@@ -110,21 +116,26 @@ def weigh(
 @click.argument("name")
 @click.argument("application", required=False, default="")
 @state_option
-def balance(name: str, application: str, state: Path | None) -> None:
+@json_option
+def balance(name: str, application: str, state: Path | None, as_json: bool) -> None:
     """Make APPLICATION, a Balance of the program, follow the weights of a service on all switches.
 
     It chooses between two instances by the loads that replies carry. Without APPLICATION, that ends.
     """
-    call(state, "balance_service", service=name, application=application)
+    found = call(state, "balance_service", service=name, application=application)
+    text = f"{application} follows its weights" if application else "no Balance follows its weights"
+    show(found, as_json, f"{name}: {text}")
 
 
 @service.command()
 @click.argument("name")
 @click.argument("host")
 @state_option
-def drain(name: str, host: str, state: Path | None) -> None:
+@json_option
+def drain(name: str, host: str, state: Path | None, as_json: bool) -> None:
     """Give an instance of a service no new flows. Fails if it is not an instance, or the last one with a weight."""
-    call(state, "drain_service", service=name, host=host)
+    found = call(state, "drain_service", service=name, host=host)
+    show(found, as_json, f"{name}: {host} gets no new flows")
 
 
 @service.command("list")

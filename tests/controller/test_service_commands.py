@@ -76,6 +76,21 @@ def test_services_on_the_command_line(running: Running) -> None:
     assert running.json("service", "list") == {"services": []}
 
 
+def test_each_change_of_a_service_is_confirmed(running: Running) -> None:
+    served = ("vision", CS_ID, "h2=1", "h3=1", "h1=0")
+    assert running.run("service", "add", *served).output == "vision: requests to 10.9.0.1 go to h2, h3\n"
+    assert running.run("service", "drain", "vision", "h3").output == "vision: h3 gets no new flows\n"
+    assert running.run("service", "balance", "vision").output == "vision: no Balance follows its weights\n"
+    removed = running.run("service", "remove", "vision").output
+    assert removed == "vision is removed; its requests are routed to its address\n"
+    weights = {"h2": 1.0, "h3": 1.0, "h1": 0.0}
+    added = running.json("service", "add", *served)
+    assert added == {"service": "vision", "address": CS_ID, "weights": weights}
+    assert running.json("service", "drain", "vision", "h3") == {"service": "vision", "host": "h3"}
+    assert running.json("service", "balance", "vision") == {"service": "vision", "application": ""}
+    assert running.json("service", "remove", "vision") == {"service": "vision"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -53,18 +53,18 @@ class SteeredServices:
     def add_service(self, arguments: Json) -> Json:
         """Start steering to a service: see `Services.add`. Arguments: `service`, `address` and `weights`, by host.
 
-        MidflightError if the name or the address is in use or invalid, if a host is unknown, or if a weight is not
-        finite and at least 0.
+        Return all three. MidflightError if the name or the address is in use or invalid, if a host is unknown, or if a
+        weight is not finite and at least 0.
         """
         name, address, weights = str(arguments["service"]), str(arguments["address"]), _weights(arguments)
         self._deployment.controller.services.add(name, address, weights)
         self._emit("service-added", f"{name} at {address} is served by {', '.join(weights)}")
-        return {"service": name}
+        return {"service": name, "address": address, "weights": weights}
 
     def remove_service(self, arguments: Json) -> Json:
         """Stop steering to a service: its requests are routed to its address. Argument: `service`.
 
-        MidflightError if there is no such service.
+        Return it. MidflightError if there is no such service.
         """
         name = str(arguments["service"])
         self._deployment.controller.services.remove(name)
@@ -91,21 +91,24 @@ class SteeredServices:
         return {"service": name, "moved": moved}
 
     def balance_service(self, arguments: Json) -> Json:
-        """Make a `Balance` follow a service's weights: see `Services.balance`. Arguments: `service`, `application`."""
+        """Make a `Balance` follow a service's weights: see `Services.balance`.
+
+        Arguments: `service` and `application`, empty to end it. Return both.
+        """
         name, application = str(arguments["service"]), str(arguments["application"])
         self._deployment.controller.services.balance(name, application)
         self._emit("service-balanced", f"{name}: {application or 'nothing'} chooses by loads")
-        return {"service": name}
+        return {"service": name, "application": application}
 
     def drain_service(self, arguments: Json) -> Json:
         """Give an instance no new flows: see `Services.drain`. Arguments: `service` and `host`.
 
-        MidflightError if the host is not an instance of the service, or is the last one with a weight.
+        Return both. MidflightError if the host is not an instance of the service, or is the last one with a weight.
         """
         name, host = str(arguments["service"]), str(arguments["host"])
         self._deployment.controller.services.drain(name, host)
         self._emit("service-drained", f"{name}: {host} gets no new flows")
-        return {"service": name}
+        return {"service": name, "host": host}
 
     def watch(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
         """Yield what `services` returns, first now and then whenever it changes, until `listening` returns False.
