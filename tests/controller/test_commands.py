@@ -283,6 +283,8 @@ def test_errors_are_reported_and_change_nothing(running: Running) -> None:
         (("admit", "sums", "--hosts", "h1"), "sums sums over 2 workers; hosts passed: 1"),
         (("admit", "sums", "--hosts", "h1,h2", "--switch", "s1"), "sums is an Aggregate, which takes no switch"),
         (("admit", "hot", "--switch", "s1", "--server", "h3"), "hot takes no server"),
+        (("admit", "hot", "--switch", "s1", "--hosts", "h1,h1", "--rate", "5"), "h1 is named twice"),
+        (("admit", "hot", "--switch", "s1", "--senders", "h3,h3"), "h3 is named twice"),
         (("admit", "hot"), "2 switches run hot"),
         (("change", "nowhere.py"), "does not exist"),
     ):

@@ -109,6 +109,7 @@ def test_what_is_printed_can_be_loaded(running: Running, tmp_path: Path) -> None
         (("store", "--set", "1", "--switch", "s1"), "'1' is not an entry of a map"),
         (("store", "--set", "1=x", "--switch", "s1"), "the value: 'x' is not a value"),
         (("store", "--set", "1=99999", "--switch", "s1"), "does not fit"),
+        (("store", "--set", "3=1", "--set", "0x3=2", "--switch", "s1"), "the key '0x3' is named twice"),
         (("store", "--set", "1=1@5", "--switch", "s1"), "only ternary and range keys"),
         (("store", "--set", "1,2=1", "--switch", "s1"), "'1,2' is not a key of this map"),
         (("store", "--delete", "9", "--switch", "s1"), "the map has no entry '9'"),
@@ -177,6 +178,7 @@ def test_mirrors_start_and_stop(running: Running) -> None:
         (("seen", "--hosts", "h3", "--switch", "s1"), "h3"),
         (("hot", "--hosts", "h1", "--switch", "s1"), "hot mirrors nothing"),
         (("seen", "--hosts", "h9", "--switch", "s1"), "there is no host named h9"),
+        (("seen", "--hosts", "h1,h2,h1", "--switch", "s1"), "h1 is named twice"),
         (("seen", "--hosts", "h1"), "2 switches run seen"),
     ):
         assert message in running.refused("mirror", *words)

@@ -92,7 +92,7 @@ def test_another_host_replaces_a_worker_during_a_sum(net: Star, group: Group) ->
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (lambda net, group: group.replace(1, net.hosts[0]), "a host is named twice"),
+        (lambda net, group: group.replace(1, net.hosts[0]), "h1 is named twice"),
         (lambda net, group: group.replace(1, net.hosts[5]), "is a worker of gradients and cannot be its server"),
         (lambda net, group: group.replace(1, star(2)), "distinct hosts of its network; not of this network: Topology"),
         (lambda net, group: group.replace(3, net.hosts[4]), "gradients has no worker 3; they are numbered 0 to 2"),

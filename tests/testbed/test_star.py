@@ -140,7 +140,7 @@ def test_a_group_requires_different_hosts_of_this_network(net: Star) -> None:
     with Star(2, program=Program(Aggregate("sums", workers=2, lanes=1, slots=1))) as other:
         with pytest.raises(MidflightError, match=r"distinct hosts of its network; not of this network: Host\('h1'"):
             other.group("sums", net.hosts[:2])
-        with pytest.raises(MidflightError, match="a host is named twice"):
+        with pytest.raises(MidflightError, match="h1 is named twice"):
             other.group("sums", [other.hosts[0]] * 2)
         with pytest.raises(MidflightError, match=r"^h2 is a worker of sums"):
             other.group("sums", other.hosts, server=other.hosts[1])

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from midflight.errors import MidflightError
 from midflight.primitives import Application
 from midflight.runtime.controller.desired import AdmissionRequest
-from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.endpoints import Host, check_distinct
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
 from midflight.runtime.p4runtime.client.results import Count
@@ -50,6 +50,8 @@ class Admissions:
         """Start computing on an application's requests. Parameters, effects and errors are those of
         `Controller.admit`.
         """
+        check_distinct(hosts)
+        check_distinct(senders)
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
@@ -92,9 +94,10 @@ class Admissions:
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
         """Send an application's mirrored packets to hosts, each by the port of the switch that leads to the host.
 
-        MidflightError if no switch runs the application, if its kernel mirrors nothing, or if a host is not on that
-        switch. DeviceError if the switch refuses.
+        MidflightError if no switch runs the application, if its kernel mirrors nothing, if a host is named twice, or if
+        a host is not on that switch. DeviceError if the switch refuses.
         """
+        check_distinct(hosts)
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)

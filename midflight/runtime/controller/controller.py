@@ -208,8 +208,8 @@ class Controller:
 
         Replaces an earlier admission on the same switch; idempotent. If the switch is off, it is admitted when the
         switch is on again. MidflightError if the switch does not run the application, if none is named and not exactly
-        one does, if a host is out of reach, if two of `hosts` are behind the same port of the switch, or if `token` is
-        not 0 to 2**64 - 1. DeviceError if the switch refuses. After an error, nothing has changed.
+        one does, if a host is named twice or out of reach, if two of `hosts` are behind the same port of the switch, or
+        if `token` is not 0 to 2**64 - 1. DeviceError if the switch refuses. After an error, nothing has changed.
         """
         self.admissions.admit(
             application, hosts, senders=senders, switch=switch, port=port, token=token, members=members
@@ -260,7 +260,7 @@ class Controller:
         Replaces earlier hosts. The hosts must be connected to the switch itself, since a copy keeps the destination of
         the original packet. `switch` may be empty if only one switch runs the application. MidflightError if the
         named switch does not run it, if none is named and not exactly one does, if the kernel mirrors nothing, or if a
-        host is not connected to the switch.
+        host is named twice or not connected to the switch.
         """
         self.admissions.mirror(application, hosts, switch=switch)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from midflight.runtime.endpoint import Address
     from midflight.runtime.p4runtime.client.session import Session
 
-__all__ = ["FixedEndpoint", "Host", "HostSoftware", "NoSoftware", "SwitchEndpoint"]
+__all__ = ["FixedEndpoint", "Host", "HostSoftware", "NoSoftware", "SwitchEndpoint", "check_distinct"]
 
 
 class Host(Protocol):
@@ -134,3 +134,12 @@ class NoSoftware:
 
     def adopt(self, program: Program) -> None:
         """Do nothing: no host runs a program."""
+
+
+def check_distinct(hosts: Sequence[Host]) -> None:
+    """Check that no host is named twice. MidflightError if one is."""
+    seen: dict[str, None] = {}
+    for each in hosts:
+        if each.name in seen:
+            raise MidflightError(f"{each.name} is named twice", hint="name each host once")
+        seen[each.name] = None

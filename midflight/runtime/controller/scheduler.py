@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from midflight.errors import MidflightError
 from midflight.primitives import Aggregate, Application
-from midflight.runtime.controller.endpoints import Host
+from midflight.runtime.controller.endpoints import Host, check_distinct
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import Job
 from midflight.runtime.controller.sites import SERVER, choose
@@ -51,9 +51,11 @@ class JobScheduler:
             for each in involved
             if (name := getattr(each, "name", None)) not in known or known[name] != each.address
         ]
-        if strangers or len({each.name for each in hosts}) != len(hosts):
-            problem = f"not of this network: {', '.join(strangers)}" if strangers else "a host is named twice"
-            raise MidflightError(f"a group needs distinct hosts of its network; {problem}")
+        if strangers:
+            raise MidflightError(
+                f"a group needs distinct hosts of its network; not of this network: {', '.join(strangers)}"
+            )
+        check_distinct(hosts)
         for other in involved if hosts else ():
             if other.address.version != hosts[0].address.version:
                 raise MidflightError(

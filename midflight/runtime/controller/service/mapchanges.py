@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from midflight.errors import MidflightError
+from midflight.errors import KernelError, MidflightError
+from midflight.primitives import Map
+from midflight.primitives.kernel.map import Key
 from midflight.runtime.controller.maps import ControlledMap
 from midflight.runtime.controller.maptext import parse_entry, parse_key, spell_entry
 from midflight.runtime.controller.service.wire import Json
@@ -15,11 +17,11 @@ __all__ = ["amend", "map_document"]
 def amend(it: ControlledMap, put: Sequence[str], delete: Sequence[str], *, clear: bool = False) -> str:
     """Delete entries of a map and put others, all or none; with `clear`, all others are deleted. Return what changed.
 
-    KernelError if a text is no entry or key of the map or the map is full, MidflightError if an entry to delete is
-    missing, DeviceError if the switch refuses.
+    KernelError if a text is no entry or key of the map, if two entries have the same key, or if the map is full;
+    MidflightError if an entry to delete is missing; DeviceError if the switch refuses.
     """
     shape = it.shape
-    entries = [parse_entry(shape, each) for each in put]
+    entries = _distinct(shape, put)
     keys = {parse_key(shape, each): each for each in delete}
     here = {shape.key(each.parts) for each in it.entries}
     missing = [text for key, text in keys.items() if key not in here]
@@ -30,6 +32,20 @@ def amend(it: ControlledMap, put: Sequence[str], delete: Sequence[str], *, clear
     gone = [key for key in gone if key in keys or key not in kept]
     it.amend(entries, gone)
     return f"{len(entries)} set, {len(gone)} deleted"
+
+
+def _distinct(shape: Map, put: Sequence[str]) -> list[tuple[Key, int, int]]:
+    """Return the key, value and priority of each entry. KernelError if a text is no entry, or two have the same key."""
+    found: list[tuple[Key, int, int]] = []
+    texts: dict[Key, str] = {}
+    for text in put:
+        entry = parse_entry(shape, text)
+        if (key := entry[0]) in texts:
+            spelled = text.partition("=")[0].strip()
+            raise KernelError(f"the key {spelled!r} is named twice", hint=f"another entry with it is {texts[key]!r}")
+        texts[key] = text
+        found.append(entry)
+    return found
 
 
 def map_document(name: str, it: ControlledMap) -> Json:
