@@ -55,16 +55,19 @@ def map(
     Values and the parts of a key, which commas separate, are integers (such as 10 or 0x0a) or IP or MAC addresses. Of
     several entries that match a packet, the longest prefix wins, or the largest priority, which is 1 by default.
     """
-    entries = [*put, *(_lines(load) if load is not None else [])]
-    arguments = {"map": which, "switch": switch, "put": entries, "delete": [*delete], "clear": clear}
-    found = call(state, "map", application=name, **arguments)
+    lines = _lines(load) if load is not None else {}
+    entries, places = [*put, *lines.values()], [*[""] * len(put), *lines]
+    arguments = {"map": which, "switch": switch, "delete": [*delete], "clear": clear}
+    found = call(state, "map", application=name, **arguments, put=entries, places=places)
     changed = bool(entries or delete or clear)
     text = _changed(found) if changed else "\n".join(_listed(each) for each in found["maps"])
     show(found, as_json, text)
 
 
-def _lines(file: TextIO) -> list[str]:
-    return [line for each in file if (line := each.partition("#")[0].strip())]
+def _lines(file: TextIO) -> dict[str, str]:
+    """Return the entries in a file, without comments, by their place such as "cached.txt:3"."""
+    lines = ((number, each.partition("#")[0].strip()) for number, each in enumerate(file, 1))
+    return {f"{file.name}:{number}": line for number, line in lines if line}
 
 
 def _changed(found: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def test_what_is_printed_can_be_loaded(running: Running, tmp_path: Path) -> None
     [
         (("store", "--set", "1=5"), "2 switches run store"),
         (("store", "--set", "1", "--switch", "s1"), "'1' is not an entry of a map"),
-        (("store", "--set", "1=x", "--switch", "s1"), "the value: 'x' is not a value"),
+        (("store", "--set", "1=x", "--switch", "s1"), "the value of the key '1': 'x' is not a value"),
         (("store", "--set", "1=99999", "--switch", "s1"), "does not fit"),
         (("store", "--set", "3=1", "--set", "0x3=2", "--switch", "s1"), "the key '0x3' is named twice"),
         (("store", "--set", "1=1@5", "--switch", "s1"), "only ternary and range keys"),
@@ -116,7 +116,7 @@ def test_what_is_printed_can_be_loaded(running: Running, tmp_path: Path) -> None
         (("store", "other", "--switch", "s1"), "store has no map 'other'"),
         (("rules", "--set", "1=1", "--switch", "s1"), "rules has 2 maps"),
         (("rules", "zone", "--set", "10.1.0.0/8,1=1", "--switch", "s1"), "use 10.0.0.0/8"),
-        (("rules", "rule", "--set", "1=-129", "--switch", "s1"), "does not fit"),
+        (("rules", "rule", "--set", "1=-129", "--switch", "s1"), "the value of the key '1': -129 does not fit int_[8]"),
         (("hot", "--switch", "s1"), "hot has no map"),
         (("cold",), "the program has no application 'cold'"),
         (("store", "--switch", "s9"), "s9 does not run store"),
@@ -124,6 +124,24 @@ def test_what_is_printed_can_be_loaded(running: Running, tmp_path: Path) -> None
 )
 def test_mistakes_in_maps_are_reported(running: Running, words: tuple[str, ...], message: str) -> None:
     assert message in running.refused("map", *words)
+    assert held(running.lab, "s1", CACHED) == [(1, 0), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("4", "'4' is not an entry of a map"),
+        ("4=x", "the value of the key '4': 'x' is not a value"),
+        ("x=4", "the key 'x': 'x' is not a value"),
+        ("4=1@5", "priority 5: a priority is at least 1"),
+        ("3=1", "the key '3' is named twice"),
+    ],
+)
+def test_mistakes_in_files_of_entries_have_their_place(running: Running, line: str, message: str) -> None:
+    file = running.lab.folder / "cached.txt"
+    file.write_text(f"# entries\n3=0\n\n{line}  # wrong\n5=1\n")
+    words = ("map", "store", "--switch", "s1", "--set", "6=1", "--load", str(file))
+    assert f"{file}:4: {message}" in running.refused(*words)
     assert held(running.lab, "s1", CACHED) == [(1, 0), (2, 1)]
 
 

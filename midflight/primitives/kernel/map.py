@@ -132,13 +132,17 @@ class Map:
         KernelError if key, value or priority do not fit the map, or if the map is full.
         """
         entry = Entry(self.parts(key), self.number(value), priority)
+        self.check_priority(priority)
+        if entry.parts not in self._entries and len(self._entries) >= self.size:
+            raise KernelError(f"the map is full: its size is {self.size} entries", hint="make it larger in setup")
+        return entry
+
+    def check_priority(self, priority: int) -> None:
+        """Check an entry's priority. KernelError if it does not fit the map's match kinds: see `insert`."""
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
                 f"priority {priority}: a priority is at least 1, and only ternary and range keys can have other than 1"
             )
-        if entry.parts not in self._entries and len(self._entries) >= self.size:
-            raise KernelError(f"the map is full: its size is {self.size} entries", hint="make it larger in setup")
-        return entry
 
     def keep(self, entry: Entry) -> None:
         """Add an entry that `entry` returned, or replace the one with the same key. Checks nothing."""

@@ -21,7 +21,9 @@ def parse_entry(shape: Map, text: str) -> tuple[Key, int, int]:
     value, at, priority = rest.partition("@")
     if not equals or (at and not priority.strip().isdecimal()):
         raise KernelError(f"{text!r} is not an entry of a map", hint="write KEY=VALUE, or KEY=VALUE@PRIORITY")
-    return parse_key(shape, key), _parse_value(shape, value.strip()), int(priority) if at else 1
+    found = parse_key(shape, key), _parse_value(shape, key.strip(), value.strip()), int(priority) if at else 1
+    shape.check_priority(found[2])
+    return found
 
 
 def parse_key(shape: Map, text: str) -> Key:
@@ -52,12 +54,17 @@ def spell_entry(shape: Map, entry: Entry) -> str:
     return f"{key}={entry.value}" + (f"@{entry.priority}" if shape.ranked else "")
 
 
-def _parse_value(shape: Map, text: str) -> int:
+def _parse_value(shape: Map, key: str, text: str) -> int:
+    what = f"the value of the key {key!r}"
     try:
-        negative = -number(text[1:], shape.kind.width, "the value") if text.startswith("-") else None
-        return shape.number(number(text, shape.kind.width, "the value") if negative is None else negative)
+        value = number(text.removeprefix("-"), shape.kind.width, what)
     except DeviceError as error:
         raise KernelError(error.message, hint=error.hint) from None
+    if text.startswith("-"):
+        value = -value
+    if not shape.kind.holds(value):
+        raise KernelError(f"{what}: {value} does not fit {shape.kind}")
+    return value
 
 
 def _spell(how: Match, part: Part) -> str:

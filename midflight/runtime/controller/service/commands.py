@@ -197,15 +197,16 @@ class Commands:
     def map(self, arguments: Json) -> Json:
         """Change the entries of a map of an application on a switch, all or none, and return them.
 
-        Arguments: `application`, `map`, `switch`, `put` and `delete`, lists of entries and keys as in `maptext`, and
-        `clear`, to delete all other entries. `map` may be left out if the application has one map or if nothing is
-        changed, and `switch` if only one switch runs the application. Return `application`, `switch` and `maps`: the
-        named map or all, each with its name, the types of key and value, size and entries. MidflightError if a name is
-        unknown or an entry to delete is missing, KernelError if an entry does not fit, DeviceError if the switch
-        refuses.
+        Arguments: `application`, `map`, `switch`, `put` and `delete`, lists of entries and keys as in `maptext`,
+        `places`, where the entries in `put` are written (see `amend`), and `clear`, to delete all other entries. `map`
+        may be left out if the application has one map or if nothing is changed, and `switch` if only one switch runs
+        the application. Return `application`, `switch` and `maps`: the named map or all, each with its name, the types
+        of key and value, size and entries. MidflightError if a name is unknown or an entry to delete is missing,
+        KernelError if an entry does not fit, DeviceError if the switch refuses.
         """
         application, controller = str(arguments["application"]), self._deployment.controller
         put, delete, clear = (arguments.get(each) for each in ("put", "delete", "clear"))
+        places = arguments.get("places") or ()
         with controller.fleet.lock:
             switch = controller.fleet.running(application, str(arguments.get("switch", "")))
             known = [*controller.fleet.application(application).primitive.maps]
@@ -216,7 +217,7 @@ class Commands:
                 raise MidflightError(f"{application} has {len(names)} maps", hint=f"name one of {', '.join(names)}")
             maps = {name: controller.map(application, name, switch) for name in names}
             if put or delete or clear:
-                changed = amend(maps[names[0]], put or (), delete or (), clear=bool(clear))
+                changed = amend(maps[names[0]], put or (), delete or (), clear=bool(clear), places=places)
                 message = f"{names[0]}: {changed}"
                 self._deployment.emit(Event("map-changed", message, switch=switch, application=application))
             described = [map_document(name, each) for name, each in maps.items()]

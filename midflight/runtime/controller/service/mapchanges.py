@@ -14,14 +14,22 @@ from midflight.runtime.controller.service.wire import Json
 __all__ = ["amend", "map_document"]
 
 
-def amend(it: ControlledMap, put: Sequence[str], delete: Sequence[str], *, clear: bool = False) -> str:
+def amend(
+    it: ControlledMap,
+    put: Sequence[str],
+    delete: Sequence[str],
+    *,
+    clear: bool = False,
+    places: Sequence[str] = (),
+) -> str:
     """Delete entries of a map and put others, all or none; with `clear`, all others are deleted. Return what changed.
 
-    KernelError if a text is no entry or key of the map, if two entries have the same key, or if the map is full;
-    MidflightError if an entry to delete is missing; DeviceError if the switch refuses.
+    `places` are where the texts in `put` are written, such as "cached.txt:3", for error messages; empty or left out if
+    that is the command line. KernelError if a text is no entry or key of the map, if two entries have the same key, or
+    if the map is full; MidflightError if an entry to delete is missing; DeviceError if the switch refuses.
     """
     shape = it.shape
-    entries = _distinct(shape, put)
+    entries = _entries(shape, put, places)
     keys = {parse_key(shape, each): each for each in delete}
     here = {shape.key(each.parts) for each in it.entries}
     missing = [text for key, text in keys.items() if key not in here]
@@ -34,18 +42,24 @@ def amend(it: ControlledMap, put: Sequence[str], delete: Sequence[str], *, clear
     return f"{len(entries)} set, {len(gone)} deleted"
 
 
-def _distinct(shape: Map, put: Sequence[str]) -> list[tuple[Key, int, int]]:
-    """Return the key, value and priority of each entry. KernelError if a text is no entry, or two have the same key."""
-    found: list[tuple[Key, int, int]] = []
-    texts: dict[Key, str] = {}
-    for text in put:
-        entry = parse_entry(shape, text)
-        if (key := entry[0]) in texts:
-            spelled = text.partition("=")[0].strip()
-            raise KernelError(f"the key {spelled!r} is named twice", hint=f"another entry with it is {texts[key]!r}")
-        texts[key] = text
-        found.append(entry)
-    return found
+def _entries(shape: Map, put: Sequence[str], places: Sequence[str]) -> list[tuple[Key, int, int]]:
+    """Return the key, value and priority of each text. KernelError, with its place, if one is no entry of the map or
+    has the key of an earlier one.
+    """
+    found: dict[Key, tuple[Key, int, int]] = {}
+    for text, place in zip(put, [*places, *[""] * len(put)], strict=False):
+        try:
+            key, value, priority = parse_entry(shape, text)
+            if key in found:
+                raise KernelError(
+                    f"the key {text.partition('=')[0].strip()!r} is named twice", hint="name each key once"
+                )
+        except KernelError as error:
+            if not place:
+                raise
+            raise KernelError(f"{place}: {error.message}", hint=error.hint) from None
+        found[key] = key, value, priority
+    return [*found.values()]
 
 
 def map_document(name: str, it: ControlledMap) -> Json:
