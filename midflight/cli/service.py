@@ -104,8 +104,9 @@ def weigh(
 ) -> None:
     """Set the weights of a service's instances, and print how many buckets moved.
 
-    As few flows move as possible; hosts left out get no new flows. Fails if there is no such service, class, switch or
-    host.
+    As few flows move as possible; hosts left out get no new flows. With --switch, that switch has weights of its own
+    from then on. Without it, the weights replace those of all switches, also of those that have their own. Fails if
+    there is no such service, class, switch or host.
     """
     given = {"service": name, "weights": weights, "class": traffic_class, "switch": switch, "valid": valid}
     found = call(state, "weigh_service", **given)
@@ -143,13 +144,20 @@ def drain(name: str, host: str, state: Path | None, as_json: bool) -> None:
 @state_option
 @json_option
 def list_(switch: str, state: Path | None, as_json: bool) -> None:
-    """Show services, their instances and weights, and the requests sent to each. Fails if no controller is running."""
+    """Show services, their instances and weights, and the requests sent to each. Fails if no controller is running.
+
+    Without --switch, the weights are those of the switches that have none of their own, and the others are named.
+    """
     from rich.console import Console
 
     found = call(state, "services", switch=switch)
     show(found, as_json, "")
     if not as_json:
         Console(highlight=False).print(_table(found))
+        for each in found["services"] if not switch else ():
+            if local := each["local"]:
+                has = "has weights of its own" if len(local) == 1 else "have weights of their own"
+                click.echo(f"{each['name']}: {', '.join(local)} {has}")
 
 
 @service.command()

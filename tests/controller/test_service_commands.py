@@ -68,12 +68,31 @@ def test_services_on_the_command_line(running: Running) -> None:
     running.events.wait("weights-expired")
     assert shares(running) == {"h2": 1.0, "h3": 1.0}
     assert running.run("service", "weigh", "vision", "h2=1", "h3=3", "--switch", "s1").exit_code == 0
+    weighed = [each for each in running.events.events if each.kind == "service-weighed"][-1]
+    assert (weighed.switch, weighed.message) == ("s1", "vision: h2 1, h3 3")
     assert (shares(running), shares(running, "--switch", "s1")["h3"]) == ({"h2": 1.0, "h3": 1.0}, 3.0)
+    own = "vision: s1 has weights of its own"
+    assert own in running.run("service", "list").output
+    assert own not in running.run("service", "list", "--switch", "s1").output
     assert running.run("service", "drain", "vision", "h3").exit_code == 0
     assert shares(running, "--switch", "s1") == {"h2": 1.0, "h3": 0.0}
     assert "10.9.0.1" in running.run("service", "list").output
     assert running.run("service", "remove", "vision").exit_code == 0
     assert running.json("service", "list") == {"services": []}
+
+
+def test_weights_without_a_switch_replace_those_of_each_switch(running: Running) -> None:
+    running.run("service", "add", "vision", CS_ID, "h2=1", "h3=1")
+    running.run("service", "weigh", "vision", "h2=1", "h3=3", "--switch", "s1")
+    running.run("service", "weigh", "vision", "h2=1", "h3=0", "--switch", "s2")
+    assert running.json("service", "list")["services"][0]["local"] == ["s1", "s2"]
+    assert "vision: s1, s2 have weights of their own" in running.run("service", "list").output
+    assert running.json("service", "weigh", "vision", "h2=1", "h3=1")["moved"] == 8 + 16, "8 at s1, others at s2"
+    weighed = [each for each in running.events.events if each.kind == "service-weighed"][-1]
+    assert (weighed.switch, weighed.message) == ("", "vision: h2 1, h3 1")
+    assert shares(running, "--switch", "s1") == shares(running, "--switch", "s2") == {"h2": 1.0, "h3": 1.0}
+    assert running.json("service", "list")["services"][0]["local"] == []
+    running.run("service", "remove", "vision")
 
 
 def test_each_change_of_a_service_is_confirmed(running: Running) -> None:

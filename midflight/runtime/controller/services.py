@@ -121,6 +121,7 @@ class Services:
     ) -> int:
         """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
 
+        A bucket counts once, at however many switches it moved.
         `weights` are by the host's name; empty `traffic_class` means the requests without a class. Hosts that are left
         out get no new flows. As few flows move as possible. With `switch`, only the requests that enter the network
         there follow these weights; a later call without it ends that. With `valid`, all weights of the service, also
@@ -139,7 +140,9 @@ class Services:
             changed = pool.weighted(numbered, switch)
             until = None if valid is None else self._fleet.now() + round(valid * 1e9)
             self._request(desired, replace(found.with_pool(changed), until=until), written=changed != pool)
-            return sum(one != other for one, other in zip(pool.at(switch), changed.at(switch), strict=True))
+            where = [switch] if switch else ["", *pool.local]
+            tables = [zip(pool.at(each), changed.at(each), strict=True) for each in where]
+            return sum(any(one != other for one, other in bucket) for bucket in zip(*tables, strict=True))
 
     def balance(self, service: str, application: str) -> None:
         """Make the maps of a `Balance` follow the weights of a service, on all switches that run it, from now on.

@@ -36,18 +36,20 @@ class SteeredServices:
         ]
 
     def services(self, arguments: Json) -> Json:
-        """Return `services`, each as `steering.cps.rounds.Served`, with the seconds for which its weights hold.
+        """Return `services`, each as `steering.cps.rounds.Served` with `valid` and `local`.
 
-        These are `valid`, None if the weights are permanent. Argument: `switch`, the ingress as which to see them, all
-        if it is left out. Reads counters from the switches. MidflightError if there is no such switch.
+        `valid` is for how many seconds its weights hold, None if they are permanent. `local` are the switches that have
+        weights of their own. Argument: `switch`, the ingress as which to see them, all if it is left out. Reads
+        counters from the switches. MidflightError if there is no such switch.
         """
         controller = self._deployment.controller
         with controller.fleet.lock:
             now, served = controller.fleet.now(), controller.services.served(str(arguments.get("switch", "")))
             found = []
             for each in served:
-                until = controller.services[each.name].until
-                found.append({**asdict(each), "valid": None if until is None else max(0.0, (until - now) / 1e9)})
+                service = controller.services[each.name]
+                valid = None if service.until is None else max(0.0, (service.until - now) / 1e9)
+                found.append({**asdict(each), "valid": valid, "local": [*service.pool.local]})
         return {"services": found}
 
     def add_service(self, arguments: Json) -> Json:
@@ -78,16 +80,18 @@ class SteeredServices:
         seconds. MidflightError if a name is unknown, or if a weight or `valid` is out of its range.
         """
         name, weights, valid = str(arguments["service"]), _weights(arguments), arguments.get("valid")
+        traffic_class, switch = str(arguments.get("class", "")), str(arguments.get("switch", ""))
         moved = self._deployment.controller.services.weigh(
             name,
             weights,
-            traffic_class=str(arguments.get("class", "")),
-            switch=str(arguments.get("switch", "")),
+            traffic_class=traffic_class,
+            switch=switch,
             valid=None if valid is None else float(valid),
         )
         if moved:
             shown = ", ".join(f"{host} {weight:.3g}" for host, weight in weights.items())
-            self._emit("service-weighed", f"{name}: {shown}", moved=moved)
+            whose = f"{name}, class {traffic_class}" if traffic_class else name
+            self._emit("service-weighed", f"{whose}: {shown}", switch, moved=moved)
         return {"service": name, "moved": moved}
 
     def balance_service(self, arguments: Json) -> Json:
@@ -123,8 +127,8 @@ class SteeredServices:
                 shown = found
                 yield found
 
-    def _emit(self, kind: str, message: str, **details: Any) -> None:
-        self._deployment.emit(Event(kind, message, details=details))
+    def _emit(self, kind: str, message: str, switch: str = "", **details: Any) -> None:
+        self._deployment.emit(Event(kind, message, switch=switch, details=details))
 
 
 def _weights(arguments: Json) -> dict[str, float]:
