@@ -31,10 +31,10 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
     name no longer exists, or if the network in its name has no record. Files of other users, except root's, are
     ignored: they are neither listed nor removed. If something cannot be removed for lack of permission, the command
     removes everything else, and then fails. With --cache, the compiled programs that are stored for later runs are
-    removed, too.
+    removed, too, if only you have permissions for their folder.
     """
     from midflight.errors import DeviceError
-    from midflight.runtime.engine.store import user_store
+    from midflight.runtime.engine.store import others_access, user_folder, user_store
     from midflight.testbed.fabric.leftovers import find_leftovers, remove_leftover
     from midflight.testbed.fabric.runs import clean as remove
     from midflight.testbed.fabric.runs import find
@@ -70,7 +70,10 @@ def clean(everything: bool, cache: bool, only_list: bool) -> None:
             store.clear()
             what += ": emptied"
         click.echo(what)
-    if not runs and not leftovers and store is None:
+    folder = user_folder() if cache and store is None else None
+    if folder is not None:
+        click.echo(f"the cache {folder} is not used: {others_access(folder)}")
+    if not runs and not leftovers and store is None and folder is None:
         click.echo("there is nothing to remove")
     if refused:
         raise refused[0]

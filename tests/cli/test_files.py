@@ -550,6 +550,21 @@ def test_what_cannot_be_removed_does_not_keep_the_rest(monkeypatch: pytest.Monke
     assert "cannot remove b: Permission denied\n    run it with sudo" in done.output
 
 
+def test_a_cache_that_others_can_access_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "find_leftovers", lambda _: [])
+    monkeypatch.setattr(runs, "find", lambda: [])
+    monkeypatch.delenv("MIDFLIGHT_CODE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert midflight("clean", "--cache", "--list").output == "the cache of compiled programs: 0.0 MiB\n"
+    code = tmp_path / "midflight" / "code"
+    (code / "kept").touch()
+    code.chmod(0o755)
+    for options in (("--list",), ()):
+        done = midflight("clean", "--cache", *options)
+        assert done.output == f"the cache {code} is not used: others have permissions for it\n"
+    assert (code / "kept").exists()
+
+
 def test_only_what_is_left_behind_is_removed(tmp_path: Path) -> None:
     def make(name: str, make: Callable[[Path], object] = Path.mkdir) -> Path:
         make(tmp_path / name)

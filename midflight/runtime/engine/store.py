@@ -18,7 +18,7 @@ import midflight
 from midflight.cachefolder import cache_folder
 from midflight.errors import MidflightError
 
-__all__ = ["Store", "user_store"]
+__all__ = ["Store", "others_access", "user_folder", "user_store"]
 
 _OTHERS = 0o077
 _LIMIT = 1 << 29
@@ -36,11 +36,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, limit: int = _LIMIT) -> None:
-        try:
-            status = folder.stat()
-        except OSError as error:
-            raise MidflightError(f"cannot use {folder} as the folder for code: {error.strerror}") from None
-        if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
+        if others_access(folder):
             raise MidflightError(
                 f"other users may write to {folder}, whose contents are executed",
                 hint=f"chmod 700 {folder}, as its owner",
@@ -111,18 +107,36 @@ class Store:
             excess -= size
 
 
+def others_access(folder: Path) -> str:
+    """Return why a folder is not the user's alone, empty if it is. MidflightError if it does not exist."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise MidflightError(f"cannot use {folder} as the folder for code: {error.strerror}") from None
+    if status.st_uid != os.geteuid():
+        return "it belongs to another user"
+    return "others have permissions for it" if status.st_mode & _OTHERS else ""
+
+
+def user_folder() -> Path | None:
+    """Return the folder of `user_store`, or None if it cannot be created or MIDFLIGHT_CODE_CACHE is empty."""
+    chosen = os.environ.get("MIDFLIGHT_CODE_CACHE")
+    if chosen is None:
+        return cache_folder("code")
+    return Path(chosen) if chosen else None
+
+
 def user_store() -> Store | None:
     """Return the store in the user's cache folder, or None if there is no folder that only the user can access.
 
     The variable MIDFLIGHT_CODE_CACHE chooses another folder, which must exist; empty, there is no store. MidflightError
     if that folder cannot be used.
     """
-    chosen = os.environ.get("MIDFLIGHT_CODE_CACHE")
-    folder = cache_folder("code") if chosen is None else Path(chosen) if chosen else None
+    folder = user_folder()
     try:
         return None if folder is None else Store(folder)
     except MidflightError:
-        if chosen is not None:
+        if os.environ.get("MIDFLIGHT_CODE_CACHE") is not None:
             raise
         return None
 
