@@ -75,7 +75,7 @@ def _switches(switches: list[dict[str, Any]]) -> Any:
 
 
 def _applications(applications: list[dict[str, Any]]) -> Any:
-    table = _table("application", "primitive", "placed", "for", "requests/s", "limit")
+    table = _table("application", "primitive", "placed", "for", "requests")
     for each in applications:
         placed = [f"{name}: {reason}" for name, reason in each["placements"].items()]
         users = [f"{it['switch']}: {', '.join(it['hosts']) or 'all hosts'}" for it in each["admissions"]]
@@ -83,10 +83,10 @@ def _applications(applications: list[dict[str, Any]]) -> Any:
             where = ", ".join(job["switches"]) or job["server"] or "the workers"
             users.append(f"job {job['number']} of {', '.join(job['hosts'])}, computed by {where}")
         users += [f"{it['switch']}: copies to {', '.join(it['hosts'])}" for it in each["mirrors"]]
-        limit = f"{each['rate']}/s" if each["rate"] else "unlimited"
-        now = [f"{name}: {count:,.0f}" for name, count in each["requests_per_second"].items()]
+        rates = [f"{name}: {count:,.0f}/s" for name, count in each["requests_per_second"].items()]
+        rates += [f"at most {each['rate']}/s"] if each["rate"] else []
         used = "\n".join(users) or "not admitted"
-        table.add_row(each["name"], each["primitive"], "\n".join(placed), used, "\n".join(now), limit)
+        table.add_row(each["name"], each["primitive"], "\n".join(placed), used, "\n".join(rates))
     return table
 
 
