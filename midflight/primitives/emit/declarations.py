@@ -12,7 +12,7 @@ from midflight.primitives.kernel.header import Layout
 from midflight.primitives.kernel.primitive import Chain, Primitive, summary
 from midflight.primitives.kernel.struct import Items
 
-__all__ = ["about", "item_headers", "listed", "message", "stateful"]
+__all__ = ["about", "item_headers", "listed", "member", "message", "stateful"]
 
 
 def listed(names: list[str]) -> str:
@@ -86,3 +86,17 @@ def _fields(out: Writer, name: str, layout: Layout) -> None:
         if layout.padding:
             out.line(f"bit<{layout.padding}> reserved;  // up to a whole byte")
     out.line()
+
+
+def member(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -> None:
+    """Write the statements that copy a request's member and job numbers to the metadata, for `membership`."""
+    opening = "if"
+    for name, (_, primitive) in applications.items():
+        if primitive.MEMBER:
+            out.line(f"{opening} (hdr.{name}.isValid()) {{")
+            out.line(f"    meta.member = (bit<16>)hdr.{name}.{spelled(primitive.MEMBER)};")
+            if primitive.JOB:
+                out.line(f"    meta.job = hdr.{name}.{spelled(primitive.JOB)};")
+            opening = "} else if"
+    if opening != "if":
+        out.line("}")

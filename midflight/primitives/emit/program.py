@@ -21,7 +21,7 @@ from midflight.primitives.emit.common import (
     STATE_CONSTANTS,
     STATE_HEADER,
 )
-from midflight.primitives.emit.declarations import about, item_headers, listed, message, stateful
+from midflight.primitives.emit.declarations import about, item_headers, listed, member, message, stateful
 from midflight.primitives.emit.kernel import KernelWriter, alerts_late, hashes
 from midflight.primitives.emit.names import constant, spelled
 from midflight.primitives.emit.stamps import stamping
@@ -338,16 +338,7 @@ def _admission(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -
             out.line("meta.sender = (bit<128>)hdr.ipv4.source;")
             with out.block("if (hdr.ipv6.isValid())"):
                 out.line("meta.sender = hdr.ipv6.source;")
-            opening = "if"
-            for name, (_, primitive) in applications.items():
-                if primitive.MEMBER:
-                    out.line(f"{opening} (hdr.{name}.isValid()) {{")
-                    out.line(f"    meta.member = (bit<16>)hdr.{name}.{spelled(primitive.MEMBER)};")
-                    if primitive.JOB:
-                        out.line(f"    meta.job = hdr.{name}.{spelled(primitive.JOB)};")
-                    opening = "} else if"
-            if opening != "if":
-                out.line("}")
+            member(out, applications)
             with out.block("if (!membership.apply().hit)"):
                 out.line("refused.count(NO_MEMBER);")
                 out.line("meta.admitted = false;")

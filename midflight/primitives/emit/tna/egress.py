@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from midflight.primitives.emit.expressions import p4_type
-from midflight.primitives.emit.names import spelled
+from midflight.primitives.emit.stamps import stamped
 from midflight.primitives.emit.tna.parts import Parts, checksum_externs, checksums, parse_applications
 from midflight.primitives.emit.tna.text import EGRESS, EGRESS_PARSER
 from midflight.primitives.emit.writer import Writer
@@ -86,21 +85,8 @@ def egress(out: Writer, parts: Parts) -> None:
 
 def _stamps(parts: Parts, name: str) -> str:
     """Return the statements that stamp the packets of an application, at the hop that ingress has counted."""
-    primitive = parts.applications[name][1]
-    found = primitive.stamps()
-    assert found is not None
-    count, fields = found
-    by_name = {each.name: each for each in primitive.layout}
-    lanes = min(by_name[each].count or 0 for each in fields)
-    lines = [f"        if (hdr.{name}.isValid()) {{"]
-    start = "if"
-    for lane in range(lanes):
-        lines.append(f"            {start} (hdr.{name}.{spelled(count)} == {lane + 1}) {{")
-        for field, stamp in fields.items():
-            kind = p4_type(by_name[field].kind)
-            lines.append(f"                hdr.{name}.{field}_{lane} = ({kind}){STAMPS[stamp]};")
-        start = "} else if"
-    return "\n".join([*lines, "            }", "        }", ""])
+    lines = stamped(name, parts.applications[name][1], STAMPS)
+    return "\n".join([f"        if (hdr.{name}.isValid()) {{", *lines, "        }", ""])
 
 
 def egress_deparser(out: Writer, parts: Parts) -> None:

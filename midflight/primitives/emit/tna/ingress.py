@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from midflight.primitives.emit.common import ADMISSIBLE
+from midflight.primitives.emit.declarations import member
 from midflight.primitives.emit.names import spelled
 from midflight.primitives.emit.tna.parts import Parts, checksum_externs, checksums, parse_applications
 from midflight.primitives.emit.tna.text import FORWARDING, MALFORMED, PARSER, START
@@ -180,16 +181,7 @@ def _admission(out: Writer, parts: Parts) -> None:
             out.undo()
             with out.block("} else"):
                 out.line("meta.sender = (bit<128>)hdr.ipv4.source;")
-            opening = "if"
-            for name, (_, primitive) in parts.applications.items():
-                if primitive.MEMBER:
-                    out.line(f"{opening} (hdr.{name}.isValid()) {{")
-                    out.line(f"    meta.member = (bit<16>)hdr.{name}.{spelled(primitive.MEMBER)};")
-                    if primitive.JOB:
-                        out.line(f"    meta.job = hdr.{name}.{spelled(primitive.JOB)};")
-                    opening = "} else if"
-            if opening != "if":
-                out.line("}")
+            member(out, parts.applications)
             out.line("membership.apply();")
 
 
