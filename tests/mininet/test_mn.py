@@ -25,12 +25,14 @@ def mn(folder: Path, *arguments: str, text: str = "") -> str:
     sandbox = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec"]
     enter = 'mount --bind "$0" /tmp; ip link set lo up; exec mn "$@"'
     options = ["--custom", str(FILE), "--controller", "none", "--topo", "single,2"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [*sandbox, enter, str(folder), *options, *arguments],
         input=text,
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": "/tmp"},
+        # The tests' cache of compiled programs lies in the /tmp outside.
+        env={**os.environ, "PATH": path, "TMPDIR": "/tmp", "MIDFLIGHT_CODE_CACHE": ""},
         timeout=120,
         check=False,
     )

@@ -210,7 +210,7 @@ def test_requests_take_another_way_when_a_forwarder_between_dies(lab: Lab) -> No
 
 def test_when_the_path_selector_dies_static_weights_return_and_nothing_is_lost(lab: Lab) -> None:
     lab.services.weigh("vision", {"h2": 3, "h3": 1})
-    lab.play(6)
+    lab.play(12)  # longer than half of the validity: the path selector has written its weights
     died = lab.net.now
     lab.play(30, selecting=False)
     assert lab.services.expire() == ("vision",)
