@@ -68,8 +68,9 @@ def sma(
 
     Reads the machine's load and the service's queue length, concurrency and service time; of a primitive in a switch,
     its free slots, its hit rate and the room of the pipeline. Scores them from 0 to 10, and prints each update that is
-    worth sending: at every interval, and when a score changes. A service that does not answer scores 0. Updates are
-    sent only to the path selectors given with --to.
+    worth sending: at every interval, and in between when a score changes by --threshold points or falls to 0, as often
+    as a limit permits. A service that does not answer scores 0. Updates are sent only to the path selectors given
+    with --to.
     """
     from midflight.runtime.steering.agents import csma, readers
 

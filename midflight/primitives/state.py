@@ -101,7 +101,8 @@ class State:
     def clear(self) -> None:
         """Set every element of every register to its initial value.
 
-        Register by register: packets may pass in between. MidflightError if the switch does not run the application.
+        One register after the other, and element by element: packets may pass in between. After an error, some
+        elements are cleared. MidflightError if the switch does not run the application.
         """
         for each in self.registers.values():
             each.clear()

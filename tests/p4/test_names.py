@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.types import Bits
 from tests.p4.skeleton import ingress_statements, program
@@ -66,6 +69,14 @@ def test_annotations_are_kept_as_written() -> None:
     (header,) = made.controller_headers
     assert (header.name, header.controller) == ("in_t", "packet_in")
     assert header.fields[0].annotations == {"id": "7"}
+
+
+@pytest.mark.parametrize("value", ["kinds_t.FIRST", "error.NoError"])
+@pytest.mark.parametrize("annotation", ["@brief[VALUE]", '@p4runtime_translation("uri", VALUE)'])
+def test_values_of_annotations_are_numbers_strings_and_bools(annotation: str, value: str) -> None:
+    written = annotation.replace("VALUE", value)
+    with pytest.raises(P4Error, match="takes numbers, strings and bools, not values of"):
+        program(top=f"enum kinds_t {{ FIRST, SECOND }} {written} type bit<9> port_t;")
 
 
 def test_keys_are_named_as_they_are_written() -> None:

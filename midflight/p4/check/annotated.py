@@ -12,7 +12,7 @@ from midflight.p4.check.context import Context
 from midflight.p4.check.expressions import constant, expression
 from midflight.p4.check.scope import Named
 from midflight.p4.parse import parse_body
-from midflight.p4.types import BOOL, Type
+from midflight.p4.types import BOOL, Bits, Bool, Integer, StringType, Type
 from midflight.stackless import Walk
 
 __all__ = ["annotation_numbers", "annotation_values", "evaluated"]
@@ -57,7 +57,8 @@ def annotation_numbers(ctx: Context, node: s.Annotation, wanted: Type) -> Walk[l
 def annotation_values(ctx: Context, node: s.Annotation) -> Walk[list[tuple[str, ir.Literal]]]:
     """Return the literals in the body of a structured annotation, each with its key, which is empty in a list.
 
-    P4Error, with the annotation's place, for a value that is not a number, a string or a bool known at compile time.
+    Each literal is a number, a string or a bool (P4_16, section 20.2). P4Error, with the annotation's place, for any
+    other value, for one that is not known at compile time, and for a syntax error.
     """
     values: list[tuple[str, ir.Literal]] = []
     for key, each in _parsed(ctx, node):
@@ -68,6 +69,8 @@ def annotation_values(ctx: Context, node: s.Annotation) -> Walk[list[tuple[str, 
             raise _at(error, node) from None
         if not isinstance(made, ir.Literal):
             raise P4Error(f"@{node.name} takes values that are known at compile time", place=node.place)
+        if not isinstance(made.type, Bits | Integer | Bool | StringType):
+            raise P4Error(f"@{node.name} takes numbers, strings and bools, not values of {made.type}", place=node.place)
         values.append((key, made))
     return values
 

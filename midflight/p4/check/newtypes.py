@@ -11,7 +11,7 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import annotation_values, evaluated
 from midflight.p4.check.context import Context
-from midflight.p4.types import Bits, Bool, EnumType, ErrorType, NewType, StringType, Type, Varbit
+from midflight.p4.types import Bits, Bool, EnumType, ErrorType, Integer, NewType, StringType, Type, Varbit
 from midflight.stackless import Walk
 
 __all__ = ["new_type"]
@@ -55,6 +55,6 @@ def _translation(ctx: Context, node: s.Annotation) -> Walk[tuple[str, int | None
     body = replace(node, body=bits[1] if bits else given)
     values: list[tuple[str, ir.Literal]] = yield annotation_values(ctx, body)
     match values:
-        case [("", ir.Literal(value=int() as width))] if width > 0 and not isinstance(values[0][1].value, bool):
+        case [("", ir.Literal(value=int() as width, type=Bits() | Integer()))] if width > 0:
             return uri, width
     raise wrong

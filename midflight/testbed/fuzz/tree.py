@@ -45,7 +45,7 @@ EMPTY = Tree("", ())
 
 
 def join(parts: Sequence[str | Tree], sort: str = "", between: str = "") -> Tree:
-    """Return a tree of parts, with the text `between` two of them."""
+    """Return a tree of this sort with these parts, and the text `between` each two neighbours."""
     found: list[str | Tree] = []
     for part in parts:
         if found and between:
