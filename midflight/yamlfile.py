@@ -13,6 +13,7 @@ __all__ = ["Pairs", "YamlFile"]
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = ("str", "int", "float", "bool", "null")
 _SHOWN = 40  # characters of a value that a message shows
+_MOST_BITS = 2048  # of an integer: as many as the widest value of P4 programs has
 
 Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 """A mapping: each key with its own node and its value's node."""
@@ -77,7 +78,8 @@ class YamlFile:
         """Return the value of a node with a single value: a str, int, float, bool or None. A date or time is returned
         as text.
 
-        MidflightError if it is a list or a mapping, or has a tag for another type.
+        MidflightError if it is a list or a mapping, has a tag for another type, or is an integer of more than 2048
+        bits.
         """
         if not isinstance(node, yaml.ScalarNode):
             self.fail(node, "one value is expected here")
@@ -85,10 +87,13 @@ class YamlFile:
             return str(node.value)
         self._untagged(node, *_SCALARS)
         try:
-            return yaml.SafeLoader("").construct_object(node)
+            value = yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError, TypeError, AttributeError):  # raised by PyYAML's constructors
             shown = node.value if len(node.value) <= _SHOWN else f"{node.value[:_SHOWN]}..."
             self.fail(node, f"{shown!r} does not match its tag")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            self.fail(node, f"the number {node.value[:_SHOWN]}... is too large")
+        return value
 
     def text(self, node: yaml.Node) -> str:
         """Return a single value exactly as it is written, such as a MAC address, which YAML may read as a number.

@@ -81,6 +81,28 @@ def test_tls_files_are_relative_to_the_network_file(tmp_path: Path) -> None:
     assert all(each.tls is None for each in parse_network(NETWORK).switches.values())
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (f"delay: {'9' * 309}", "is not a valid delay of a link"),
+        (f"delay: 0x{'f' * 4000}", "is too large"),
+        ("delay: -1", "-1 is not a valid delay of a link"),
+        ("mtu: 0", "0 is not a valid mtu of a link"),
+        ("mtu: 64KiB", "'64KiB' is not a valid mtu of a link"),
+        (f"port: {'9' * 5000}", "is not an end of a link"),
+    ],
+    ids=["delay", "digits", "negative", "no bytes", "too many bytes", "port"],
+)
+def test_numbers_out_of_range_are_reported(wrong: str, message: str) -> None:
+    text = NETWORK.replace("delay: 3us", wrong)
+    if wrong.startswith("port"):
+        text = NETWORK.replace('port: "s2:1"', wrong.replace(" ", ' "s2:') + '"')
+    assert text != NETWORK
+    with pytest.raises(MidflightError, match=message) as caught:
+        parse_network(text)
+    assert caught.value.place is not None
+
+
 S1 = 'switches: {s1: {address: "127.0.0.1:9559"}}\n'
 H1 = 'h1: {address: 10.0.0.1, mac: "02:00:00:00:00:01"}'
 MISTAKES = [

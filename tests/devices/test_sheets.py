@@ -95,6 +95,11 @@ def test_a_network_file_names_sheets(tmp_path: Path) -> None:
         parse_network(text.replace("mine", "other"), str(tmp_path / "net.yaml"))
 
 
+def test_a_number_with_too_many_digits_to_print_is_refused() -> None:
+    with pytest.raises(MidflightError, match=r"mine.toml: not TOML that can be read: .*digits"):
+        parse_sheet(f'kind = "a"\nstages = 0x{"f" * 4000}', "mine.toml")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [

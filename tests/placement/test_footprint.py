@@ -176,6 +176,19 @@ def test_depending_on_a_hit_shares_the_stage_but_using_its_result_does_not() -> 
     assert stages(R + table, "t.apply(); r.write((bit<32>)meta.z, 1);") == 2
 
 
+def test_a_table_whose_action_writes_shares_the_stage_of_the_table_that_decides_about_it() -> None:
+    """Jose et al., NSDI 2015: a successor dependency does not take a stage of its own."""
+    tables = (
+        "action put(bit<8> n) { meta.z = n; } table t { key = { hdr.mine.a : exact; } actions = { put; NoAction; } }"
+        "action add(bit<8> n) { meta.y = n; } table u { key = { hdr.mine.b : exact; } actions = { add; NoAction; } }"
+    )
+    assert stages(tables, "if (t.apply().hit) { u.apply(); }") == 1
+    # Readers of what it writes are later than both tables, and so is a table that overwrites what the first one wrote.
+    assert stages(R + tables, "if (t.apply().hit) { u.apply(); } r.write((bit<32>)meta.y, 1);") == 2
+    assert stages(tables.replace("meta.y", "meta.z"), "if (t.apply().hit) { u.apply(); }") == 2
+    assert stages(tables.replace("meta.y = n", "meta.y = meta.z"), "if (t.apply().hit) { u.apply(); }") == 2
+
+
 def test_an_action_that_uses_a_result_is_in_a_later_stage() -> None:
     tables = """
     action add(bit<8> n) { meta.z = meta.z + n; }

@@ -261,3 +261,19 @@ def test_a_plan_for_ten_thousand_devices() -> None:
     found = plan(Network(devices, links), application)
     assert violations(Network(devices, links), application, found.solution, Costs.free()) == ()
     assert len(devices) == 10_000
+
+
+@pytest.mark.parametrize("method", ["exact", "heuristic"])
+@pytest.mark.parametrize("objective", ["bytes", "latency", "energy", "spare"])
+def test_what_others_use_completely_carries_nothing(objective: str, method: str) -> None:
+    full = Capabilities(kind="full", packets_per_second=0.0)
+    devices = {"chip": Device("chip", CHIP), "full": Device("full", full)}
+    devices |= {name: Device(name, HOST, forwards=False) for name in ("h1", "h2")}
+    around = (Link("h1", "full"), Link("full", "chip"), Link("chip", "h2"))
+    application = Application(
+        [Source("data", ("h1",), 1e7)], [Step("first", ("data",))], [Sink("store", ("h2",), "first")]
+    )
+    found = planned(Network(devices, (Link("h1", "chip", rate=0), *around)), application, objective, method)
+    assert found is not None
+    assert found.solution.at["first"] != "full"
+    assert ("h1", "chip") not in found.loads.links

@@ -36,7 +36,7 @@ from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
 from midflight.runtime.p4runtime.tls import ClientTls
 from midflight.runtime.steering import Graph, Host, IPAddress, Link, Switch
 from midflight.runtime.steering.cabling import plugged
-from midflight.units import SIZES, TIMES, measured
+from midflight.units import LARGEST, SIZES, TIMES, measured
 from midflight.userfiles import read_text
 from midflight.yamlfile import Pairs, YamlFile
 
@@ -55,6 +55,8 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _FIRST_SWITCH_MAC = 0x02_00_00_01_00_00
 _LARGEST_PORT = 509
 _DELAY, _MTU = 1_000, 1500
+_RANGE = {"delay": (0, LARGEST), "mtu": (68, 65_535)}
+"""The range of each property of a link, in nanoseconds and bytes: IPv4 needs 68 bytes (RFC 791)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +214,8 @@ class _Reader:
 
     def _number(self, node: yaml.Node, what: str) -> int:
         value = self._yaml.scalar(node)
-        if type(value) is not int or value < 0:
-            self._yaml.fail(node, f"{what} must be an integer that is not negative, not {value!r}")
+        if type(value) is not int or not 0 <= value < 1 << 63:
+            self._yaml.fail(node, f"{what} must be a non-negative integer below 2**63, not {value!r}")
         return value
 
     def _host(self, name: str, key: yaml.Node, node: yaml.Node, base: dict[str, int]) -> Host:
@@ -278,10 +280,12 @@ class _Reader:
                 self._yaml.fail(key, f"{what} has no {name!r} here", hint)
             value = self._yaml.scalar(node)
             number, unit = (value, "") if type(value) is int else measured(value) or (0, "?")
-            if unit and unit not in _LINK[name]:
+            found = round(number * _LINK[name].get(unit, 1))
+            least, most = _RANGE[name]
+            if (unit and unit not in _LINK[name]) or not least <= found <= most:
                 known = ", ".join(f"1{each}" for each in _LINK[name])
                 self._yaml.fail(node, f"{value!r} is not a valid {name} of a link", f"write it like {known}")
-            values[name] = round(number * _LINK[name].get(unit, 1))
+            values[name] = found
         return values
 
     def _graph(self, hosts: list[Host], switches: list[Switch], parts: Pairs) -> Graph:

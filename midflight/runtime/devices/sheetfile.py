@@ -86,14 +86,13 @@ def parse_sheet(text: str, file: str = "<string>") -> Capabilities:
     """Return the sheet in a TOML text; `file` is its name in errors. MidflightError, with its place, if it is wrong."""
     lines = text.replace("\r\n", "\n").split("\n")  # as tomllib counts them
     try:
-        found = tomllib.loads(text)
+        return _Sheet(lines, file).read(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise _syntax(str(error), file, lines) from None
     except RecursionError:
         raise MidflightError(f"{file}: not TOML that can be read: values are nested too deeply") from None
     except ValueError as error:  # Python limits the digits of integers
         raise MidflightError(f"{file}: not TOML that can be read: {error}") from None
-    return _Sheet(lines, file).read(found)
 
 
 def _syntax(message: str, file: str, lines: list[str]) -> MidflightError:

@@ -289,7 +289,8 @@ def _assign(pass_: _Pass, target: ir.Expression, names: Names, control: _Control
         pass_.values.replace(key, action) if whole else pass_.values.set(key, action | before)
         pass_.written.append(key)
         return
-    rests = names | control.values | control.matches
+    # An action runs in its table's stage, and that table follows the matches already.
+    rests = names | control.values | (NONE if pass_.in_table else control.matches)
     if whole:
         pass_.values.replace(key, rests)
     else:

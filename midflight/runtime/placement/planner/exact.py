@@ -209,7 +209,8 @@ class _Program:
         for terms, most in self._shares():
             # Where everything together fits, there is nothing to limit.
             if sum(abs(factor) * self.model.high[variable] for variable, factor in terms) > most:
-                self.model.constrain([(variable, factor / most) for variable, factor in terms], -inf, 1)
+                unit = most or 1.0
+                self.model.constrain([(variable, factor / unit) for variable, factor in terms], -inf, most / unit)
 
     def _shares(self) -> Iterator[tuple[list[tuple[int, float]], float]]:
         """Yield the traffic of each direction of a link, and of each device, with the most that it carries."""
@@ -218,7 +219,7 @@ class _Program:
                 yield self.loads[arc], rate / self.unit
         for name, device in self.network.devices.items():
             speed = device.sheet.packets_per_second
-            if speed and self.packets[name]:
+            if speed is not None and self.packets[name]:
                 yield self.packets[name], speed * self.application.packet / self.unit
 
     def _aim(self) -> None:
@@ -236,7 +237,9 @@ class _Program:
         elif self.objective == "spare":
             busiest = model.variable(high=1.0, integer=False, cost=1.0)
             for terms, most in self._shares():
-                model.constrain([*((variable, factor / most) for variable, factor in terms), (busiest, -1.0)], -inf, 0)
+                if most:  # what is in use already carries nothing
+                    shares = [(variable, factor / most) for variable, factor in terms]
+                    model.constrain([*shares, (busiest, -1.0)], -inf, 0)
         elif self.objective == "latency":
             self._latency()
 

@@ -36,7 +36,7 @@ from midflight.errors import MidflightError, Place
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
 from midflight.runtime.placement.planner.model import Application, Device, Link, Network, Sink, Source, Step
-from midflight.units import RATES, SIZES, TIMES, measured
+from midflight.units import LARGEST, RATES, SIZES, TIMES, measured
 from midflight.userfiles import read_text
 from midflight.yamlfile import Pairs, YamlFile
 
@@ -212,8 +212,9 @@ class _Reader:
         if name not in parts:
             self.fail(node, f"{name} is missing")
         value = self._yaml.scalar(parts[name][1])
-        number, unit = (float(value), "") if type(value) is int and value >= 0 else measured(value) or (0.0, "?")
-        if unit and unit not in units:
+        bare = type(value) is int and 0 <= value <= LARGEST
+        number, unit = (float(value), "") if bare else measured(value) or (0.0, "?")
+        if (unit and unit not in units) or number * units.get(unit, 1) > LARGEST:
             self.fail(parts[name][1], f"{value!r} is not a valid {name}", f"write it like 1{next(iter(units))}")
         return number * units.get(unit, 1)
 

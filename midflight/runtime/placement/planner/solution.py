@@ -135,7 +135,7 @@ def value(network: Network, application: Application, solution: Solution, object
         )
     if objective == "spare":
         arcs = arcs_of(network)
-        links = [load / arcs[arc][0] for arc, load in found.links.items()]
+        links = [load / arcs[arc][0] for arc, load in found.links.items() if arcs[arc][0]]
         rates = ((network.devices[name].sheet.packets_per_second, it) for name, it in found.devices.items())
         return max([*links, *(packets / rate for rate, packets in rates if rate)], default=0.0)
     return sum(found.links.values())
