@@ -96,6 +96,9 @@ def cps(
 
     With --authority, only signed records count, from instances whose descriptors are given. What contradicts the
     answers to --probe is refused.
+
+    Fails at the start if no controller is running, if a probe names no instance, or if a descriptor is refused. If the
+    controller cannot be reached later, that is reported, and the next round tries again.
     """
     from midflight.errors import MidflightError
     from midflight.runtime.controller.service.remote import RemoteServices

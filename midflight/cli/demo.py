@@ -87,7 +87,7 @@ def allreduce(
 
     Trains twice on the same network, first with sums in the switch and then at a parameter server. Compares the
     accuracy, the exactness of the sums, and the traffic on the server's link. The same seed gives the same weights, bit
-    for bit, on every device and fabric.
+    for bit, on every device and fabric. Fails if a sum differs from NumPy's. Needs the extra midflight[demo].
     """
     from dataclasses import replace
     from importlib.util import find_spec
@@ -165,6 +165,7 @@ def queues(rate: int, depth: int, threshold: int, seconds: float, json_to: str |
 
     One sender with additive increase and multiplicative decrease sends through a slow queue of the embedded switch, in
     virtual time. The P4 programs are in midflight/p4src/examples. The picture shows the depth of the queue over time.
+    Needs the extra midflight[demo].
     """
     from importlib.util import find_spec
 

@@ -31,7 +31,7 @@ def identity() -> None:
 def key(file: Path) -> None:
     """Write a new private key to FILE, which only its owner can read, and print its public key.
 
-    Fails if FILE cannot be written.
+    Fails if FILE exists already, or cannot be written.
     """
     from midflight.runtime.steering.trust.keys import SigningKey
 

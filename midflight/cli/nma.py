@@ -69,6 +69,8 @@ def nma(
     Sends probes in the format of STAMP (RFC 8762) to reflectors, ten for each reading, and measures with their round
     trips, so clocks need not agree. With --port, the queue follows from the rate and the delay above the least; without
     it, rate and queue are not reported. Updates are printed, and sent only to the path selectors given with --to.
+
+    With --reflect, answers the probes of other agents instead, until Ctrl-C.
     """
     from midflight.runtime.steering.agents.cnma import PathAgent, PortRate, gauges
     from midflight.runtime.steering.agents.reflector import ProbeSocket, Reflector

@@ -121,7 +121,9 @@ def weigh(
 def balance(name: str, application: str, state: Path | None, as_json: bool) -> None:
     """Make APPLICATION, a Balance of the program, follow the weights of a service on all switches.
 
-    It chooses between two instances by the loads that replies carry. Without APPLICATION, that ends.
+    It chooses between two instances by the loads that replies carry. Without APPLICATION, no Balance follows the
+    service any longer. Fails if there is no such service, if APPLICATION is no Balance or follows another service, or
+    if it has too few instances or another number of buckets than the Steering.
     """
     found = call(state, "balance_service", service=name, application=application)
     text = f"{application} follows its weights" if application else "no Balance follows its weights"

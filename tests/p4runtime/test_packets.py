@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 from finsy.proto import p4r
 
@@ -9,7 +10,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.devices import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import DigestMessage, RequestError, Session
-from tests.p4runtime.support import Controller, ipv4, other, updates
+from tests.p4runtime.support import Controller, details_of, ipv4, names, other, updates
 
 INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED = 3, 7, 12
 
@@ -201,6 +202,15 @@ def test_digest_configurations_are_entities(device: HostDevice, session: Session
         found.digest_entry.config.max_list_size = 8
         raw.write(*updates("MODIFY", found))
         assert raw.read(p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=ids["seen_t"]))) == [found]
+
+
+def test_an_unknown_digest_cannot_be_enabled(device: HostDevice, session: Session) -> None:
+    with Controller(device.address) as raw:
+        unknown = p4r.Entity(digest_entry=p4r.DigestEntry(digest_id=9))
+        with pytest.raises(grpc.RpcError) as refused:
+            raw.write(*updates("INSERT", unknown), election=session.election_id)
+        assert names(details_of(refused.value)) == ["INVALID_ARGUMENT"]
+        assert raw.read(p4r.Entity(digest_entry=p4r.DigestEntry())) == []
 
 
 TRANSLATED = """

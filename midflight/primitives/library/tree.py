@@ -114,9 +114,8 @@ class Tree(Primitive):
                               hint="limit the trees' depth, or round the features to fewer values")  # fmt: skip
 
     def setup(self) -> None:
-        """Create the maps: `code_0` etc.
-
-        from a feature's ranges to bits, `leaf_0` etc. from all bits to a tree's votes.
+        """Create the maps: `code_0` and so on from the ranges of a feature to bits, `leaf_0` and so on from all bits to
+        the votes of a tree.
         """
         tests = self._tests()
         self.code_width = max(1, len(tests))

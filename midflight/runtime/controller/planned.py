@@ -17,8 +17,9 @@ __all__ = ["Planned"]
 class Planned:
     """A `Strategy` by which every switch runs those applications that a plan puts on it, and no others.
 
-    The switches have the names of the plan's devices, and the applications those of its steps. A group's switch is that
-    of the plan, too; if the plan puts the application on a host, the group's server computes.
+    The switches must have the names of the plan's devices, and the applications those of its steps. The switch that
+    computes for a group is also that of the plan; if the plan puts the application on a host, the group's server
+    computes.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -30,14 +31,18 @@ class Planned:
         return program
 
     def footprint_for(self, switch: str, program: Program, footprint: Footprint) -> Footprint:  # noqa: ARG002
-        """Return the part of `footprint` that belongs to the steps of a switch, and what they share."""
+        """Return the part of `footprint` that a switch needs: that of the steps that the plan gives it, and what all
+        applications share.
+        """
         chosen = self._plan.on(switch)
         return replace(
             footprint, applications={name: each for name, each in footprint.applications.items() if name in chosen}
         )
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Raise MidflightError if the hosts of a new job do not fit the strategy."""
+        """Check a new job, as `Flat` does: nothing is checked here, but `receivers` and `senders` raise MidflightError
+        if the hosts do not fit.
+        """
         self._flat.check(graph, job)
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Services:
         self._maps = maps
 
     def __getitem__(self, service: str) -> Service:
-        """Return a service by name, with its pools of instances."""
+        """Return a service by name, with its pools of instances. MidflightError if there is no such service."""
         found = self._fleet.desired.services.get(service)
         if found is None:
             names = ", ".join(self._fleet.desired.services) or "none"
@@ -148,8 +148,10 @@ class Services:
         """Make the maps of a `Balance` follow the weights of a service, on all switches that run it, from now on.
 
         It then chooses between two instances by loads that replies carry, weighted as the service is: the fast loop of
-        the hybrid deployment. Empty `application` ends that, and clears the maps. MidflightError if it is no `Balance`
-        of the program, if its buckets are not as many as those of the `Steering`, or if it has too few instances.
+        the hybrid deployment. If `application` is empty, no `Balance` follows the service any longer, and the maps are
+        cleared. MidflightError if there is no such service, if the application is no `Balance` of the program, if its
+        buckets are not as many as those of the `Steering`, if it has too few instances, or if it follows another
+        service.
         """
         with self._fleet.lock:
             found = self[service]

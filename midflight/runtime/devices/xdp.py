@@ -144,7 +144,9 @@ class XdpDevice:
 
 
 def refuse(program: ir.Program) -> None:
-    """Raise P4Error, with the place, for the first thing in a program that the sheet cannot hold."""
+    """Raise P4Error, with the place, for the first table of a program whose key has more bits than an XDP device
+    supports.
+    """
     for table in program.tables.values():
         bits = sum(key.expression.type.width for key in table.keys if isinstance(key.expression.type, Bits))
         if bits > KEY:

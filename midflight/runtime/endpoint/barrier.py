@@ -82,9 +82,11 @@ class BarrierParty:
         return self._arrivals[barrier].upcoming - (2 if self.waiting(barrier) else 1)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process a release from the server's address or a peer, or a peer's question for one.
+        """Process a datagram: a release from the server's address or a peer, or a peer's question for a release.
 
-        Others are counted in `refused`.
+        A release acknowledges the arrival that it answers; a question about a round that was released is answered.
+        Datagrams of another kind, token or source are counted in `refused`, and those about unknown barriers are
+        ignored.
         """
         message = decoded(self.schema, self.application, datagram, (RESULT, ASK), self.refused)
         if message is None:

@@ -80,9 +80,9 @@ class GroupByWorker:
         self._requests.submit(self._server, datagrams)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process an answer from the switch or the server that it has accepted pairs.
+        """Process a datagram: the answer of the switch or the server that it has accepted pairs.
 
-        Others are counted in `refused`.
+        Datagrams of another kind, token, source or job are ignored and counted in `refused`.
         """
         message = decoded(self._schema, self._groups.name, datagram, (RESULT,), self.refused)
         if message is None:

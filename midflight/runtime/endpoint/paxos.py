@@ -93,9 +93,10 @@ class PaxosHost:
         self._proposals[instance] = _Proposal(value)
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Process the answer of an acceptor, to this host or to all.
+        """Process a datagram: the answer of an acceptor, to this host or to all.
 
-        Anything else is counted in `statistics.refused`.
+        Other datagrams, and answers of another epoch, are ignored and counted in `statistics.refused`; answers of an
+        acceptor that has forgotten the instance are counted in `statistics.forgotten`.
         """
         try:
             message = self.schema.decode(datagram)

@@ -22,9 +22,9 @@ class Shared:
     malformed: int = 0
 
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
-        """Pass a datagram to the endpoint of its application, whose id the common header has.
+        """Pass a datagram to the endpoint of its application, by the id in the common header.
 
-        Count and drop it without one.
+        A datagram that is too short, or whose application has no endpoint here, is dropped and counted in `malformed`.
         """
         endpoint = self.endpoints.get(int.from_bytes(datagram[2:4], "big")) if len(datagram) >= COMMON else None
         if endpoint is None:

@@ -70,7 +70,7 @@ def allocate(nodes: Sequence[Node], room: Mapping[str, int], patience: float = 4
 
 
 def critical_path(nodes: Sequence[Node]) -> tuple[int, ...]:
-    """Return the positions of the nodes of a longest chain of needs, first to last."""
+    """Return the positions of the nodes on a longest chain of dependencies, from first to last; empty without nodes."""
     heads, _ = _levels(nodes)
     if not nodes:
         return ()

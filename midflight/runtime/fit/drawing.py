@@ -25,7 +25,11 @@ _STYLE = (
 
 
 def stages(found: Fit) -> str:
-    """Return an SVG picture of the stages, from left to right. Stages beyond those of the device are red."""
+    """Return a picture of the pipeline stages, from left to right, as the text of an SVG file.
+
+    It shows the operations of each stage, the use of its resources, and the critical path. Stages beyond those of the
+    device are red.
+    """
     shown = [each for each in RESOURCES if each in found.sheet.per_stage and found.total(each)]
     columns = [[each for each in found.placed if each.first <= n <= each.last] for n in range(1, found.stages + 1)]
     boxes = max([len(each) for each in columns], default=0)

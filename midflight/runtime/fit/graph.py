@@ -57,7 +57,11 @@ def graph(program: ir.Program, sheet: Capabilities) -> tuple[Node, ...]:
 
 
 def belongs_to(name: str, applications: Iterable[str]) -> str:
-    """Return the application that an operation belongs to, by its name; empty for what all share."""
+    """Return the application that an operation belongs to; empty if it belongs to the part that all applications share.
+
+    `name` is the control-plane name of the operation, such as `ingress.gradients.held`, and `applications` are the
+    names of the program's applications.
+    """
     pieces = name.split(".")
     return pieces[1] if len(pieces) > 2 and pieces[1] in applications else ""
 

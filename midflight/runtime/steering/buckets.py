@@ -103,7 +103,10 @@ def balance_maps(table: Sequence[int], weights: Mapping[int, float]) -> dict[str
 
 
 def moved(before: Sequence[int], after: Sequence[int]) -> int:
-    """Return how many buckets have another instance; those that had none do not count."""
+    """Return how many buckets get another instance. Buckets that had none (0) before do not count.
+
+    `before` and `after` are the instances of all buckets, and of equal length; ValueError if not.
+    """
     return sum(one not in (0, other) for one, other in zip(before, after, strict=True))
 
 

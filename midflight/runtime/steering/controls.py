@@ -55,7 +55,10 @@ class Controls(Protocol):
         """Remove the table entry with this match and priority. DeviceError if there is none."""
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
-        """Return the packets and bytes that the table entry with this match and priority has counted."""
+        """Return the packets and bytes that the table entry with this match and priority has counted.
+
+        DeviceError if there is no such entry.
+        """
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         """Set the ports to which multicast group `group` copies. Without ports, the group is removed."""

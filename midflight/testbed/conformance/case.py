@@ -141,7 +141,8 @@ class Case:
 def load(path: Path) -> Case:
     """Return the case in a JSON file of the format that `schema` describes.
 
-    MidflightError, with the file and the reason, if the file cannot be read or is malformed.
+    MidflightError, with the file and the reason, if the file cannot be read or is malformed, or if the library does not
+    have the primitive.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

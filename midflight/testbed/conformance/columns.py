@@ -24,7 +24,11 @@ VERDICTS = ("runs", "compiles", "fails", "refused")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The results of one device: by primitive, a verdict and its detail. `made_by` is the command."""
+    """A column of the capability matrix: the results of one device.
+
+    `primitives` has a verdict of `VERDICTS` and its detail for each primitive by name, `made_by` the command that
+    produced the results, and `versions` the versions of the software by name.
+    """
 
     device: str
     made_by: str
@@ -40,7 +44,12 @@ class Column:
 
 
 def column(report: Report, device: str, made_by: str) -> Column:
-    """Return the column of a conformance run. `device` is the name that the page shows."""
+    """Return the column of the capability matrix that follows from a conformance run: a verdict for each primitive.
+
+    `device` is the device's name at the top of the column, and `made_by` the command of the run. A primitive "runs" if
+    all of its cases are good, is "refused" if all end with an error, and "fails" otherwise; the detail is then the
+    first difference.
+    """
     cells: dict[str, tuple[str, str]] = {}
     for name, by_device in matrix([report]).items():
         cell = by_device[report.device]
@@ -56,9 +65,9 @@ def column(report: Report, device: str, made_by: str) -> Column:
 
 
 def load_columns(folder: Path) -> list[Column]:
-    """Return the columns in a folder's JSON files, in the order of their names.
+    """Return the columns in a folder's JSON files (*.json), in the order of their file names.
 
-    MidflightError, with the file, if one is malformed.
+    MidflightError, with the file, if one is malformed or has an unknown verdict.
     """
     found = []
     for path in sorted(folder.glob("*.json")):
@@ -74,7 +83,9 @@ def load_columns(folder: Path) -> list[Column]:
 
 
 def rendered(columns: Sequence[Column]) -> str:
-    """Return the matrix as Markdown: a table, the reasons below it, and where each column comes from."""
+    """Return the capability matrix as Markdown: a table with a row for each primitive, the reasons why cases fail or
+    are refused, and the command and versions of each column.
+    """
     names = sorted({name for each in columns for name in each.primitives})
     lines = [
         "| | " + " | ".join(each.device for each in columns) + " |",

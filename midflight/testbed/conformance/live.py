@@ -28,7 +28,7 @@ _SIOCETHTOOL, _ETHTOOL_SGRO = 0x8946, 0x2C
 
 
 def passes_links(case: Case) -> bool:
-    """Return whether every packet of a case is long enough for an Ethernet interface."""
+    """Return whether every packet of a case has at least the 14 bytes that an Ethernet interface sends."""
     return all(len(each.packet) >= SHORTEST for each in case.steps)
 
 

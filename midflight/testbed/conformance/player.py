@@ -169,7 +169,7 @@ def configure(session: Session, program: Program, ipv6: Collection[int] = ()) ->
 def admit(offload: Offload, program: Program, ipv6: Collection[int] = ()) -> None:
     """Make the switch compute on the program's application `app`, for the members of `conformance.network`.
 
-    `ipv6` are the numbers of the members that receive results over IPv6.
+    `ipv6` are the numbers of the members that receive results over IPv6. RequestError if the device refuses an entry.
     """
     members = [Member(host, mac(host), address(host, ipv6=host in ipv6), result_port(host)) for host in MEMBERS]
     offload.admit(program.applications["app"].id, members, epoch=EPOCH)

@@ -20,7 +20,9 @@ JUDGES: dict[str, Callable[[], Host | Bmv2]] = {"host": Host, "bmv2": Bmv2}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A finding: the seed of its case, its kind (see `Finding`), what is wrong, and the folder that the case is in."""
+    """A finding of a campaign: the seed of its case, its kind (as in `Finding`), what is wrong as text, and the folder
+    in which the case is kept.
+    """
 
     seed: int
     kind: str
@@ -30,8 +32,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The results of a campaign: the numbers of programs generated, of packets that were compared, and of programs that
-    p4c refused, by seed with the reason, and the findings.
+    """The results of a campaign.
+
+    programs: the number of programs that were generated
+    packets: the number of packets that were compared
+    refused: for each program that p4c refused, its seed and the reason
+    findings: what was found to be wrong
     """
 
     programs: int

@@ -22,7 +22,10 @@ class Expressions:
         self._scope = scope
 
     def of(self, kind: str, depth: int) -> Tree:
-        """Return an expression of a type, at most `depth` operators deep."""
+        """Return an expression of type `kind`, at most `depth` operators deep, which has no side effects.
+
+        For a type other than `bit<W>`, `int<W>` and `bool`, the scope must have a readable value of it.
+        """
         draw = self._draw
         known = self._scope.readable(kind)
         if depth <= 0 or draw.chance(0.15):

@@ -68,8 +68,10 @@ class Finding:
 
 
 def difference(expected: Outcome, received: Outcome, names: tuple[str, str]) -> str:
-    """Return the first difference between two outcomes as text; empty if there is none. `names` are those of the two
-    ways.
+    """Return the first difference between two outcomes of a case as text; empty if there is none.
+
+    Packets are compared first, in any order for each packet that arrived, then counters that both have. `names` are the
+    names of the two ways, for the text.
     """
     width = max(map(len, names))
     for number, (left, right) in enumerate(zip(expected.sent, received.sent, strict=True), 1):
@@ -88,18 +90,18 @@ def _shown(sent: Sequence[tuple[int, bytes]]) -> str:
 
 
 class Judge(Protocol):
-    """Runs a case in two ways or more. A context manager."""
+    """Runs a case in two ways or more, and compares the outcomes. A context manager."""
 
     def judge(self, case: Case) -> Finding | None:
         """Return what is wrong with a case; None if nothing. UnsupportedCaseError if it cannot be compared."""
 
 
 class UnsupportedCaseError(Exception):
-    """A case that the way to compare with does not take, with its reason."""
+    """A case cannot be compared, because p4c refuses its program. The message is the reason."""
 
 
 class Embedded:
-    """Runs cases on embedded switches, each new."""
+    """Runs cases on embedded switches, a new one for each case."""
 
     def run(
         self,
@@ -110,9 +112,11 @@ class Embedded:
         optimised: bool = True,
         traced: bool = False,
     ) -> Outcome:
-        """Run a case, of which `source` is the program as P4 or BMv2's JSON, with its P4Info in the second case.
+        """Run a case on a new embedded switch, and return what it did.
 
-        P4Error if the program is refused.
+        `source` is the program as P4 or as BMv2's JSON; the latter needs `p4info`. Without `optimised`, LLVM does not
+        optimise the native code; with `traced`, packets are traced. P4Error if the program is refused, MidflightError
+        if an entry is.
         """
         programs = Programs()
         checked = programs.get(source, PROGRAM)
@@ -138,7 +142,7 @@ class Host:
         pass
 
     def judge(self, case: Case) -> Finding | None:
-        """Return what is wrong with a case; None if nothing."""
+        """Return what is wrong with a case; None if nothing. Errors of a switch become findings, so none is raised."""
         embedded, source = Embedded(), str(case.program)
         found = _guarded(lambda: embedded.run(case, source))
         if isinstance(found, Finding):
@@ -151,9 +155,10 @@ class Host:
 
 
 class Bmv2:
-    """Compares the embedded switch with BMv2, from source and from the JSON that p4c makes of it.
+    """Compares the embedded switch with BMv2, from the program's source and from the JSON that p4c makes of it.
 
-    One simple_switch_grpc runs all cases; it starts again if one ends it. DeviceError if p4c or BMv2 is missing.
+    A context manager. One simple_switch_grpc, which entering the context starts, runs all cases; if it dies, the next
+    case starts another. DeviceError, on entering, if p4c or BMv2 is missing.
     """
 
     def __init__(self) -> None:
@@ -168,7 +173,10 @@ class Bmv2:
         self._stop()
 
     def judge(self, case: Case) -> Finding | None:
-        """Return what is wrong with a case; None if nothing. UnsupportedCaseError if p4c refuses it."""
+        """Return what is wrong with a case; None if nothing. Errors of either switch become findings.
+
+        UnsupportedCaseError if p4c refuses the program; DeviceError if BMv2 does not start.
+        """
         source = str(case.program)
         found = _guarded(lambda: Embedded().run(case, source))
         if isinstance(found, Finding) and found.kind == "failed":

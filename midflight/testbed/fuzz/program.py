@@ -49,7 +49,9 @@ class Case:
 
 
 def draw_case(seed: int, packets: int = 40) -> Case:
-    """Return the case of a seed, the same in every process."""
+    """Return the case that a seed determines, with `packets` packets. The same seed gives the same case in every
+    process.
+    """
     return _Program(Draw(seed)).case(packets)
 
 

@@ -1,4 +1,4 @@
-"""Making a case smaller while the same thing is wrong with it."""
+"""Reduction of a case for as long as the same thing is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["shrink"]
 
 
 def shrink(case: Case, wrong: Callable[[Case], bool], tries: int) -> Case:
-    """Return a smaller case for which `wrong` is still True, which it is for `case`.
+    """Return the smallest case that was found for which `wrong` is still True, as it is for `case`.
 
-    First packets are removed, then pieces of the program, then entries; and again, until nothing more can be removed or
-    simplified, or `wrong` was called `tries` times.
+    First packets are removed, then pieces of the program are removed or simplified, then entries; and again, until
+    nothing more can be removed or `wrong` was called `tries` times.
     """
     return _Shrinker(wrong, tries).run(case)
 

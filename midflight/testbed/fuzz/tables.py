@@ -27,7 +27,10 @@ class Tables:
     commands: dict[str, list[Tree]] = field(default_factory=dict)
 
     def table(self, scope: Scope, actions: list[Callee]) -> tuple[Tree, TableAt]:
-        """Return the declaration of a table with keys that `scope` can read, and what a control knows about it."""
+        """Return the declaration of a new table with keys that `scope` can read, and what controls need to apply it.
+
+        Its actions are some of `actions`. Unless the table has `const` entries, entries for it are added to `commands`.
+        """
         draw = self.draw
         name = draw.name("t")
         keys = self._keys(scope)

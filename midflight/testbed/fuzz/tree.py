@@ -74,7 +74,7 @@ def at(tree: Tree, path: Path) -> Tree | None:
 
 
 def replaced(tree: Tree, path: Path, piece: Tree) -> Tree:
-    """Return a tree with another piece at a place that it has."""
+    """Return a tree in which `piece` takes the place of the piece at `path`. There must be a piece at `path`."""
     levels = [tree]
     for number in path[:-1]:
         part = levels[-1].parts[number]

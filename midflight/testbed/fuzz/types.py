@@ -45,7 +45,9 @@ class Types:
 
 
 def draw_types(draw: Draw, features: frozenset[str]) -> Types:
-    """Return the types of a program. `features` names what it may have."""
+    """Return the types of a program. `features`, some of `program.FEATURES`, decide whether it has stacks, unions and a
+    varbit.
+    """
     types = Types()
     types.declarations.append(Tree("declaration", (f"enum {ENUM} {{ RED, GREEN, BLUE }}\n",)))
     types.declarations.append(Tree("declaration", (f"enum bit<8> {SERIAL} {{ LOW = 1, MIDDLE = 2, HIGH = 255 }}\n",)))

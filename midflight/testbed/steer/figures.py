@@ -54,7 +54,10 @@ class Figures:
 
 
 def measure(world: World, requests: Requests, run: Run, policy: str) -> Figures:
-    """Return the figures of a run of `policy`."""
+    """Return the figures of a run of the policy with this name, over the requests after the scenario's warmup.
+
+    `requests` are those that were simulated, and `run` what became of each.
+    """
     scenario = world.scenario
     kept = requests.time >= scenario.warmup * 1e6
     latency, service = run.latency[kept], requests.service[kept]

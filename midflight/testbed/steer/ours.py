@@ -140,7 +140,10 @@ class Steering:
         self._load[g][i] = max(0.0, self._load[g][i] - 1.0)
 
     def plan(self, now: float) -> None:
-        """Run a round of the slow loop at time `now` (microseconds), in the controller or in each ingress."""
+        """Run a round of the slow loop at time `now` (microseconds), in the controller or in each ingress.
+
+        While the controller has failed, plans that it would make stay as they are.
+        """
         if not self._alone and not self._view.controller:
             return  # plans stay as they are
         span = (now - self._planned) / 1e6

@@ -122,7 +122,7 @@ class Surge:
     ingress: str = ""
 
     def check(self, classes: Collection[str], ingresses: Collection[str]) -> None:
-        """Raise MidflightError if the service or ingress is unknown, or if the surge ends too early."""
+        """Raise MidflightError if the service or ingress is unknown, or if the surge does not end after it starts."""
         if self.service not in classes or (self.ingress and self.ingress not in ingresses):
             raise MidflightError(f"there is no class {self.service} at ingress {self.ingress or 'any'}")
         _check_span(self.start, self.end)
@@ -145,8 +145,10 @@ class Failure:
     end: float
 
     def check(self, known: Collection[str], ingresses: Collection[str], sites: Collection[str]) -> None:
-        """Raise MidflightError if the name is unknown, or if the failure ends too early. `known` are the names of sites
-        and instances.
+        """Raise MidflightError if the name is unknown, or if the failure does not end after it starts.
+
+        `known` are the names of sites and instances. The name may also be that of an ingress, "INGRESS SITE" for the
+        path between them, or "controller".
         """
         ingress, _, site = self.name.partition(" ")
         path = ingress in ingresses and site in sites

@@ -49,7 +49,11 @@ class Context:
         return self.added[name] if name in self.added else self.primitive.registers[name]
 
     def array(self, name: str, kind: Kind, size: int, initial: int) -> str:
-        """Return the name of an added register, which is called `name` if that is free."""
+        """Add a register array that holds a part of another register, and return its name.
+
+        The name is `name`, with underscores appended if the primitive uses it. An array of that name that was added
+        before is used again.
+        """
         while name in self.names():
             name += "_"
         self.added.setdefault(name, Register(kind, size, initial=initial))
@@ -61,7 +65,7 @@ class Context:
         return arrays | {each for table in self.primitive.kernel.tables for each in (table, found(table))}
 
     def add(self, statement: Lower) -> None:
-        """Add a lowered statement to the current block."""
+        """Add a lowered statement to the current block, and forget the conditions that it makes obsolete."""
         self.forget(statement)
         self.block.append(statement)
 
@@ -71,7 +75,9 @@ class Context:
             self.known[variable] = test
 
     def forget(self, statement: Lower) -> None:
-        """Discard what a statement changes about conditions that variables have the truth of."""
+        """Forget the conditions recorded by `learn` that a statement makes obsolete: it writes the variable or a part
+        of them.
+        """
         changed = frozenset(written(statement))
         self.known = {
             variable: test
@@ -80,7 +86,10 @@ class Context:
         }
 
     def fresh(self, name: str, kind: Kind | None) -> Local:
-        """Return a new variable, which is called `name` if that is free."""
+        """Add a variable of type `kind` (None: a condition), and return it.
+
+        It is called `name`, with a number appended if that is taken.
+        """
         number, chosen = 1, name
         while chosen in self.locals:
             number += 1
@@ -89,14 +98,20 @@ class Context:
         return Local(chosen, kind)
 
     def assigned(self, name: str, value: Expr) -> Local:
-        """Return a new variable to which `value` has been assigned."""
+        """Add an assignment of `value` to a new variable to the current block, and return the variable.
+
+        It is called `name`, with a number appended if that is taken.
+        """
         local = self.fresh(name, value.kind)
         self.add(Assign(local, value, self.line))
         return local
 
     @contextmanager
     def inner(self) -> Iterator[list[Any]]:
-        """Collect the statements that the body adds in a list of their own."""
+        """In the body of the `with`, add statements to a new block, which is yielded, instead of the current one.
+
+        At the end, the current block and the known conditions are those from before.
+        """
         outer, known, self.block = self.block, self.known, []
         try:
             yield self.block

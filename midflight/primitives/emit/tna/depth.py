@@ -33,8 +33,9 @@ Stages = Mapping[Expr, int]
 def stages(lowered: Lowered) -> int:
     """Return the number of stages of the longest chain of dependent operations of a kernel.
 
-    A stage computes one operation on values of earlier stages; what decides about it is tested in the same stage. What
-    other programs and the common part need is not counted, and neither is how much fits a stage.
+    A stage computes one operation on values of earlier stages; what decides about it is tested in the same stage. The
+    stages of other applications and of the common part of the program are not counted, and it is not considered how
+    much fits in a stage.
     """
     found = _Depth(lowered)
     run(found.block(lowered.body, 1))

@@ -23,7 +23,7 @@ STAMPS: Mapping[str, str] = {
 
 
 def egress_parser(out: Writer, parts: Parts) -> None:
-    """Write the parser of packets that ingress, or the mirror, has sent."""
+    """Write to `out` the parser of the egress pipeline, for packets from ingress and from the mirror."""
     opening = "parser egress_parse("
     pad = " " * len(opening)
     out.line(f"{opening}packet_in packet, out egress_headers_t hdr, out egress_metadata_t meta,")
@@ -67,7 +67,7 @@ def egress_parser(out: Writer, parts: Parts) -> None:
 
 
 def egress(out: Writer, parts: Parts) -> None:
-    """Write the control that addresses copies, and stamps packets."""
+    """Write to `out` the control of the egress pipeline, which addresses copies of multicasts and stamps packets."""
     opening = "control egress("
     pad = " " * len(opening)
     out.line(f"{opening}inout egress_headers_t hdr, inout egress_metadata_t meta,")
@@ -90,7 +90,7 @@ def _stamps(parts: Parts, name: str) -> str:
 
 
 def egress_deparser(out: Writer, parts: Parts) -> None:
-    """Write the deparser of packets that leave."""
+    """Write to `out` the deparser of the egress pipeline, which updates checksums and writes headers."""
     opening = "control egress_deparse("
     out.line(f"{opening}packet_out packet, inout egress_headers_t hdr, in egress_metadata_t meta,")
     with out.block(f"{' ' * len(opening)}in egress_intrinsic_metadata_for_deparser_t eg_dprsr_md)"):

@@ -12,7 +12,10 @@ BIT = Kind(1)
 
 
 def row_bits(test: Expr) -> int:
-    """Return how many bits of a packet a gateway compares for a condition. Alternatives are rows of their own."""
+    """Return how many bits of a packet a gateway, which tests conditions in a stage, compares for a condition.
+
+    Alternatives (`||`) are rows of their own in the gateway, so the widest one counts.
+    """
     return run(_row(test))
 
 

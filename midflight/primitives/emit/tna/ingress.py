@@ -13,7 +13,9 @@ __all__ = ["ingress", "ingress_deparser", "ingress_parser"]
 
 
 def ingress_parser(out: Writer, parts: Parts) -> None:
-    """Write the parser of packets that arrive."""
+    """Write to `out` the parser of the ingress pipeline, for packets that arrive, recirculate or come from the
+    controller.
+    """
     opening = "parser ingress_parse("
     pad = " " * len(opening)
     out.line(f"{opening}packet_in packet, out headers_t hdr, out metadata_t meta,")
@@ -47,7 +49,9 @@ def ingress_parser(out: Writer, parts: Parts) -> None:
 
 
 def ingress(out: Writer, parts: Parts) -> None:
-    """Write the control that admits packets, computes, and acts on the verdict."""
+    """Write to `out` the control of the ingress pipeline, which admits packets, runs kernels, and acts on their
+    verdicts.
+    """
     opening = "control ingress("
     pad = " " * len(opening)
     out.line(f"{opening}inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic_metadata_t ig_intr_md,")
@@ -186,7 +190,7 @@ def _admission(out: Writer, parts: Parts) -> None:
 
 
 def ingress_deparser(out: Writer, parts: Parts) -> None:
-    """Write the deparser, which also sends digests and mirrors packets."""
+    """Write to `out` the deparser of the ingress pipeline, which also sends digests and mirrors packets."""
     opening = "control ingress_deparse("
     pad = " " * len(opening)
     out.line(f"{opening}packet_out packet, inout headers_t hdr, in metadata_t meta,")

@@ -62,8 +62,7 @@ POLYNOMIALS = (
 class TnaKernelWriter:
     """Writes the kernel of the application `name` as a control, for one of Tofino's architectures.
 
-    Raises KernelError for a kernel that the architecture cannot
-    run.
+    KernelError, with the place in the kernel, for a kernel that the architecture cannot run.
     """
 
     def __init__(self, name: str, primitive: Primitive, architecture: Architecture, out: Writer) -> None:
@@ -95,7 +94,9 @@ class TnaKernelWriter:
             self.names[local] = name
 
     def write(self) -> None:
-        """Write the whole control."""
+        """Write the whole control: variables, registers with their updates, hashes, tables, and the kernel's
+        statements.
+        """
         out = self.out
         out.line(f"// Its longest chain of operations that depend on each other takes {stages(self.lowered)} stages.")
         opening = f"control {self.name}_kernel("

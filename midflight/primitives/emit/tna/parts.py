@@ -72,7 +72,9 @@ class Parts:
             yield name, f"{name}_t"
 
     def fields(self, name: str) -> Iterator[str]:
-        """Yield the paths of all fields of an application's headers."""
+        """Yield the P4 paths of all fields of an application's headers, padding included, such as
+        `hdr.sums.value_0`.
+        """
         layout = self.applications[name][1].layout
         headers = [(name, layout.head)]
         if layout.items:
@@ -95,7 +97,10 @@ class Parts:
 
 
 def parse_applications(out: Writer, parts: Parts, kind: str, names: list[str]) -> None:
-    """Write the parser states of the common header and of those of applications."""
+    """Write the parser states of the common header and of the headers of the applications `names`.
+
+    `kind` is the P4 constant for the kind of messages whose application headers are parsed; others are only accepted.
+    """
     with out.block("state parse_midflight"):
         out.line("packet.extract(hdr.midflight);")
         if not names:
@@ -137,13 +142,16 @@ def _parse_items(out: Writer, name: str, items: Items) -> None:
 
 
 def checksum_externs(out: Writer) -> None:
-    """Write the checksums of a deparser."""
+    """Write the declarations of the externs that `checksums` uses."""
     out.line("Checksum() ipv4_checksum;")
     out.line("Checksum() udp_checksum;")
 
 
 def checksums(out: Writer, parts: Parts, names: list[str]) -> None:
-    """Write the update of the checksums of IPv4 and UDP; the latter covers the headers of the applications."""
+    """Write the statements of a deparser that update the checksums of IPv4 and UDP.
+
+    That of UDP covers the headers of the applications `names`.
+    """
     with out.block("if (hdr.ipv4.isValid())"):
         out.lines(
             "hdr.ipv4.checksum = ipv4_checksum.update({\n"

@@ -107,7 +107,11 @@ def access(code: Context, each: Access) -> Walk[None]:
 
 
 def stored_kind(kind: Kind, *, bits: bool) -> Kind:
-    """Return the type of a register's cells: as wide as a stateful ALU has them. `bits`: whether a bit can be one."""
+    """Return the type of a register's cells: `kind`, widened to the next width that a stateful ALU has (8, 16 or 32
+    bits).
+
+    With `bits`, a cell may also be a single bit.
+    """
     if kind.width == 1 and bits:
         return kind
     return Kind(next((each for each in CELLS if each >= kind.width), kind.width), kind.signed)

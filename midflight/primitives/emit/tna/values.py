@@ -59,7 +59,9 @@ ORDER = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 def is_atom(expr: Expr) -> bool:
-    """Return whether an expression can be an operand: it is stored somewhere, or constant."""
+    """Return whether an expression can be an operand of an operation: a variable, a field or a part of one, or a
+    constant.
+    """
     while True:
         match expr:
             case Slice(operand=operand):
@@ -160,7 +162,7 @@ def assign(code: Context, target: Local | FieldRef, expr: Expr) -> Walk[None]:
 
 
 def flag(code: Context, expr: Expr) -> Walk[Expr]:
-    """Return a new variable with the truth of a condition, whose assignment is added before the current statement.
+    """Return a new variable with the truth of a condition; its assignment is added to the current block.
 
     KernelError, with the place in the kernel, for an operation that the architecture does not have.
     """
@@ -207,7 +209,9 @@ def condition(code: Context, expr: Expr) -> Walk[Expr]:
 
 
 def extreme(expr: Choose) -> Binary | None:
-    """Return a choice as the operation `min` or `max` on two numbers, if it is one; otherwise None."""
+    """Return a choice as the operation `min` or `max` on two numbers if it is one, such as `a if a < b else b`;
+    otherwise None.
+    """
     test = expr.condition
     if not isinstance(test, Compare) or test.operator not in ORDER or expr.kind is None:
         return None

@@ -48,9 +48,11 @@ Lowering: TypeAlias = Callable[[Context, Access], Walk[None]]
 def access_words(
     code: Context, each: Access, register: Register, array: str, new: Expr, access: Lowering
 ) -> Walk[None]:
-    """Lower an access to a wide register: one access to each of its words, by `access`, in an order that serves all.
+    """Lower an access to a register of more than 32 bits to one access to each of its words, by `access`.
 
-    A serial number is divided into its upper part, which decides first, and its lower word (see `_serial`).
+    `array` is the register's name, and `new` its new value. Words whose updates need others come after these. A serial
+    number is divided into its upper part, which decides first, and its lower word (see `_serial`). KernelError, with
+    the place in the kernel, if the words decide together, or the register is signed.
     """
     width = register.kind.width
     if register.kind.signed:

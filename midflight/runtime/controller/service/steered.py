@@ -95,9 +95,9 @@ class SteeredServices:
         return {"service": name, "moved": moved}
 
     def balance_service(self, arguments: Json) -> Json:
-        """Make a `Balance` follow a service's weights: see `Services.balance`.
+        """Make a `Balance` follow a service's weights. Arguments: `service` and `application`, empty to end it.
 
-        Arguments: `service` and `application`, empty to end it. Return both.
+        Return both. MidflightError as `Services.balance` raises it.
         """
         name, application = str(arguments["service"]), str(arguments["application"])
         self._deployment.controller.services.balance(name, application)

@@ -157,7 +157,11 @@ class XdpEngine:
             raise VerifierError(error.reason, error.log, place) from None
 
     def commit(self) -> None:
-        """Make all changes of tables and groups take effect, at once."""
+        """Make all changes of tables, groups and ports since the last call take effect, at once: a packet sees all or
+        none.
+
+        Does nothing without changes. DeviceError if the arena is full.
+        """
         with self._lock:
             if self._settings is not None and not self._state.dirty:
                 return
@@ -314,13 +318,16 @@ class XdpEngine:
         return False
 
     def apply_queueing(self, now: int | None = None) -> bool:  # noqa: ARG002
-        """Raise DeviceError if queues are configured: the interfaces have their own."""
+        """Return False: nothing changes, since an XDP program has no queues.
+
+        DeviceError if queues are configured: the interfaces have queues of their own.
+        """
         if self.queueing.configured:
             raise DeviceError("an XDP program has no queues", hint="configure the interfaces instead: tc qdisc")
         return False
 
     def queue(self, port: int, queue: int = 0) -> QueueState:
-        """Raise DeviceError: there are no queues."""
+        """Raise DeviceError in any case: an XDP program has no queues."""
         raise DeviceError(f"port {port} has no queue {queue}: an XDP program has no queues")
 
     def used_queues(self) -> set[tuple[int, int]]:

@@ -14,7 +14,10 @@ __all__ = ["Frame", "each", "reload"]
 
 
 def reload(code: Builder, place: Value) -> Value:
-    """Load an i64 that was stored in this function, of which the verifier then knows nothing."""
+    """Emit a load of an i64 that this function has stored at `place`, and return it.
+
+    The load is not optimised away, so the kernel's verifier knows nothing about the number.
+    """
     return code.b.load(place, name=VOLATILE, typ=I64, align=8)
 
 
@@ -27,7 +30,10 @@ class Frame:
         self._position = position
 
     def open(self) -> Value:
-        """Load the packet's begin and end, and return its length (i64). Everything before is invalid afterwards."""
+        """Emit loads of the packet's begin and end, and return its length (i64).
+
+        Results of `has` and `at` from before must not be used afterwards.
+        """
         code, b = self._code, self._code.b
         self._begin, self._end = (
             b.inttoptr(code.resize(code.load(code.at(self._context, offset), 32), 64), POINTER) for offset in (0, 4)
@@ -41,7 +47,9 @@ class Frame:
         return b.icmp_unsigned("<=", after, b.ptrtoint(self._end, I64))
 
     def at(self, offset: int) -> Value:
-        """Return the address of a byte that the packet is known to have."""
+        """Emit the address of the byte at `offset` of the packet, and return it. The packet must be known to have it:
+        see `has`.
+        """
         return self._code.at(self._begin, offset)
 
     def walk(self, length: Value, body: Callable[[Value, Value, int], None], *, start: Value | None = None) -> None:

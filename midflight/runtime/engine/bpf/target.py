@@ -95,7 +95,10 @@ class Bpf:
             self.locals.offset(name)
 
     def slot(self, code: Builder, name: str, size: int) -> Value:
-        """Return the address of a slot: in the root, the processor's block or the settings."""
+        """Emit the address of the slot `name`: in the root, the processor's block or the settings. Return it.
+
+        A new name gets a slot of `size` bytes.
+        """
         if name in _SHARED:
             return code.at(self.root(code), ROOT[name])
         self.used.add(name)
@@ -117,7 +120,7 @@ class Bpf:
         return self.cast(code, code.b.ptrtoint(known, I64))
 
     def cast(self, code: Builder, address: Value) -> Value:
-        """Return a number, an address in the arena, as a pointer."""
+        """Emit the conversion of a number, an address in the arena, to a pointer, and return the pointer."""
         far = ll.PointerType(addrspace=1)
         return code.b.addrspacecast(code.b.inttoptr(address, far), POINTER)
 

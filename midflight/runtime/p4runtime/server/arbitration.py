@@ -55,8 +55,10 @@ class Role:
         return limits is None or limits.can_push_pipeline
 
     def takes(self, response: p4r.StreamMessageResponse) -> bool:
-        """Return whether this role's primary is to receive a message: a packet-in or a digest, which its config may
-        exclude.
+        """Return whether this role's primary is to receive a message: a packet-in, a digest or an idle timeout
+        notification.
+
+        A role without a config receives all of them; a config may exclude some.
         """
         limits = self.limits
         if limits is None:
@@ -94,7 +96,14 @@ class Arbitration:
         return next((role for role in self.roles.values() if client in role.clients), None)
 
     def update(self, client: Client, message: p4r.MasterArbitrationUpdate) -> None:
-        """Process a controller's arbitration update. Raises Refusal, which ends its stream (section 5.3)."""
+        """Process a controller's arbitration update: enter it in its role, elect the primary, and notify the role's
+        controllers.
+
+        Raises Refusal, which ends the stream (section 5.3), and changes nothing then: NOT_FOUND for another device,
+        FAILED_PRECONDITION if the stream has changed its device or role, INVALID_ARGUMENT for an election id that
+        another controller of the role has, for a role name that is too long, and for a malformed role config, and
+        RESOURCE_EXHAUSTED if too many controllers are connected.
+        """
         name = message.role.name
         if len(name.encode()) > ROLE_NAME:
             raise Refusal(Code.INVALID_ARGUMENT, f"the name of a role has at most {ROLE_NAME} bytes")

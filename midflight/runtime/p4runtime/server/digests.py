@@ -71,7 +71,12 @@ class DigestBook:
         self._last = 0
 
     def lists(self, messages: Iterable[Digest], now: int) -> list[p4r.DigestList]:
-        """Return the lists to send for the messages of a batch that ended at `now`, in microseconds."""
+        """Return the lists to send for the messages of a batch that ended at `now`, in microseconds.
+
+        Messages of digests that are not enabled are ignored, and so are messages that equal one in the same list or an
+        unacknowledged one. Beyond the limit of unacknowledged messages, further ones are dropped and counted in
+        `dropped`.
+        """
         by_name = {each.preamble.name: each.preamble.id for each in self._schema.digests}
         waiting: dict[int, dict[Message, None]] = {}
         lists = []
@@ -108,8 +113,9 @@ class DigestBook:
 
         Raises Refusal with ALREADY_EXISTS if it is enabled, and with INVALID_ARGUMENT for an unknown digest.
         """
+        name = self._name(digest_id)
         if digest_id in self.configs:
-            raise Refusal(Code.ALREADY_EXISTS, f"{self._name(digest_id)} is already enabled")
+            raise Refusal(Code.ALREADY_EXISTS, f"{name} is already enabled")
         self.configs[digest_id] = config
 
     def modify(self, digest_id: int, config: p4r.DigestEntry.Config) -> None:

@@ -33,7 +33,9 @@ METADATA = 1 << 12
 def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.TableEntry) -> Change:
     """Return the change that inserts, modifies or deletes a table entry, or sets a default action, as `kind` says.
 
-    Refusal if the entry is invalid, or if the table cannot have it.
+    Refusal with INVALID_ARGUMENT if the entry is malformed or does not fit the table, PERMISSION_DENIED for const
+    entries and default actions, ALREADY_EXISTS or NOT_FOUND if the entry exists or not, and RESOURCE_EXHAUSTED if the
+    table is full or the metadata exceeds a limit.
     """
     bound = pipeline.table(message.table_id)
     if len(message.metadata) > METADATA:

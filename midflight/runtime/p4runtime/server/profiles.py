@@ -20,7 +20,8 @@ __all__ = ["read_groups", "read_members", "write_group", "write_member"]
 def write_member(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.ActionProfileMember) -> Change:
     """Return the change that inserts, modifies or deletes a member of an action profile or selector, as `kind` says.
 
-    Refusal if the member is invalid, if the profile cannot have it, or if it is still referred to.
+    Refusal with INVALID_ARGUMENT if the profile is unknown or the member is malformed; the second step of the change
+    raises Refusal if the member exists already, does not exist, does not fit the profile, or is still referred to.
     """
     info = pipeline.schema.profiles.of_id(message.action_profile_id)
     profile, number = pipeline.engine.profiles[info.preamble.name], message.member_id
@@ -63,7 +64,9 @@ def write_member(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p
 def write_group(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.ActionProfileGroup) -> Change:
     """Return the change that inserts, modifies or deletes a group of an action selector, as `kind` says.
 
-    Refusal if the group is invalid, if the selector cannot have it, or if it is still referred to.
+    Refusal with INVALID_ARGUMENT if the selector is unknown or the group is malformed. The second step of the change
+    raises Refusal if the group exists already, does not exist, does not fit the selector, is still referred to, or
+    would get another `max_size`.
     """
     info = pipeline.schema.profiles.of_id(message.action_profile_id)
     profile, number = pipeline.engine.profiles[info.preamble.name], message.group_id

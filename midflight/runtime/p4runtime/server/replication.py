@@ -60,7 +60,9 @@ class Groups(Protocol):
 def write(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, entry: p4r.PacketReplicationEngineEntry) -> Change:
     """Return the change that inserts, modifies or deletes a multicast group or a clone session, as `kind` says.
 
-    Refusal if it is invalid. The class of service of a clone session is the `priority` of its copies, 0 to 7.
+    Refusal with INVALID_ARGUMENT for an id, replica, class or length out of range, and with UNIMPLEMENTED if the device
+    has no classes and lengths of clones. The second step of the change raises Refusal if the group or session exists
+    already or does not exist. The class of service of a clone session is the `priority` of its copies, 0 to 7.
     """
     match entry.WhichOneof("type"):
         case "multicast_group_entry":

@@ -154,7 +154,11 @@ class Service:
             end(Refusal(Code.UNAVAILABLE, "the switch is stopping"))
 
     async def patrol(self) -> None:
-        """Run until cancelled: end, every once in a while, the calls that have waited too long for their clients."""
+        """Run until cancelled, and do what is due at regular intervals.
+
+        Ends the calls that have waited too long for their clients, and lets the switch look for idle entries and
+        changed ports (`Switch.tick`).
+        """
         loop = asyncio.get_running_loop()
         tick: Future[None] | None = None
         while True:

@@ -219,11 +219,11 @@ class Switch:
         return Packets.from_list(packets)
 
     def packet_out(self, stream: Stream, packet: p4r.PacketOut) -> None:
-        """Process a controller's packet, which enters by the CPU port. Raises Refusal, which is sent on the stream."""
+        """Process a packet-out, which enters by the CPU port. Refusal with PERMISSION_DENIED unless a role's primary
+        sent it, FAILED_PRECONDITION without a pipeline, and INVALID_ARGUMENT for wrong metadata.
+        """
         with self._lock:
-            role = self._arbitration.role_of(stream)
-            if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may send packets")
+            self._demand_primary(stream, "send packets")
             pipeline = self._demand_pipeline(self._forwarding)
             fields = pipeline.schema.packet_out
             header = header_bytes(fields, from_metadata(fields, packet.metadata), pipeline.widths["packet_out"])
@@ -296,11 +296,9 @@ class Switch:
                     self._carrier.use(self._forwarding.engine)
 
     def trace_to(self, stream: Stream, on: bool) -> None:
-        """Start or stop sending traces to a controller. Raises Refusal unless it is the primary of its role."""
+        """Start or stop sending traces. Refusal with PERMISSION_DENIED unless the stream is its role's primary."""
         with self._lock:
-            role = self._arbitration.role_of(stream)
-            if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may trace packets")
+            self._demand_primary(stream, "trace packets")
             self.trace(stream, (lambda trace: stream.send_trace(str(trace))) if on else None)
 
     # Log messages
@@ -349,7 +347,7 @@ class Switch:
     # Streams
 
     def arbitrate(self, stream: Stream, message: p4r.MasterArbitrationUpdate) -> None:
-        """Process a controller's arbitration update. Raises Refusal, which ends its stream."""
+        """Process an arbitration update, as `Arbitration.update`. Refusal also if the certificate forbids the role."""
         role = message.role.name
         if stream.roles is not None and role not in stream.roles:
             raise Refusal(Code.PERMISSION_DENIED, f"the client's certificate does not permit role {role!r}")
@@ -359,11 +357,9 @@ class Switch:
             self._call_watchers()
 
     def acknowledge(self, stream: Stream, message: p4r.DigestListAck) -> None:
-        """Process the acknowledgement of a digest list. Refusal unless the stream is the primary of its role."""
+        """Process an acknowledgement of a digest list. Refusal with PERMISSION_DENIED unless a primary sent it."""
         with self._lock:
-            role = self._arbitration.role_of(stream)
-            if role is None or role.primary is not stream:
-                raise Refusal(Code.PERMISSION_DENIED, "only a role's primary may acknowledge digests")
+            self._demand_primary(stream, "acknowledge digests")
             self._demand_pipeline(self._forwarding).digests.acknowledge(message.digest_id, message.list_id)
 
     def leave(self, stream: Stream) -> None:
@@ -399,10 +395,8 @@ class Switch:
                     return answer
 
     def preset(self, update: p4r.Update) -> None:
-        """Apply one P4Runtime update (a table entry or the like) without a controller, for the process that runs this
-        switch.
-
-        Refusal, with the reason, if the update is invalid or there is no pipeline.
+        """Apply one P4Runtime update without a controller, for the process that runs this switch. Refusal, with the
+        reason, if the update is invalid or there is no pipeline.
         """
         with self._lock:
             pipeline = self._demand_pipeline(self._forwarding)
@@ -488,6 +482,11 @@ class Switch:
             role = self._arbitration.demand_primary(request.role, _election(request))
             if not role.may_push:
                 raise Refusal(Code.PERMISSION_DENIED, f"role {role.name!r} may not push a pipeline")
+
+    def _demand_primary(self, stream: Stream, what: str) -> None:
+        role = self._arbitration.role_of(stream)
+        if role is None or role.primary is not stream:
+            raise Refusal(Code.PERMISSION_DENIED, f"only a role's primary may {what}")
 
     @staticmethod
     def _demand_pipeline(pipeline: Pipeline | None) -> Pipeline:

@@ -26,8 +26,10 @@ class Costs:
 
     @classmethod
     def of(cls, program: CheckedProgram) -> Costs:
-        """Return the costs of a program whose applications have the names of the steps. Steps that are no applications
-        take nothing.
+        """Return the costs of a program whose applications have the names of the steps.
+
+        Steps that are no applications of the program take nothing. `reasons` and `fit` then raise P4Error if the
+        program is invalid.
         """
         return cls(lambda sheet, steps: reasons_against_applications(program, sheet, steps))
 
@@ -37,7 +39,9 @@ class Costs:
         return cls(lambda _sheet, _steps: ())
 
     def reasons(self, sheet: Capabilities, steps: Iterable[str]) -> tuple[str, ...]:
-        """Return why steps do not fit a sheet together, as texts; empty if they do."""
+        """Return why steps, given by name, do not fit on one device with this sheet together, as texts; empty if they
+        fit.
+        """
         key = id(sheet), frozenset(steps)
         if key not in self._known:
             self._sheets[id(sheet)] = sheet  # so that the id stays its own
@@ -45,5 +49,5 @@ class Costs:
         return self._known[key]
 
     def fit(self, sheet: Capabilities, steps: Iterable[str]) -> bool:
-        """Return whether steps fit a sheet together."""
+        """Return whether steps, given by name, fit on one device with this sheet together."""
         return not self.reasons(sheet, steps)

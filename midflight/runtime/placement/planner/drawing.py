@@ -19,7 +19,11 @@ _STYLE = (
 
 
 def picture(network: Network, found: Plan) -> str:
-    """Return an SVG picture. Of a large network, only the devices that run a step or carry traffic are shown."""
+    """Return a picture of a network and a plan on it, as the text of an SVG file.
+
+    It shows the steps of each device and the load of each link. Of a large network, only the devices that run a step or
+    carry traffic are shown.
+    """
     runs = {name: found.on(name) for name in network.devices}
     used = {name for arc in found.loads.links for name in arc} | {name for name, steps in runs.items() if steps}
     names = [name for name in network.devices if len(network.devices) <= _MOST or name in used]

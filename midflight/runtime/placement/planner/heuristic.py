@@ -24,7 +24,10 @@ _FAR = float("inf")
 
 
 def search(network: Network, application: Application, costs: Costs, objective: str) -> Solution | None:
-    """Return a placement that keeps all limits, or None if none was found."""
+    """Return a placement of all steps that keeps all limits, and that is as good by the objective as the search finds.
+
+    None if no placement that keeps all limits was found, which does not prove that there is none.
+    """
     graph = _Graph(network, objective)
     best: Solution | None = None
     best_value = _FAR
@@ -411,5 +414,8 @@ def _rerouted(
 def rerouted(
     network: Network, application: Application, costs: Costs, at: Mapping[str, str], objective: str
 ) -> Solution | None:
-    """Return the solution with steps at given devices, on shortest paths; None if a device is not reached."""
+    """Return the solution with each step at the device that `at` gives it, on shortest paths; limits may be exceeded.
+
+    None if no path reaches one of the devices.
+    """
     return _rerouted(_Graph(network, objective), application, costs, application.flows(), at)

@@ -23,8 +23,9 @@ OBJECTIVES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device: its sheet, with what others use of it left out, and whether it forwards others' packets, as hosts do
-    not.
+    """A device of a network, with its sheet, from which what is in use is already subtracted.
+
+    `forwards` is whether traffic that neither begins nor ends at the device may pass it; hosts do not forward.
     """
 
     name: str
@@ -103,11 +104,11 @@ def _check_devices(end: Source | Sink) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A primitive of an application, which gets the traffic of sources and other steps by name.
+    """A primitive of an application, which gets the traffic of sources and other steps by name (`takes`).
 
-    `keeps` is the part of the incoming bits that it sends on. With `split`, the result has the rate of one input, and
-    parts of it may be computed on several devices on the way, as sums can. With `returns`, the result goes back to
-    where the inputs came from, along the same tree.
+    `keeps` is the part of the incoming bits that it sends on, 0 to 1000. With `split`, the result has the rate of one
+    input times `keeps`, and parts of it may be computed on several devices on the way, as sums can. With `returns`, the
+    result goes back to where the inputs came from, along the same tree.
     """
 
     name: str
@@ -131,9 +132,12 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Steps in an order in which each takes only from sources and earlier steps. `packet` is the bits of a packet.
+    """Steps in an order in which each takes only from sources and earlier steps. `packet` is the size of a packet in
+    bits.
 
-    MidflightError if a name occurs twice, a step or sink takes from nothing that there is, or a number is out of range.
+    MidflightError if a name occurs twice, if a step takes from nothing or from something other than a source or an
+    earlier step, if a sink takes from something other than a step, if `keeps` is not 0 to 1000, if a step `returns`
+    without `split`, or if the inputs of a `split` step have different rates.
     """
 
     sources: Sequence[Source]
@@ -179,12 +183,18 @@ class Application:
         return (*self.sources, *self.sinks)
 
     def rate_of(self, name: str) -> float:
-        """Return the rate in bits a second of what a source sends from each device, or a step sends on."""
+        """Return the rate in bits a second that a source sends from each of its devices, or that a step sends on.
+
+        KeyError if there is no source or step of this name.
+        """
         rates = self.rates()
         return rates[name]
 
     def rates(self) -> dict[str, float]:
-        """Return the rate of every source, of each of its devices, and of every step's result."""
+        """Return the rate in bits a second of each source and step, by name.
+
+        For a source, it is the rate that each of its devices sends; for a step, that of its result.
+        """
         found = {each.name: each.rate for each in self.sources}
         copies = {each.name: len(each.at) for each in self.sources}
         for step in self.steps:
@@ -199,8 +209,10 @@ class Application:
         return sum(rates[each] * copies.get(each, 1) for each in step.takes)
 
     def flows(self) -> tuple[Flow, ...]:
-        """Return the flows: one from each device of a source to each step that takes it, between steps, and to each
-        device of a sink.
+        """Return the flows of the traffic, each with its rate.
+
+        There is one from each device of a source to each step that takes it, one between two steps, and one from a step
+        to each device of a sink.
         """
         rates = self.rates()
         sources = {each.name: each for each in self.sources}

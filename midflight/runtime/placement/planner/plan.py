@@ -103,12 +103,13 @@ def plan(
     method: str = "auto",
     patience: float = 60.0,
 ) -> Plan:
-    """Return the best plan for an application, or the best found.
+    """Return the best plan for an application, or the best that the search has found (`Plan.exact` says which).
 
     `costs` decide what fits a device; None lets everything fit. `objective` is one of `OBJECTIVES`. `method` is
-    "exact", "heuristic", or "auto": exact if the problem is small enough. `patience` limits the exact search, in
-    seconds. MidflightError if no plan keeps all limits, for an unknown objective or method, or if a source or sink is
-    at no device.
+    "exact", "heuristic", or "auto": exact if the problem is small enough and scipy is installed. `patience` limits the
+    exact search, in seconds; if it does not end by then, the heuristic is tried as well. MidflightError if no plan that
+    keeps all limits is found, for an unknown objective or method, or if a source or sink names a device that the
+    network does not have. ImportError if `method` is "exact" and scipy is not installed.
     """
     costs = costs or Costs.free()
     if objective not in OBJECTIVES:
@@ -242,7 +243,7 @@ def _several(names: list[str]) -> str:
 
 
 def without(network: Network, failed: str) -> Network:
-    """Return a network without a device and its links. MidflightError if there is no such device."""
+    """Return a network without the device `failed` and its links. MidflightError if there is no such device."""
     if failed not in network.devices:
         raise MidflightError(f"there is no device {failed}")
     devices = {name: each for name, each in network.devices.items() if name != failed}

@@ -46,7 +46,10 @@ class Loads:
 
 
 def arcs_of(network: Network) -> dict[Arc, tuple[int, int]]:
-    """Return the free rate and the delay of each direction of each link. Of parallel links, the fastest counts."""
+    """Return the free rate in bits a second and the delay in ns of each direction of each link, by its two devices.
+
+    Of parallel links, the fastest counts.
+    """
     found: dict[Arc, tuple[int, int]] = {}
     for each in network.links:
         for arc in ((each.one, each.other), (each.other, each.one)):
@@ -122,7 +125,11 @@ def loads(network: Network, application: Application, solution: Solution) -> Loa
 
 
 def value(network: Network, application: Application, solution: Solution, objective: str) -> float:
-    """Return the value of an objective for a solution, in its unit; less is better."""
+    """Return the value of an objective for a solution; less is better.
+
+    The units are those of `OBJECTIVES`: bits a second, nanoseconds, watts, or for "spare" the share of the busiest link
+    or device that is in use, 0 to 1 if no limit is exceeded.
+    """
     found = loads(network, application, solution)
     if objective == "latency":
         return found.latency

@@ -36,7 +36,11 @@ def is_newer(one: int, other: int) -> bool:
 
 
 def state_of(age: float, valid_for: float) -> State:
-    """Return what an update of this age is good for; both are in one unit. An infinite age is that of no update."""
+    """Return the state of an update of this age: FRESH below `valid_for`, STALE below three times `valid_for`,
+    otherwise GONE.
+
+    Both numbers are in the same unit. An infinite age stands for no update at all.
+    """
     return State.FRESH if age < valid_for else State.STALE if age < _GONE_AFTER * valid_for else State.GONE
 
 

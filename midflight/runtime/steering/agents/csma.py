@@ -89,7 +89,10 @@ class ServiceAgent:
         return self._publisher.offer(self.scores({each.kind: each.value for each in raw}), now, raw)
 
     def scores(self, readings: Mapping[str, float]) -> tuple[Metric, ...]:
-        """Return the metrics of levels 1 and 2 for readings by type of raw metric."""
+        """Return the scores of levels 1 and 2 that follow from `readings`, by type of raw metric.
+
+        Gauges without a reading are left out. MidflightError if no gauge has a reading.
+        """
         there = [each for each in self._gauges if each.name in readings]
         found = tuple(Agent(C_SMA, there).report("", readings, 0).metrics.values())
         down = [each for each in found if each.kind == Category.SERVICE and not each.value]

@@ -83,7 +83,9 @@ class ProbeSocket:
             self._socket.send(self._prober.probe(self._clock()))
 
     def receive(self, timeout: float) -> bool:
-        """Pass the next answer on, after waiting up to `timeout` seconds. Return whether a datagram arrived."""
+        """Wait up to `timeout` seconds for a datagram, and pass it to the prober as an answer. Return whether one
+        arrived.
+        """
         if not select.select([self._socket], [], [], timeout)[0]:
             return False
         with suppress(OSError):  # nobody listens there: the probe is lost

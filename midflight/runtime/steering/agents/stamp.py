@@ -90,10 +90,12 @@ class Prober:
         return sum(not each.answered and now - each.at <= self._timeout for each in self._sent.values())
 
     def metrics(self, now: int, rate: float | None = None) -> tuple[RawMetric, ...]:
-        """Return delay (half of the path's time, which is an estimate), loss, and, with a `rate`, rate and queue.
+        """Return the raw metrics of the path: delay, loss, and, with a `rate`, rate and queue.
 
-        `rate` is the path's traffic in bits a second. The queue, in octets, is what the rate brings in the time by
-        which the mean delay exceeds the least (Little's law). Empty if no probe has been answered or lost.
+        `rate` is the path's traffic in bits a second. The delay is half of the path's time, which is an estimate. The
+        queue, in octets, is what the rate brings in the time by which the mean delay exceeds the least (Little's law).
+        There is no loss before a probe has been answered or lost, and neither delay nor queue before one has been
+        answered.
         """
         self._expire(now)
         found = []

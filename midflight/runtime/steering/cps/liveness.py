@@ -22,11 +22,12 @@ class _Signs:
 
 
 class Liveness:
-    """Tells which instances are dead. Times are in nanoseconds of one clock.
+    """Decides which instances are dead. Times are in nanoseconds of one clock.
 
-    There may be several kinds of signs, such as updates of a C-SMA and answers to probes. From its first sign of a kind
-    on, an instance counts as dead once it has given none of that kind for `detect`. So `detect` is the detection time;
-    whoever sends the signs must send several in that time. MidflightError if it is not positive.
+    There may be several kinds of signs of life, such as updates of a C-SMA and answers to probes. From the first sign
+    of a kind that an instance has given, or has missed, it counts as dead once it has given none of that kind for
+    `detect`. So `detect` is the detection time; whoever sends the signs must send several in that time. MidflightError
+    if it is not positive.
     """
 
     def __init__(self, detect: int) -> None:
@@ -68,7 +69,7 @@ class Liveness:
     def dead(self, instances: Iterable[str], now: int) -> dict[str, str]:
         """Return those of the instances that count as dead at `now`, with the reason as text.
 
-        An instance that has never given a sign, and has no evidence against it, does not count as dead.
+        An instance of which `sign`, `miss` and `fail` have recorded nothing does not count as dead.
         """
         found: dict[str, str] = {}
         for instance in instances:

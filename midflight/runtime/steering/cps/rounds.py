@@ -16,9 +16,9 @@ __all__ = ["Network", "Rounds", "Served", "ServedInstance"]
 class ServedInstance:
     """An instance of a service: its host, the host's address (CSCI-ID), and its weights.
 
-    `static` and `weight` are the weights from the beginning and now. `delay` is the time to it in seconds, as the
-    network's description has it. `reachable` says whether a way leads to it. `requests` counts what has been sent to
-    it since some time, for all services.
+    `static` is the weight that it got when it was added, and `weight` the present one. `delay` is the time of the way
+    to it in seconds, as the network's description has it. `reachable` says whether a path leads to it over switches
+    that are on. `requests` counts the requests that have been sent to it since some time in the past, for all services.
     """
 
     host: str

@@ -111,7 +111,10 @@ class PathSelector:
         return decision
 
     def forget(self, now: int, services: Collection[str], instances: Collection[str]) -> None:
-        """Remove updates that are gone, and what is known of services and instances that no longer exist."""
+        """Remove updates that are gone at `now`, and all that is known of services and instances that no longer exist.
+
+        `services` are the CS-IDs, and `instances` the CSCI-IDs, of those that still exist.
+        """
         self.board.expire(now)
         self.liveness.keep(instances)
         self._last = {cs_id: each for cs_id, each in self._last.items() if cs_id in services}

@@ -128,7 +128,10 @@ def _parse_raw(kind: int, how: int, _: int, value: float) -> RawMetric | None:
 
 
 def canonical(name: str, text: str) -> str:
-    """Return an id in the form in which `decode` returns it. WireError if it is no IP address; `name` is what it is."""
+    """Return an IP address in the form in which `decode` returns ids.
+
+    `name` is the name of the id, for the error. WireError if `text` is no IP address.
+    """
     return _address(_packed(name, text))
 
 

@@ -146,8 +146,8 @@ class Resource:
         return self.latency + operations / self.rate / (1 - self.busy)
 
     def raw(self) -> tuple[RawMetric, ...]:
-        """Return the resource as raw metrics: its whole rate, the share in use, and of memory, energy and room what
-        is known.
+        """Return the resource as raw metrics: the rate of all units, the share of them that is in use, and, as far as
+        they are known, free memory, energy and carbon of an operation, and free room.
         """
         found = [raw("compute_operations_rate", self.rate * self.units), raw("compute_cpu_utilization", self.busy)]
         if self.memory is not None:

@@ -62,7 +62,11 @@ class Optimum:
 
 
 def optimise(problem: Problem) -> Optimum:
-    """Return the optimum. MidflightError if a demand has no option, or if the solver fails."""
+    """Return the optimum of a problem: the rate of each option for which the weighted number of requests is the
+    smallest.
+
+    Without any demand, all rates are 0. MidflightError if a demand has no option, or if the solver fails. Needs scipy.
+    """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array
 

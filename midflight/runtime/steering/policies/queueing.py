@@ -28,7 +28,10 @@ def waiting(servers: float, utilisation: float, cv2: float) -> float:
 
 
 def mean_wait(servers: float, utilisation: float, cv2: float, service: float) -> float:
-    """Return the mean time that a request waits, by Little's law, in the unit of `service`, the mean service time."""
+    """Return the mean time that a request waits, by Little's law, in the unit of `service`, the mean service time.
+
+    The other parameters are those of `waiting`. 0 if `utilisation` is 0 or less.
+    """
     if utilisation <= 0.0:
         return 0.0
     return waiting(servers, utilisation, cv2) * service / (min(utilisation, 0.995) * servers)

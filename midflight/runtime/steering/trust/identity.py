@@ -28,7 +28,7 @@ class SpiffeId:
 
     @classmethod
     def parse(cls, text: str) -> SpiffeId:
-        """Return the id that a text is. MidflightError if it breaks the rules."""
+        """Return the SPIFFE ID that a text is. MidflightError, with the reason, if it breaks the rules of the class."""
         domain, slash, path = text.removeprefix(_SCHEME).partition("/")
         segments = path.split("/") if slash else []
         reason = ""

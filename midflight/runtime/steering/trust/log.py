@@ -68,7 +68,11 @@ class ChainedLog:
         return self._head
 
     def append(self, event: str, **details: Any) -> None:
-        """Append an entry with an event and details that JSON can represent. MidflightError if it cannot be written."""
+        """Append an entry with an event and details that JSON can represent, and flush it to the file.
+
+        At most 100 entries are written a second: further ones are only counted by event, and the next entry has the
+        counts. MidflightError if the entry cannot be written.
+        """
         now = self._now()
         if now // _SECOND != self._second:
             self._second, self._written = now // _SECOND, 0
