@@ -22,6 +22,7 @@ COMMANDS = (
     "fuzz",
     "queues",
     "shell",
+    "lab",
     "bench",
     "conformance",
     "adversary",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ["testbed", "runtime", "p4", "cli"]
+ROOMS = ["labs", "testbed", "runtime", "p4", "cli"]
 # Scripts that run in another interpreter or inside Mininet.
 ELSEWHERE = ("mininet.py", "shell_runner.py", "__main__.py", "launch.py")
 

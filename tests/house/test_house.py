@@ -16,6 +16,7 @@ PACKAGE = ROOT / "midflight"
 # The layers from top to bottom. A module imports from its own layer or from a lower one.
 FLOORS = [
     "midflight.cli",
+    "midflight.labs",
     "midflight.testbed",
     "midflight.runtime.controller",
     "midflight.runtime.endpoint",

@@ -1,0 +1,34 @@
+"""Random addresses and payloads for hidden packets."""
+
+from __future__ import annotations
+
+from random import Random
+
+__all__ = ["draw_bytes", "draw_ip", "draw_mac", "draw_port", "packet_order"]
+
+
+def draw_mac(random: Random) -> int:
+    """Return a random unicast MAC address that is locally administered."""
+    return 0x02 << 40 | random.getrandbits(40)
+
+
+def draw_ip(random: Random, prefix: int = 10 << 24, length: int = 8) -> int:
+    """Return a random IPv4 address below a prefix, 10.0.0.0/8 by default."""
+    return prefix | random.getrandbits(32 - length)
+
+
+def draw_port(random: Random) -> int:
+    """Return a random unprivileged port number."""
+    return random.randrange(1024, 65536)
+
+
+def draw_bytes(random: Random, least: int = 4, most: int = 40) -> bytes:
+    """Return a random number of random bytes."""
+    return random.randbytes(random.randint(least, most))
+
+
+def packet_order(random: Random, counts: dict[str, int]) -> list[str]:
+    """Return each key as often as it counts, in random order."""
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
+    random.shuffle(kinds)
+    return kinds
