@@ -25,6 +25,7 @@ Examples:
   midflight deploy app.py --switches network.yaml --keep        Ctrl-C leaves the switches unchanged
   midflight deploy --switches network.yaml                      resumes the last deployment
   midflight deploy --switches network.yaml --standby            takes over when the first controller dies or hangs
+  midflight deploy --plan app.yaml --switches network.yaml      a planner decides which switch runs which step
   midflight deploy app.py --switches network.yaml --log json --metrics 9464 2> log.jsonl
 
 \b
@@ -50,6 +51,13 @@ network.yaml, for two switches that serve P4Runtime:
     help="The file with the addresses of switches and hosts, and their links.",
 )
 @click.option("--program", "name", metavar="NAME", help="The program, if the file has several.")
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="APP.yaml",
+    type=click.Path(path_type=Path),
+    help="The application of `midflight place`. Each switch runs the steps that the planner gives it.",
+)
 @state_option
 @click.option("--keep", is_flag=True, help="At the end, leave the switches unchanged, for the next controller.")
 @click.option(
@@ -68,6 +76,7 @@ def deploy(
     app: Path | None,
     network_file: Path,
     name: str | None,
+    plan_file: Path | None,
     state: Path | None,
     keep: bool,
     standby: bool,
@@ -81,6 +90,9 @@ def deploy(
     counters, alerts, status, service, cps and undeploy. The state folder contains its desired state. A controller that
     was killed resumes from there: it writes only differences to the switches, and does not disturb traffic. APP.py may
     then be left out.
+
+    With --plan, a planner decides which switch runs which step of an application. The steps are admitted for all hosts.
+    When a switch fails or returns, the plan is made again, and steps move with their state where it can be read.
 
     If another controller uses the state folder, this is an error, unless --standby is given. A standby takes over when
     the other controller's process ends; if it does not respond for 5 s, the standby kills it. Metrics are served only
@@ -98,13 +110,18 @@ def deploy(
     from midflight.runtime.controller.observe.events import Event
     from midflight.runtime.controller.observe.log import Log
     from midflight.runtime.controller.observe.metrics import Metrics
+    from midflight.runtime.controller.planning import PlanSource
     from midflight.runtime.controller.service.commands import Commands
     from midflight.runtime.controller.service.server import CommandServer
     from midflight.runtime.controller.sources import ProgramSource
     from midflight.runtime.controller.store import Store
 
     log, measured = Log(sys.stderr, form), Metrics()
-    network, source = load_network(network_file), ProgramSource.read(app, name) if app else None
+    network, plan = load_network(network_file), None
+    if plan_file is not None:
+        plan = PlanSource.read(plan_file)
+        app = app or plan.parsed.program
+    source = ProgramSource.read(app, name) if app else None
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
         folder = stack.enter_context(StateFolder(folder_of(state)))
@@ -112,7 +129,7 @@ def deploy(
             return
         store = stack.enter_context(Store(folder.path))
         deployment = stack.enter_context(
-            Deployment(network, store, load_program, source, sinks=[log], metrics=measured)
+            Deployment(network, store, load_program, source, plan=plan, sinks=[log], metrics=measured)
         )
         if metrics is not None:
             port, close = measured.serve(metrics)

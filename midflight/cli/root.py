@@ -34,6 +34,7 @@ COMMANDS = (
     "admit",
     "withdraw",
     "change",
+    "replan",
     "limit",
     "mirror",
     "map",

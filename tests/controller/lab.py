@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,8 +73,13 @@ class Events:
     def wait(self, kind: str, switch: str = "") -> Event:
         """Wait for the first event of a kind, and of a switch if given, and return it."""
 
+        return self.wait_for(lambda each: each.kind == kind and switch in ("", each.switch))
+
+    def wait_for(self, wanted: Callable[[Event], bool]) -> Event:
+        """Wait for the first event that is wanted, and return it."""
+
         def found() -> list[Event]:
-            return [each for each in self.events if each.kind == kind and switch in ("", each.switch)]
+            return [each for each in self.events if wanted(each)]
 
         with self._happened:
             assert self._happened.wait_for(found, 20), [each.line() for each in self.events]

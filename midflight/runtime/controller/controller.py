@@ -19,6 +19,7 @@ from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.endpoints import Host, HostSoftware, NoSoftware, SwitchEndpoint
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.maps import ControlledMap
+from midflight.runtime.controller.plan_change import Move, change_plan
 from midflight.runtime.controller.program_change import change_program
 from midflight.runtime.controller.recovery import Recovery
 from midflight.runtime.controller.saved import SavedState
@@ -31,6 +32,7 @@ from midflight.runtime.p4runtime.client.entities import Difference
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
+from midflight.runtime.placement.planner import Plan
 from midflight.runtime.steering import Choice, Graph, Offload
 
 __all__ = ["Controller"]
@@ -319,6 +321,16 @@ class Controller:
         """
         change_program(self.fleet, self.jobs, self.recovery, program)
         self.alerts.adopt(program)
+
+    def follow(self, plan: Plan) -> tuple[Move, ...]:
+        """Make the switches follow another plan, in one transaction, and return the steps that have moved.
+
+        The controller must have been created with `strategy=Planned(...)`. Admissions, registers and map entries move
+        with their steps; if the registers of one are lost, because its device is off, a new epoch begins. Requests of a
+        step that moves are forwarded to their hosts meanwhile. MidflightError if the controller follows no plan, or if
+        nobody could compute for a group. DeviceError if a switch rejects its program; then all follow the old plan.
+        """
+        return change_plan(self.fleet, self.jobs, self.recovery, self.admissions, plan.solution)
 
     def power_off(self, switch: str) -> None:
         """Turn a switch off. It loses its state, and packets that reach it are lost; routes and jobs stay as they are.

@@ -17,11 +17,13 @@ from midflight.primitives.kernel.packet import Verdict
 from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployed import DeployedSwitch
 from midflight.runtime.controller.expiry import Expiry
+from midflight.runtime.controller.following import Following
 from midflight.runtime.controller.monitor import Monitor, restored
 from midflight.runtime.controller.network import Network
 from midflight.runtime.controller.observe.alerts import AlertLog
 from midflight.runtime.controller.observe.events import Event, OnEvent
 from midflight.runtime.controller.observe.metrics import Metrics, Reading, SwitchReading
+from midflight.runtime.controller.planning import PlanSource
 from midflight.runtime.controller.saved import SavedState
 from midflight.runtime.controller.sources import Loader, ProgramSource, succeeding
 from midflight.runtime.controller.store import Store
@@ -44,8 +46,10 @@ class Deployment:
 
     `loader` runs a Python file and returns its program. If the store holds no desired state, the program of `source` is
     deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes only
-    the differences. `source` is then only compared with the deployed program, and may be None. Each of `sinks` is
-    called with each event. `metrics` counts requests, events and alerts; None is a new object.
+    the differences. `source` is then only compared with the deployed program, and may be None. With `plan`, each switch
+    runs the steps that a plan gives it, which are admitted at once for all hosts; when a switch fails or returns, the
+    plan is made again. A deployment that is resumed follows its plan, and `plan` may be None. Each of `sinks` is called
+    with each event. `metrics` counts requests, events and alerts; None is a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
     deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network.
@@ -59,6 +63,7 @@ class Deployment:
         loader: Loader,
         source: ProgramSource | None = None,
         *,
+        plan: PlanSource | None = None,
         sinks: Iterable[OnEvent] = (),
         metrics: Metrics | None = None,
     ) -> None:
@@ -76,12 +81,22 @@ class Deployment:
         self._count = 0
         saved = store.desired
         self._source, self._deployed = _program_to_run(saved, source)
+        planned = (saved or {}).get("plan")
+        if saved is not None and plan is not None and (planned is None or planned["text"] != plan.text):
+            raise MidflightError(f"{plan.file} differs from the deployed plan", hint="run `midflight undeploy` first")
+        if planned is not None:
+            plan = PlanSource.of(planned)
+        self.following = None if plan is None else Following(plan, network, self.emit)
+        """The plan that the switches follow; None for a deployment without a plan."""
         with ExitStack() as stack:
             self.controller = stack.enter_context(self._open(saved))
+            if self.following is not None:
+                self.following.begin(self.controller, resumed=saved is not None)
             self._save(self.controller)
             self._report_start(resumed=saved is not None)
             self.metrics.read = self._read
-            self.monitor = stack.enter_context(Monitor(self.controller, self.emit))
+            again = (lambda: None) if self.following is None else self.following.again
+            self.monitor = stack.enter_context(Monitor(self.controller, self.emit, again))
             self.expiry = stack.enter_context(Expiry(self.controller, self.emit))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
             self._close = Closer(self, stack.pop_all().close)  # it refers to this, which lasts until closed
@@ -95,10 +110,14 @@ class Deployment:
         switches = [
             DeployedSwitch(each, self.store, self.metrics.observer(each.name)) for each in network.switches.values()
         ]
+        strategy = None
+        if self.following is not None:
+            strategy = self.following.strategy(program, None if saved is None else saved["plan"]["at"])
         return Controller(
             program,
             switches,
             network.graph,
+            strategy=strategy,
             now=time.monotonic_ns,
             mtu=network.mtu,
             changed=self._save,
@@ -221,7 +240,10 @@ class Deployment:
             source = self._upcoming[1]
         ids = {name: each.id for name, each in controller.program.applications.items()}
         state = SavedState.of(controller.fleet, controller.jobs).document
-        self.store.save({"program": source.document(), "ids": ids, "deployed": self._deployed, "state": dict(state)})
+        document = {"program": source.document(), "ids": ids, "deployed": self._deployed, "state": dict(state)}
+        if self.following is not None:
+            document["plan"] = self.following.document(controller)
+        self.store.save(document)
 
     def _read(self) -> Reading:
         with self.controller.fleet.lock:

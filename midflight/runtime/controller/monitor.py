@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from midflight.errors import DeviceError, MidflightError
@@ -30,13 +31,14 @@ class Monitor:
     A switch counts as failed if its P4Runtime stream ends, if it does not answer a heartbeat within 3 seconds, if it
     runs another program, or if another controller becomes its primary. The monitor then tries to reconnect, at least
     twice a second. A switch that has lost its program is restored completely, in a new epoch; any other switch only
-    gets the entries that differ. Each loss and each return is passed to `emit` as an event, from the switch's thread.
-    It starts at once.
+    gets the entries that differ. Each loss and each return is passed to `emit` as an event, from the switch's thread,
+    and `changed` is called after it. It starts at once.
     """
 
-    def __init__(self, controller: Controller, emit: OnEvent) -> None:
+    def __init__(self, controller: Controller, emit: OnEvent, changed: Callable[[], None] = lambda: None) -> None:
         self._controller = controller
         self._emit = emit
+        self._changed = changed
         self._end = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch, args=(each,), name=f"watching {name}", daemon=True)
@@ -84,13 +86,14 @@ class Monitor:
                 self._route_around(switch)
 
     def _route_around(self, switch: ManagedSwitch) -> None:
-        """Send the requests of services another way. A second switch that fails meanwhile has a thread of its own."""
+        """Send packets another way. A second switch that fails meanwhile has a thread of its own."""
         try:
             changed = self._controller.recovery.avoid()
         except MidflightError:
             return
         if changed:
-            self._emit(Event("routed-around", "requests to services take other ways", switch=switch.name))
+            self._emit(Event("routed-around", "packets take other ways", switch=switch.name))
+        self._changed()
 
     def _reconnect(self, switch: ManagedSwitch) -> bool:
         """Try to reconnect to a switch and restore it. Return whether that succeeded."""
@@ -105,6 +108,7 @@ class Monitor:
             return False
         took = round(time.monotonic() - begun, 3)
         self._emit(restored(switch.name, found, took, self._controller.fleet.epoch))
+        self._changed()
         return True
 
 

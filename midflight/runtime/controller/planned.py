@@ -9,6 +9,7 @@ from midflight.runtime.controller.jobs import Job
 from midflight.runtime.controller.strategy import Flat
 from midflight.runtime.footprint import Footprint
 from midflight.runtime.placement.planner import Plan
+from midflight.runtime.placement.planner.solution import Solution
 from midflight.runtime.steering import Child, Graph, Member, Sender
 
 __all__ = ["Planned"]
@@ -19,11 +20,12 @@ class Planned:
 
     The switches must have the names of the plan's devices, and the applications those of its steps. The switch that
     computes for a group is also that of the plan; if the plan puts the application on a host, the group's server
-    computes.
+    computes. Of a plan, only its `solution` is used.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan | Solution) -> None:
+        self.solution = plan.solution if isinstance(plan, Plan) else plan
+        """The devices of the steps."""
         self._flat = Flat()
 
     def program_for(self, switch: str, program: Program) -> Program:  # noqa: ARG002
@@ -34,7 +36,7 @@ class Planned:
         """Return the part of `footprint` that a switch needs: that of the steps that the plan gives it, and what all
         applications share.
         """
-        chosen = self._plan.on(switch)
+        chosen = self.solution.on(switch)
         return replace(
             footprint, applications={name: each for name, each in footprint.applications.items() if name in chosen}
         )
@@ -51,7 +53,7 @@ class Planned:
         Empty, so that the server computes, if the plan has no switch for it, or if the requests of a worker do not pass
         that switch.
         """
-        name = self._plan.solution.at.get(job.application.name, "")
+        name = self.solution.at.get(job.application.name, "")
         if name not in {each.name for each in graph.switches}:
             return ()
         for each in job.hosts:

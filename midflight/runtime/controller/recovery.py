@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from midflight.runtime.controller.admissions import Admissions
 from midflight.runtime.controller.fleet import Fleet
+from midflight.runtime.controller.planned import Planned
 from midflight.runtime.controller.scheduler import JobScheduler
 from midflight.runtime.controller.services import Services
 from midflight.runtime.p4runtime.client.entities import Difference, difference
@@ -28,9 +29,13 @@ class Recovery:
         """Load the program into every switch, with empty registers and the entries of its maps, then write jobs and
         routes.
 
-        DeviceError if a switch does not answer or rejects the program.
+        If the switches follow a plan, all verify their programs before the first one loads its own. DeviceError if a
+        switch does not answer or rejects the program.
         """
         with self._fleet.lock:
+            if isinstance(self._fleet.strategy, Planned):
+                for each in self._fleet.switches.values():
+                    each.verify(each.running)
             for each in self._fleet.switches.values():
                 each.begin()
             self._apply()
@@ -104,7 +109,7 @@ class Recovery:
         session = it.open()  # without the lock: it may take long
         with fleet.lock:
             it.attach(session)
-            if fleet.desired.services:
+            if fleet.desired.services or isinstance(fleet.strategy, Planned):
                 self._find_ways()
             try:
                 if it.holds_expected():
@@ -119,13 +124,14 @@ class Recovery:
     def avoid(self) -> bool:
         """Route around the switches that are off, where there is another way, and return whether routes have changed.
 
-        The requests of services then take the other way. If no services are steered, or if a job runs, whose requests
-        have to pass the switch that computes, routes stay. Writes only to switches that are on. DeviceError if one of
-        them does not answer.
+        The requests of services then take the other way, and so do all packets if the switches follow a plan, which is
+        then made again. Otherwise, if no services are steered, or if a job runs, whose requests have to pass the switch
+        that computes, routes stay. Writes only to switches that are on. DeviceError if one of them does not answer.
         """
         fleet = self._fleet
         with fleet.lock:
-            if not fleet.desired.services or self._jobs.jobs or not self._find_ways():
+            moves = isinstance(fleet.strategy, Planned) or (fleet.desired.services and not self._jobs.jobs)
+            if not moves or not self._find_ways():
                 return False
             self._services.apply()
             self._install()

@@ -229,7 +229,7 @@ class ManagedSwitch:
         DeviceError if it cannot. A device that compiles programs itself does so now rather than during the change. A
         device that does not implement the action VERIFY of P4Runtime passes.
         """
-        if self.on and wanted.source != self.running.source:
+        if self.on and wanted is not self._loaded and (self._loaded is None or wanted.source != self.running.source):
             try:
                 self.session.load(wanted.pipeline.p4info, wanted.pipeline.config, action="VERIFY")
             except DeviceError as error:

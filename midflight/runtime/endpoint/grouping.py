@@ -132,6 +132,11 @@ class GroupByServer:
         timing: Timing | None = None,
     ) -> None:
         self.totals: dict[int, int] = {}
+        self.epochs: set[int] = set()
+        """The epochs of the switch's answers to `flush`, 0 for those that met no switch.
+
+        The totals are complete only if the workers' `epochs` are among these, and there is no other epoch than one.
+        """
         self.refused = Refused()
         self._groups = groups
         self._schema = schema
@@ -178,6 +183,7 @@ class GroupByServer:
             # A flush that returns as a request has met no switch, so there is nothing to fetch.
             index = self._flushes.acknowledge(message.sequence, now)
             if index is not None:
+                self.epochs.add(whole(message, "epoch"))
                 self._take(message)
         else:
             taken = self._taken.setdefault(worker, set())

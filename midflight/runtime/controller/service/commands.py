@@ -44,7 +44,8 @@ class Commands:
     def calls(self) -> Mapping[str, Call]:
         """The commands with one result, by name."""
         calls = [self.status, self.state, self.resources, self.admit, self.withdraw, self.change, self.counters]
-        calls += [self.limit, self.mirror, self.map, self.latest_alerts, self.undeploy, *self._services.calls]
+        calls += [self.limit, self.mirror, self.map, self.latest_alerts, self.replan, self.undeploy]
+        calls += self._services.calls
         return {call.__name__: call for call in calls}
 
     @property
@@ -233,6 +234,21 @@ class Commands:
         source = ProgramSource.read(Path(arguments["file"]), arguments.get("name"))
         self._deployment.change(source)
         return {"file": str(source.file), "applications": [*self._deployment.controller.program.applications]}
+
+    def replan(self, arguments: Json) -> Json:
+        """Plan again which switch runs which step, and move the steps with their state.
+
+        Argument: `without`, the names of switches that only forward from now on. Return `steps`, the device of each
+        step, and `moved`, with `step`, `before`, `after` and `state` of each move (see `Move`). MidflightError if the
+        deployment has no plan, if a switch is unknown, or if there is no plan; DeviceError if a switch rejects its
+        program. Then nothing has changed.
+        """
+        following = self._deployment.following
+        if following is None:
+            raise MidflightError("the deployment has no plan", hint="deploy with --plan")
+        moves = following.renew([str(each) for each in arguments.get("without", ())])
+        steps = following.document(self._deployment.controller)["at"]
+        return {"steps": steps, "moved": [asdict(each) for each in moves]}
 
     def counters(self, arguments: Json) -> Json:
         """Return the packets and bytes of requests by switch, application and port, and what switches dropped and

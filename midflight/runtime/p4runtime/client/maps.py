@@ -207,6 +207,16 @@ class MapWriter(MutableMapping[Key, int]):
         """The entries that this process remembers; unlike indexing, this does not read the device."""
         return self._map.entries
 
+    def replace(self, entries: Iterable[Entry]) -> None:
+        """Replace all entries that this process remembers, on the device, too.
+
+        KernelError if an entry does not fit the map, DeviceError if the device rejects one; some may then be replaced.
+        """
+        for each in self._map.entries:
+            self.remove(self._map.key(each.parts))
+        for each in entries:
+            self.insert(self._map.key(each.parts), each.value, priority=each.priority)
+
     def fill(self, entries: Iterable[Entry]) -> None:
         """Replace the remembered entries; KernelError if one does not fit the map. Writes nothing to the device."""
         for each in self._map.entries:

@@ -1,0 +1,153 @@
+"""Plans of a deployment: which of its switches runs which step of an application, on the routes that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from midflight.errors import MidflightError
+from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.controller.network import Network
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.devices.sheetfile import load_sheet
+from midflight.runtime.placement.plan import reasons_against_applications
+from midflight.runtime.placement.planner import Costs, Device, Link, Plan, plan
+from midflight.runtime.placement.planner import Network as Devices
+from midflight.runtime.placement.planner.files import ApplicationFile, parse_application
+from midflight.runtime.steering import Graph
+from midflight.userfiles import read_text
+
+__all__ = ["PlanSource", "Planner"]
+
+_LEFT = "the controller starts nothing on hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSource:
+    """The file of an application for the planner: its absolute path, and its text when it was read."""
+
+    file: Path
+    text: str
+
+    @classmethod
+    def read(cls, file: Path) -> PlanSource:
+        """Read the file at a relative or absolute path. MidflightError if it cannot be read or is not UTF-8."""
+        return cls(file.absolute(), read_text(file))
+
+    @property
+    def parsed(self) -> ApplicationFile:
+        """The application of the text. MidflightError, with file and line, if the text is wrong."""
+        return parse_application(self.text, str(self.file))
+
+    def document(self) -> dict[str, Any]:
+        """Return the source as a JSON object, for `of`."""
+        return {"file": str(self.file), "text": self.text}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> PlanSource:
+        """Return the source that a JSON object describes: one that `document` returned. KeyError if it is damaged."""
+        return cls(Path(document["file"]), document["text"])
+
+
+class Planner:
+    """Plans an application of `source` over the switches of `network`.
+
+    Traffic takes the controller's routes, so a step is planned on a switch of the routes between the ends of the
+    application, which are hosts of the network. A step that no such switch can run is left to the hosts. MidflightError
+    if the application is wrong, or if a switch has neither a kind nor a sheet.
+    """
+
+    def __init__(self, source: PlanSource, network: Network) -> None:
+        self.source = source
+        self._application = source.parsed.application
+        self._sheets: dict[str, Capabilities] = {}
+        for name, each in network.switches.items():
+            if each.sheet is None:
+                raise MidflightError(
+                    f"switch {name} needs a capability sheet for a plan", hint="give it a kind or a sheet"
+                )
+            self._sheets[name] = each.sheet
+        self._hosts = tuple(each.name for each in network.graph.hosts)
+        self._host = load_sheet("cpu")
+        self._idle = replace(self._host, kind="idle")  # another object, by which `_costs` recognises it
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps, which are those of applications of the program."""
+        return tuple(each.name for each in self._application.steps)
+
+    def plan(
+        self, program: CheckedProgram, graph: Graph, absent: Collection[str] = (), idle: Collection[str] = ()
+    ) -> Plan:
+        """Return the best plan for a program on the routes of a graph.
+
+        The switches that are `absent` are on no route, and those that are `idle` only forward. A step is left to the
+        hosts only if no plan has it on a switch beside the others. MidflightError if a step is no application of the
+        program, or if there is no route between two ends of the application that avoids the absent switches.
+        """
+        known = program.footprint.applications
+        for step in self.steps:
+            if step not in known:
+                raise MidflightError(f"step {step} is no application of the program", hint=f"it has {', '.join(known)}")
+        devices = self._devices(graph, absent, idle)
+
+        def planned(left: Collection[str]) -> Plan:
+            return plan(devices, self._application, self._costs(program, left))
+
+        try:
+            return planned(())
+        except MidflightError:
+            left = [*self.steps]
+            best = planned(left)
+        for step in self.steps:
+            fewer = [each for each in left if each != step]
+            try:
+                best = planned(fewer)
+            except MidflightError:
+                continue
+            left = fewer
+        return best
+
+    def _costs(self, program: CheckedProgram, left: Collection[str]) -> Costs:
+        def reasons(sheet: Capabilities, steps: frozenset[str]) -> tuple[str, ...]:
+            if sheet is self._host:
+                return () if steps <= set(left) else (_LEFT,)
+            if sheet is self._idle:
+                return ("it is left out of the plan",)
+            return reasons_against_applications(program, sheet, steps)
+
+        return Costs(reasons)
+
+    def _devices(self, graph: Graph, absent: Collection[str], idle: Collection[str]) -> Devices:
+        """Return the hosts, and the switches and links on the routes between the ends."""
+        ends = [*dict.fromkeys(at for each in self._application.ends for at in each.at)]
+        for each in ends:
+            if each not in self._hosts:
+                raise MidflightError(f"{each} is no host of the network", hint=f"it has {', '.join(self._hosts)}")
+        pairs: dict[tuple[str, str], None] = {}
+        for target in ends:
+            hops = graph.towards(target)
+            for source in ends:
+                nodes = [source]
+                while nodes[-1] != target and nodes[-1] in hops:
+                    nodes.append(hops[nodes[-1]].node)
+                if nodes[-1] == target and not set(absent) & set(nodes):
+                    pairs.update({_ordered(*pair): None for pair in pairwise(nodes)})
+        delays: dict[tuple[str, str], int] = {}
+        for link in graph.links:
+            pair = _ordered(link.left, link.right)
+            if pair in pairs:
+                delays[pair] = min(link.delay, delays.get(pair, link.delay))
+        links = tuple(Link(one, other, delay=delay) for (one, other), delay in delays.items())
+        devices = {name: Device(name, self._host, forwards=False) for name in self._hosts}
+        for name, sheet in self._sheets.items():
+            if any(name in pair for pair in pairs):
+                devices[name] = Device(name, self._idle if name in idle else sheet)
+        return Devices(devices, links)
+
+
+def _ordered(one: str, other: str) -> tuple[str, str]:
+    return min(one, other), max(one, other)

@@ -1,0 +1,255 @@
+"""Deployments with a plan: steps on several switches, which move when a switch fails, returns or is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midflight.cli.userfile import load_program
+from midflight.errors import DeviceError, MidflightError
+from midflight.runtime.controller.deployment import Deployment
+from midflight.runtime.controller.network import parse_network
+from midflight.runtime.controller.planning import PlanSource
+from midflight.runtime.controller.sources import ProgramSource
+from midflight.runtime.controller.store import Store
+from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.p4runtime.client.session import Session
+from tests.controller.lab import Events
+
+APP = """\
+from midflight.primitives import Filter, Header, Map, Primitive, Program, Register, Threshold, bit
+
+
+class Count(Primitive):
+    '''Count packets by the number that a map has for their key.'''
+
+    class Wire(Header):
+        key = bit[16]
+
+    def setup(self):
+        self.numbers = Map(bit[16], bit[4], size=8)
+        self.seen = Register(bit[48], 16)
+
+    def ingress(self, packet, wire):
+        number = self.numbers.get(wire.key, 0)
+        self.seen.update(bit[32](number), lambda old: old + 1)
+        packet.forward()
+
+
+program = Program(
+    Filter("hot", keep="heat > 80"),
+    Count("count"),
+    Threshold("pressure", above=900, clear=850, sensors=16),
+)
+"""
+PLAN = """\
+program: app.py
+sources:
+  readings: {at: h1, rate: 100Mbit}
+steps:
+  hot: {takes: readings, keeps: 20%}
+  count: {takes: hot, keeps: 50%}
+  pressure: {takes: count, keeps: 50%}
+sinks:
+  desk: {takes: pressure, at: h2}
+"""
+MAC = "02:00:00:00:00:0"
+# The edge has no registers, the spines raise no alerts, and the rack has narrow registers.
+NETWORK = f"""\
+switches:
+  edge: {{address: "unix:FOLDER/edge", kind: host, capabilities: {{register_arrays: 0}}}}
+  one: {{address: "unix:FOLDER/one", kind: host, capabilities: {{digests: false}}}}
+  two: {{address: "unix:FOLDER/two", kind: host, capabilities: {{digests: false}}}}
+  core: {{address: "unix:FOLDER/core", kind: host, capabilities: {{digests: false}}}}
+  rack: {{address: "unix:FOLDER/rack", kind: host, capabilities: {{register_width: 32}}}}
+hosts:
+  h1: {{address: 10.0.0.1, mac: "{MAC}1"}}
+  h2: {{address: 10.0.0.2, mac: "{MAC}2"}}
+links: [h1 edge, edge one, edge two, one core, two core, core rack, rack h2]
+"""
+
+
+class Lab:
+    """Five switches, two of them side by side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.network = parse_network(NETWORK.replace("FOLDER", str(folder)))
+        (folder / "app.py").write_text(APP)
+        (folder / "app.yaml").write_text(PLAN)
+        self.devices = {name: self.start(name) for name in self.network.switches}
+
+    def start(self, switch: str) -> HostDevice:
+        return HostDevice(address=f"unix:{self.folder / switch}")
+
+    @contextmanager
+    def deployed(self, *, again: bool = False) -> Iterator[tuple[Deployment, Events]]:
+        events, source, plan = Events(), None, None
+        if not again:
+            plan = PlanSource.read(self.folder / "app.yaml")
+            source = ProgramSource.read(self.folder / "app.py")
+        with (
+            Store(self.folder) as store,
+            Deployment(self.network, store, load_program, source, plan=plan, sinks=[events]) as deployment,
+        ):
+            yield deployment, events
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    made = Lab(tmp_path)
+    yield made
+    for each in made.devices.values():
+        each.close()
+
+
+def runs(deployment: Deployment) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(each.running.placed) for name, each in deployment.controller.switches.items()}
+
+
+def steps(deployment: Deployment) -> dict[str, str]:
+    """Return the switch that runs each step."""
+    return {step: name for name, those in runs(deployment).items() for step in those}
+
+
+FIRST = {"hot": "edge", "count": "one", "pressure": "rack"}
+
+
+def test_each_switch_runs_its_steps_and_they_are_admitted(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        assert steps(deployment) == FIRST
+        assert dict([*deployment.controller.fleet.desired.admissions]) == FIRST
+        assert events.wait("planned").details == {"steps": FIRST}
+        admitted = {name: [*each.admitted] for name, each in deployment.controller.steering.items()}
+        assert admitted == {"edge": [1], "one": [2], "two": [], "core": [], "rack": [3]}
+
+
+def test_a_step_moves_with_its_state_when_its_switch_is_left_out(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        controller, following = deployment.controller, deployment.following
+        assert following is not None
+        controller.limit("count", 500)
+        controller.state("count").seen.write([2**40], start=3)
+        controller.map("count", "numbers")[7] = 3
+        epoch = controller.fleet.epoch
+        with pytest.raises(MidflightError, match="there is no switch named three"):
+            following.renew(["three"])
+        moves = following.renew(["one"])
+        assert [str(each) for each in moves] == ["count from one to core, with its state"]
+        assert steps(deployment) == {**FIRST, "count": "core"}
+        assert events.wait("replanned").message == str(moves[0])
+        assert [*controller.state("count", "core").seen.read()[:5]] == [0, 0, 0, 2**40, 0]
+        assert dict(controller.map("count", "numbers", "core")) == {7: 3}
+        assert controller.steering["core"].admitted[2].rate == 500
+        assert (controller.steering["one"].admitted, controller.fleet.epoch) == ({}, epoch)
+        assert [str(each) for each in following.renew([])] == ["count from core to one, with its state"]
+        assert controller.state("count").seen.read()[3] == 2**40
+
+
+def test_a_step_moves_when_its_switch_fails_and_back_when_it_returns(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        controller = deployment.controller
+        epoch = controller.fleet.epoch
+        controller.map("count", "numbers")[7] = 3
+        lab.devices["one"].close()
+        moved = events.wait("replanned")
+        assert moved.message == "count from one to two, without its state"
+        assert moved.details["steps"] == {**FIRST, "count": "two"}
+        with controller.fleet.lock:
+            assert controller.fleet.epoch == epoch + 1
+            assert controller.steering["two"].admitted[2].epoch == epoch + 1
+            assert dict(controller.map("count", "numbers", "two")) == {7: 3}
+            path = controller.fleet.graph.path("h1", "h2")
+            assert path is not None
+            assert path.nodes == ("h1", "edge", "two", "core", "rack", "h2")
+            controller.state("count", "two").seen.write([5], start=1)
+        lab.devices["one"] = lab.start("one")
+        events.wait("switch-restored", "one")
+        back = events.wait_for(lambda each: each.kind == "replanned" and "to one" in each.message)
+        assert back.message == "count from two to one, with its state"
+        with controller.fleet.lock:
+            assert controller.state("count", "one").seen.read()[1] == 5
+
+
+def test_steps_are_left_to_hosts_without_a_switch_for_them_and_admitted_again_later(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        for name in ("one", "two"):
+            lab.devices[name].close()
+        events.wait("not-replanned")  # no path is left
+        lab.devices["two"] = lab.start("two")
+        moved = events.wait_for(lambda each: each.kind == "replanned" and "to two" in each.message)
+        assert moved.details["steps"]["count"] == "two"
+        following = deployment.following
+        assert following is not None
+        gone = following.renew(["two", "core"])
+        assert [(each.step, each.before, each.state) for each in gone] == [("count", "two", False)]
+        assert "count" not in steps(deployment)
+        assert ("count", "two") not in deployment.controller.fleet.desired.admissions
+        following.renew([])
+        assert steps(deployment)["count"] == "two"
+        assert 2 in deployment.controller.steering["two"].admitted
+
+
+def test_a_resumed_deployment_follows_its_plan(lab: Lab) -> None:
+    with lab.deployed() as (deployment, _):
+        assert deployment.following is not None
+        deployment.following.renew(["one"])
+        deployment.controller.state("count").seen.write([9], start=2)
+    with lab.deployed(again=True) as (deployment, events):
+        assert events.kinds() == ["resumed", *["switch-adopted"] * 5]
+        assert steps(deployment) == {**FIRST, "count": "core"}
+        assert deployment.controller.state("count").seen.read()[2] == 9
+    (lab.folder / "app.yaml").write_text(PLAN.replace("20%", "30%"))
+    with pytest.raises(MidflightError, match="differs from the deployed plan"), lab.deployed():
+        pass
+
+
+def test_a_switch_that_refuses_its_program_keeps_the_plan(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lab.deployed() as (deployment, _):
+        controller, following = deployment.controller, deployment.following
+        assert following is not None
+        controller.state("count").seen.write([9], start=2)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise DeviceError("no room")
+
+        monkeypatch.setattr(controller.switches["core"], "verify", refuse)
+        with pytest.raises(DeviceError, match="core rejects the program: no room"):
+            following.renew(["one"])
+        assert steps(deployment) == FIRST
+        assert 2 in controller.steering["one"].admitted
+        assert controller.state("count").seen.read()[2] == 9
+
+
+def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Session.load
+
+    def refuse(session: Session, *arguments: Any, **options: Any) -> None:
+        if session.address.endswith("rack"):
+            raise DeviceError("no room")
+        load(session, *arguments, **options)
+
+    monkeypatch.setattr(Session, "load", refuse)
+    with pytest.raises(DeviceError, match="no room"), lab.deployed():
+        pass
+    with lab.devices["edge"].session() as session:
+        assert session.read_cookie() is None
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (PLAN.replace("count", "counts"), "step counts is no application of the program"),
+        (PLAN.replace("at: h2", "at: h3"), "h3 is no host of the network"),
+    ],
+)
+def test_wrong_plans_are_refused_before_a_switch_is_reached(lab: Lab, plan: str, message: str) -> None:
+    (lab.folder / "app.yaml").write_text(plan)
+    with pytest.raises(MidflightError, match=message), lab.deployed():
+        pass
+    with lab.devices["one"].session() as session:
+        assert session.read_cookie() is None
