@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from midflight.errors import P4Error
+from midflight.errors import P4Error, UnsupportedError
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import capabilities
+from midflight.runtime.devices.tracing import open_tracer
 from midflight.runtime.devices.xdp import XdpDevice
+from midflight.runtime.engine.bpf import engine
+from midflight.runtime.engine.bpf.syscall import VerifierError
+from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import Star
 from midflight.testbed.conformance.live import passes_links
 from midflight.testbed.conformance.run import check, opening
@@ -58,6 +63,37 @@ def test_what_the_sheet_cannot_hold_is_refused_with_its_place() -> None:
         idle = "table t { key = { hdr.h.a: exact; } actions = { NoAction; } support_timeout = true; }"
         with pytest.raises(P4Error, match=r"the idle timeouts of ingress\.t need"):
             device.load(source(header="bit<112> a;", declarations=idle, ingress="t.apply();"))
+
+
+@pytest.mark.parametrize("program", [None, source(header="bit<112> a;")])
+def test_tracing_is_refused_and_leaves_nothing_behind(program: str | None) -> None:
+    other = CheckedProgram(source(header="bit<112> a;", ingress="std.egress_spec = 2;"))
+    with XdpDevice(program) as device, device.session() as session:
+        with pytest.raises(RequestError, match="does not trace packets") as refused:
+            open_tracer(device, session)
+        assert refused.value.code == Code.UNIMPLEMENTED
+        pipeline = device.compile(other)
+        session.load(pipeline.p4info, pipeline.config)
+        assert device.switch.faults.counts == {}
+
+
+def test_a_program_that_the_verifier_rejects_is_refused_and_the_device_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reject(code: bytes, name: str) -> int:
+        raise VerifierError("Permission denied", [f"{name}: {len(code)} bytes are too many"])
+
+    other = source(header="bit<112> a;", ingress="std.egress_spec = 2;")
+    with XdpDevice(source(header="bit<112> a;")) as device, device.session() as session:
+        before = device.switch.pipeline
+        pipeline = device.compile(CheckedProgram(other))
+        monkeypatch.setattr(engine, "load", reject)
+        with pytest.raises(UnsupportedError, match="the kernel rejects the program"):
+            device.load(other)
+        with pytest.raises(RequestError, match="the kernel rejects the program") as refused:
+            session.load(pipeline.p4info, pipeline.config)
+        assert refused.value.code == Code.UNIMPLEMENTED
+        assert device.switch.pipeline is before
 
 
 def test_the_sheet_needs_no_device() -> None:

@@ -12,10 +12,13 @@ from functools import partial
 
 import pytest
 
+from midflight.errors import DeviceError
 from midflight.p4 import ir
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.xdp import XdpDevice
 from midflight.runtime.engine import Entry
 from midflight.runtime.engine.ports.namespace import within
+from midflight.runtime.p4runtime.client.session import RequestError
 from tests.bpf.build import needs_bpf
 from tests.engine.build import source
 from tests.wires import Wires
@@ -116,3 +119,25 @@ def gro_on(interface: str) -> None:
 def links(wires: Wires) -> str:
     shown = subprocess.run(["ip", "-n", wires.netns, "link"], check=True, capture_output=True, text=True)
     return shown.stdout
+
+
+def test_a_program_is_refused_with_the_reason_when_an_interface_has_gone(wires: Wires) -> None:
+    with (
+        XdpDevice(PROGRAM, interfaces=wires.interfaces, netns=wires.netns, mode="generic") as device,
+        device.session() as session,
+    ):
+        before = device.switch.pipeline
+        pipeline = device.compile(CheckedProgram(PROGRAM))
+        subprocess.run(["ip", "-n", wires.netns, "link", "delete", "p3"], check=True)
+        with pytest.raises(RequestError, match="cannot ") as refused:
+            session.load(pipeline.p4info, pipeline.config)
+        assert "internal error" not in str(refused.value)
+        assert device.switch.pipeline is before
+        wires.send(1, frame(0x3333))
+        (packet,) = session.packets_in(20.0)
+        assert packet.payload == frame(0x3333)
+
+
+def test_an_unknown_mode_is_refused(wires: Wires) -> None:
+    with pytest.raises(DeviceError, match="'fast' is not a mode of XDP"):
+        XdpDevice(PROGRAM, interfaces=wires.interfaces, netns=wires.netns, mode="fast")

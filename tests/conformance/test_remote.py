@@ -129,6 +129,8 @@ def test_a_custom_compiler(switch: HostDevice, tmp_path: Path) -> None:
     with pytest.raises(P4Error, match=r"rejects lab\.p4") as refused:
         RemoteDevice(address=switch.address, compiler=broken).compile(CheckedProgram("", "lab.p4"))
     assert "ZeroDivisionError" in refused.value.hint
+    with pytest.raises(DeviceError, match="is not a command line: No closing quotation"):
+        RemoteDevice(address=switch.address, compiler="cc '{p4} {p4info} {config}")
 
 
 def test_mistakes() -> None:

@@ -14,6 +14,7 @@ from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.queues import QueueOptions, Rate
 from midflight.runtime.p4runtime.client.queues import RemoteQueues
+from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
 from midflight.runtime.p4runtime.tls import ServerTls
@@ -118,3 +119,39 @@ def test_the_prompt_of_a_network_sets_queues(tmp_path: Path) -> None:
     assert "port 1 queue 0: 0 of 9 packets wait, rate unlimited, port 2000000bit, strict priority" in done.output
     assert "'port' is no setting of a queue" in done.output
     assert done.exit_code == 1
+
+
+ROW = {
+    "port": 1, "queue": 0, "depth": 64, "rate": "10pps", "weight": 0,
+    "waiting": 0, "peak": 0, "enqueued": 0, "sent": 0, "dropped": 0,
+}  # fmt: skip
+REPORT = {"count": 2, "queues": [ROW], "port_rates": {"1": "unlimited"}}
+
+
+def test_a_report_is_read_back() -> None:
+    report = QueueReport.decode(json.dumps(REPORT).encode())
+    assert QueueReport.decode(report.encode()) == report
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": "2"},
+        {"count": True},
+        {"queues": 3},
+        {"queues": [ROW | {"rate": "fast"}]},
+        {"queues": [ROW | {"depth": -1}]},
+        {"queues": [ROW | {"sent": 1.5}]},
+        {"port_rates": {"1": "fast"}},
+        {"port_rates": {"x": "10pps"}},
+    ],
+)
+def test_a_report_with_a_wrong_value_is_a_value_error(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        QueueReport.decode(json.dumps(REPORT | change).encode())
+
+
+@pytest.mark.parametrize("message", [QueueRequest, QueueReport])
+def test_deeply_nested_json_is_a_value_error(message: type[QueueRequest | QueueReport]) -> None:
+    with pytest.raises(ValueError, match=r"about queues|for queues"):
+        message.decode(b"[" * 200_000)

@@ -182,6 +182,16 @@ def test_a_second_session_is_a_backup_until_the_first_is_closed(device: HostDevi
         third.write_register("totals", 1)
 
 
+@pytest.mark.parametrize("number", [-1, 1 << 128])
+def test_an_election_id_out_of_range_is_a_value_error(device: HostDevice, number: int) -> None:
+    with pytest.raises(ValueError, match="an election id is 0 to"):
+        device.session(election_id=number)
+    with device.session(role="other", election_id=5) as session:
+        with pytest.raises(ValueError, match="an election id is 0 to"):
+            session.bid(number)
+        assert session.is_primary
+
+
 def test_an_election_id_in_use_is_reported(device: HostDevice, session: Session) -> None:
     with pytest.raises(RequestError, match="used by another controller"):
         device.session(election_id=session.election_id)

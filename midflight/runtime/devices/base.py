@@ -51,24 +51,27 @@ class Device(Protocol):
         """The P4Runtime device id, which requests to the server carry."""
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's P4Runtime session, which the caller closes. DeviceError if the device does not answer.
+        """Open a controller's P4Runtime session, which the caller closes.
 
-        `role` is the P4Runtime role; empty is the default role, with full access. `election_id` is the controller's
-        rank among those of its role; None lets the session choose it.
+        `role` is the P4Runtime role, empty for the default one with full access. `election_id`, 0 to 2**128 - 1, is the
+        controller's rank among those of its role; None means 1, or the highest id so far if the role has no primary.
+        RequestError if another session of the role has this election id, as a second one with None; ValueError if it is
+        out of range; DeviceError if the device does not answer.
         """
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Return a program compiled for this device, for a session to load. Loads nothing.
 
-        P4Error for an invalid program or one that the device cannot run; DeviceError if the device's compiler is
-        missing, cannot be run or takes too long.
+        P4Error for an invalid program, or for one that the compiler finds the device unable to run; DeviceError if the
+        device's compiler is missing, cannot be run or takes too long. A device may still reject the result.
         """
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Compile the P4_16 program `source` and run it in place of the present one, without a controller's session.
 
-        `file` is its name in messages. P4Error for an invalid program, DeviceError if the device refuses; it then keeps
-        its program.
+        `file` is its name in messages. P4Error for an invalid program; UnsupportedError for a valid one that the device
+        cannot run; DeviceError if the device refuses it for another reason, or does not answer. The device then keeps
+        its previous program, except for a defect of BMv2 that its module describes.
         """
 
     def close(self) -> None:
@@ -91,14 +94,16 @@ class PacketDevice(Device, Protocol):
     def process(self, packets: Packets, now: int = 0) -> Packets:
         """Process packets in order at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Blocks until all are processed. Devices with a clock of their own ignore `now`. DeviceError if the ports of the
-        device are interfaces, or if it has died.
+        Blocks until all are processed. `sources` of the result has the index of the input packet that each comes from.
+        Devices with a clock of their own ignore `now`. DeviceError if the ports of the device are interfaces, or if it
+        has died or does not answer.
         """
 
     def transmitted(self) -> Packets:
         """Remove and return the packets that left through ports because of controllers' packet-outs.
 
         A device whose ports are network interfaces sends them there, and returns none or raises DeviceError.
+        DeviceError also if the device has died.
         """
 
     def __enter__(self) -> PacketDevice: ...
@@ -106,7 +111,7 @@ class PacketDevice(Device, Protocol):
 
 @runtime_checkable
 class QueueingDevice(Protocol):
-    """What a `PacketDevice` also has if its packets may wait in queues between ingress and egress."""
+    """The interface of a `PacketDevice` whose packets may wait in queues between ingress and egress."""
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process packets in order, and return the packets that leave through ports. Blocks until all are processed.
@@ -117,7 +122,10 @@ class QueueingDevice(Protocol):
         """
 
     def advance(self, time: int) -> Packets:
-        """Return the packets that leave their queues until a time in nanoseconds."""
+        """Return the packets that leave their queues until a time in nanoseconds, including that time.
+
+        DeviceError if the ports of the device are interfaces.
+        """
 
     @property
     def due(self) -> int | None:

@@ -45,20 +45,23 @@ class Bmv2Device(SwitchProcess):
 
     source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
     file: the name of the program in messages
+    device_id: the P4Runtime device id
     address: where to serve P4Runtime: "host:port", with port 0 for a free one, or "unix:/path"; by default a unix
         socket that only this user can connect to, from every network namespace
+    cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     interfaces: the Linux interfaces of the ports, by port number; requires root
-    netns: the network namespace of the interfaces, by name or file
+    netns: the network namespace in which the process runs and the interfaces are, by name or file
     pcap: a folder for captures of each interface
     folder: where to create the switch's folder for files; by default the system's temporary folder
     log_level: one of BMv2's, such as "trace"
-    patience: the timeout for the start, in seconds
+    patience: the timeout for the start, and for each batch of packets in `process`, in seconds
 
     Without interfaces, packets are passed to `process`, and the switch runs in a network namespace of its own if the
     system permits it, so that its Thrift server, which cannot be disabled, is not reachable.
 
-    Raises P4Error for an invalid program, and DeviceError, with the end of the log, if simple_switch_grpc is missing,
-    does not start or does not answer.
+    Raises P4Error for an invalid program. DeviceError if simple_switch_grpc or p4c is missing, if the address is
+    invalid or in use, or, with the end of the log, if the switch does not start, does not answer, or cannot open an
+    interface.
     """
 
     capabilities = SheetOf("bmv2")
@@ -123,8 +126,10 @@ class Bmv2Device(SwitchProcess):
             raise
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Compile a program's text with p4c. P4Error with p4c's message for an invalid program; DeviceError if p4c is
-        missing.
+        """Compile a program's text with p4c. A text in BMv2's JSON format is the config as it is.
+
+        P4Error with p4c's message for an invalid program; DeviceError if p4c is missing, cannot be run, or takes more
+        than 2 minutes.
         """
         if is_bmv2_json(program.text):
             return PipelineConfig(program.p4info, program.text.encode())
@@ -133,8 +138,9 @@ class Bmv2Device(SwitchProcess):
     def load(self, source: str, file: str = "<string>") -> None:
         """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        P4Error if it does not compile; the device then keeps its previous program. DeviceError while a controller is
-        the primary, which must load programs itself.
+        P4Error if it does not compile. DeviceError as for `compile`, while a controller is the primary, which must load
+        programs itself, or if the process has died. The device then keeps its previous program. DeviceError also if
+        BMv2 rejects what p4c has compiled; the switch is then of no use until it restarts (see the module).
         """
         self._push(self.compile(CheckedProgram(source, file)))
 
@@ -150,8 +156,8 @@ class Bmv2Device(SwitchProcess):
         """Process packets, wait until the switch has finished, and return the packets that leave through ports.
 
         They are in the order of the input packets, and by port for the same input packet. `now` is ignored, because
-        BMv2 has its own clock. Packet-ins and digests may reach the controllers later. Raises DeviceError for a switch
-        with interfaces.
+        BMv2 has its own clock. Packet-ins and digests may reach the controllers later. DeviceError for a switch with
+        interfaces, or if it has died or takes longer than `patience` for 32 packets.
         """
         return self._packets().process(packets)
 
@@ -159,7 +165,7 @@ class Bmv2Device(SwitchProcess):
         """Remove and return the packets that left through ports because of controllers' packet-outs, after waiting for
         them.
 
-        DeviceError for a switch with interfaces, or if it has died.
+        DeviceError for a switch with interfaces, or if it has died or does not answer.
         """
         return self._packets().transmitted()
 

@@ -29,7 +29,7 @@ class Dataplane:
     stream, the server ends it once the switch has no packets left; this shows that a batch is complete. Packets that
     leave without an open stream are lost, so there is always one. `died` returns the error to raise if a stream breaks.
     `timeout`, in seconds, limits the wait for a batch; `process` passes its packets in batches of 32. Thread-safe.
-    Connects at once; raises the error of `died` if that fails.
+    Connects at once; raises the error of `died` if that fails or takes longer than `timeout`.
     """
 
     def __init__(self, address: str, device_id: int, died: Callable[[], DeviceError], timeout: float = 30.0) -> None:

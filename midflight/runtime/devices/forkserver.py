@@ -38,7 +38,8 @@ _MODULES = (
 class ForkServer:
     """Starts `midflight` commands as forks of a server process, which the first command starts. Thread-safe.
 
-    The server process ends when this is closed or the current process ends. The kernel then kills its forks.
+    The server process ends when this is closed or the current process ends. The kernel then kills its forks. A context
+    manager, which closes it on exit.
     """
 
     def __init__(self) -> None:
@@ -52,8 +53,9 @@ class ForkServer:
         """Start the command `midflight` with these arguments, and return it while it runs.
 
         Its output is appended to the file `log`. `netns` is the file of the network namespace to run in, "new" for a
-        new one, or empty for the current one. DeviceError if the command cannot be started or the fork server is
-        closed.
+        new one if the system permits it, or empty for the current one. DeviceError if the fork server has ended, cannot
+        be started or is closed, or if `log` cannot be opened. If the namespace cannot be entered, the fork ends with
+        status 1, and the log says why.
         """
         with self._lock:
             connection = self._connected()
@@ -113,7 +115,10 @@ class ForkServer:
 
 
 class Fork:
-    """A command that a `ForkServer` has started, with the same interface as `process.Process`."""
+    """A command that a `ForkServer` has started, with the interface of `process.Process`.
+
+    Unlike a `Process`, it does not end with this object, but with the fork server.
+    """
 
     def __init__(self, pid: int, process: int, ended: int, log: Path) -> None:
         self.pid = pid

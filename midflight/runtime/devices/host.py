@@ -30,18 +30,20 @@ class HostDevice:
 
     source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
     file: the name of the program in messages
-    device_id, address: of the P4Runtime server, "host:port" with port 0 for a free one, or "unix:/path"
-    cpu_port: the port number of packet-ins and packet-outs; seed: of the program's random numbers
+    device_id: the P4Runtime device id
+    address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
+    cpu_port: the port number of packet-ins and packet-outs, which no interface may have
+    seed: the first state of the program's random numbers is derived from it
     interfaces: by port number, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
     pcap: a folder for captures of each port; ignored without interfaces, as are `netns` and `threads`
-    threads: one runs the program, and the others send packets
-    programs: switches that share these compile each text once
+    threads: the number of threads that process packets; one runs the program, and the others send packets
+    programs: switches that share these compile each text once; None for those of this user
     queueing: the settings of the queues between ingress and egress; `queues` reads and changes them
 
     Without interfaces, packets are passed to `process`, for example by a simulated network. With them, `ports.stats`
-    has the traffic counts. Raises P4Error for an invalid program, and DeviceError if a port or the address cannot be
-    opened.
+    has the traffic counts. The constructor raises P4Error for an invalid program or one that the engine does not
+    support, and DeviceError if the program's state needs too much memory, or if a port or the address cannot be opened.
     """
 
     capabilities = SheetOf("host")
@@ -84,23 +86,28 @@ class HostDevice:
         return self.switch.device_id
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program, and return it for a session to load; the config is its text. P4Error for an invalid
-        program.
+        """Check a program, and return it for a session to load; the config is its text.
+
+        P4Error for an invalid program. What the engine does not support shows when the program is loaded.
         """
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        P4Error if it does not compile; the device then keeps its previous program.
+        The new program starts with its own entries and initial state. P4Error if the text is invalid or the engine does
+        not support it; DeviceError if its state needs too much memory. After an error, the device keeps its previous
+        program.
         """
         self.switch.load(source, file)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's P4Runtime session, which the caller closes.
 
-        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
-        among those of its role, None to let the session choose it. DeviceError if the device is closed.
+        `role` is the P4Runtime role, empty for the default one with full access. `election_id`, 0 to 2**128 - 1, is the
+        controller's rank among those of its role; None means 1, or the highest id so far if the role has no primary.
+        RequestError if another session of the role has this election id, as a second one with None; ValueError if it is
+        out of range; DeviceError if the device is closed.
         """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 

@@ -61,17 +61,21 @@ class HostProcessDevice(SwitchProcess):
     """An embedded switch in a process of its own, which is ready for controllers when the constructor returns.
 
     source: the P4_16 program to start with; without one, the switch drops packets until a controller loads a program
-    file: the name of the program in messages
+    file: the name of the program in messages; included files are searched in its folder
+    device_id: the P4Runtime device id
+    cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     interfaces: the Linux interfaces of the ports, by port number; requires root
-    netns: the network namespace of the interfaces, by name or file
+    netns: the network namespace in which the process runs and the interfaces are, as the name of a namespace of
+        `ip netns` or the path of its file; empty for the current one
     folder: where to create the switch's folder for files; by default the system's temporary folder
-    queues: the queues between ingress and egress
     forks: a fork server, which saves half a second of processor time for imports
+    queues: the queues between ingress and egress; None for the defaults; not with `xdp`
     xdp: `native` or `generic` to run the program in the kernel, as an XDP program; empty for the embedded switch
     patience: the timeout for the start, in seconds
 
     P4Runtime is served on a unix socket, which can be reached from every network namespace. Raises P4Error for an
-    invalid program, and DeviceError, with the end of the log, if the switch does not start or does not answer.
+    invalid program. DeviceError, with the end of the log, if the process ends before it answers, for example because an
+    interface does not exist or XDP does not support the program, or if it does not answer in time.
     """
 
     def __init__(
@@ -90,7 +94,9 @@ class HostProcessDevice(SwitchProcess):
         patience: float = 60.0,
     ) -> None:
         if source is not None:
-            _ = CheckedProgram(source, file).program  # raises errors of the program here, instead of in a log
+            checked = CheckedProgram(source, file)
+            _ = checked.program  # raises errors of the program here, instead of in a log
+            source = checked.standalone  # the process reads it from another folder
         self.capabilities: Capabilities = named_sheet("xdp" if xdp else "host")
         super().__init__("midflight switch", device_id, kind="switch", place=folder)
         try:
@@ -115,22 +121,25 @@ class HostProcessDevice(SwitchProcess):
 
     @property
     def queues(self) -> RemoteQueues:
-        """The queues between ingress and egress of the running switch; its methods send requests. DeviceError if it
-        has died.
+        """The queues between ingress and egress of the running switch.
+
+        Their methods send requests to it, and raise DeviceError if it does not answer.
         """
         return RemoteQueues(self.address, self.device_id)
 
     def compile(self, program: CheckedProgram) -> PipelineConfig:
-        """Check a program, and return it for a session to load; the config is its text. P4Error for an invalid
-        program.
+        """Check a program, and return it for a session to load; the config is its text.
+
+        P4Error for an invalid program. What the engine or XDP does not support shows when the program is loaded.
         """
         return PipelineConfig(program.p4info, program.standalone.encode())
 
     def load(self, source: str, file: str = "<string>") -> None:
         """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        P4Error if it does not compile; the device then keeps its previous program. DeviceError while a controller is
-        the primary, which must load programs itself, or if the process has died.
+        P4Error for an invalid program. DeviceError if the engine or XDP does not support it, while a controller is the
+        primary of the default role, which must load programs itself, or if the process has died. After an error, the
+        device keeps its previous program.
         """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:

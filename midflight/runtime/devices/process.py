@@ -27,12 +27,17 @@ TAIL = 65536
 
 
 class Process:
-    """A running command, in a session of its own and without input. Its output goes to the file `log`.
+    """A running command, in a session of its own and without input.
+
+    command: the path of an executable file, and its arguments
+    log: the file to which the command's output is appended
+    netns: the file of the network namespace to run in, "new" for a new one if the system permits it, or empty for the
+        current one
+    files: file descriptors that the command inherits with the same numbers
 
     `stop` ends it, and so does the garbage collection of this object, the exit of the interpreter, and, through the
-    kernel, the end of this process. `netns` is the file of the network namespace to run in, or "new" for a new one if
-    the system permits it. `files` are file descriptors that the command inherits with the same numbers. Raises
-    DeviceError if the command cannot be executed.
+    kernel, the end of this process. DeviceError if no process can be started or `log` cannot be opened. If the command
+    cannot be executed or the namespace cannot be entered, the process ends with status 1, and the log says why.
     """
 
     def __init__(self, command: Sequence[str], log: Path, *, netns: str = "", files: Sequence[int] = ()) -> None:

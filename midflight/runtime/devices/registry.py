@@ -40,7 +40,8 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
 
     The name "grpc:ADDRESS" connects to a switch that runs already, at that P4Runtime address. `source` is the P4_16
     program to run; None waits for a controller to load one. `options` are further arguments of the kind's class.
-    DeviceError for an unknown kind, or if the device does not start; P4Error for an invalid program.
+    DeviceError for an unknown kind, or if the device does not start; P4Error for an invalid program; UnsupportedError
+    for a valid program that the device cannot run.
     """
     kind, _, address = name.partition(":")
     if kind == REMOTE and address:
@@ -54,7 +55,7 @@ def open_device(name: str, source: str | None = None, **options: Any) -> Device:
 def capabilities(name: str) -> Capabilities:
     """Return the capability sheet of a kind of device, one of `kinds`, without starting one.
 
-    DeviceError for an unknown kind.
+    DeviceError for an unknown kind, and for "grpc:ADDRESS".
     """
     sheet: Capabilities = _class(name).capabilities
     return sheet

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import StringValue
 
-from midflight.errors import DeviceError, MidflightError, P4Error
+from midflight.errors import DeviceError, P4Error
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PipelineConfig
 from midflight.runtime.devices.capabilities import Capabilities
@@ -36,17 +36,18 @@ PATIENCE = 300.0
 class RemoteDevice:
     """A switch that is neither started nor stopped here.
 
-    source: a P4_16 program to load; file: its name in messages
+    source: a P4_16 program to load, or None to leave the switch as it is; file: its name in messages
     address: of the P4Runtime server, "host:port" or "unix:/path"
+    device_id: the P4Runtime device id
     compiler: "midflight" if the config of a program is its text, "p4c" if it is BMv2's JSON, or a command line that
         compiles {p4} to {p4info} and {config}; by default "midflight" for an embedded switch, otherwise "p4c"
     sheet: the capabilities; by default found out with P4Runtime requests, as far as possible
     timeout: for each request, in seconds
     tls: TLS settings of the connections; None for plain ones
 
-    With both `compiler` and `sheet` and without `source`, the constructor does not connect to the switch. Otherwise it
-    raises DeviceError if the switch does not answer, and loading `source` raises as `load`. DeviceError for an invalid
-    `compiler`.
+    With both `compiler` and `sheet` and without `source`, the constructor does not connect to the switch, and `server`
+    is empty. Otherwise it raises DeviceError if the switch does not answer, and `server` is the server's description of
+    itself. Loading `source` raises the errors of `load`. DeviceError for an invalid `compiler`.
     """
 
     def __init__(
@@ -71,6 +72,10 @@ class RemoteDevice:
                 f"{compiler!r} is not a compiler",
                 hint=f"use midflight, p4c, or a command line that contains {', '.join(PLACES)}",
             )
+        try:
+            shlex.split(compiler)
+        except ValueError as error:
+            raise DeviceError(f"{compiler!r} is not a command line: {error}") from None
         self.server, self.compiler, self._capabilities = "", compiler, sheet
         if sheet is None or not compiler:
             link = Link(address, timeout, tls=tls)
@@ -101,10 +106,12 @@ class RemoteDevice:
         return found
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
-        """Open a controller's P4Runtime session, which the caller closes. DeviceError if the switch does not answer.
+        """Open a controller's P4Runtime session, which the caller closes.
 
-        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
-        among those of its role, None to let the session choose it.
+        `role` is the P4Runtime role, empty for the default one with full access. `election_id`, 0 to 2**128 - 1, is the
+        controller's rank among those of its role; None means 1, or the highest id so far if the role has no primary.
+        RequestError if another session of the role has this election id, as a second one with None; ValueError if it is
+        out of range; DeviceError if the switch does not answer.
         """
         return Session(
             self.address, self.device_id, role=role, election_id=election_id, timeout=self._timeout, tls=self._tls
@@ -113,7 +120,8 @@ class RemoteDevice:
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Compile a program with the compiler that the constructor was given or chose. Loads nothing.
 
-        P4Error if the compiler rejects it; DeviceError if the compiler cannot be run or takes more than 5 minutes.
+        P4Error if the compiler rejects it. DeviceError if the compiler is missing, cannot be run, takes too long (2
+        minutes for p4c, 5 minutes for a command line), or does not write what it should.
         """
         if self.compiler == "midflight":
             return PipelineConfig(program.p4info, program.standalone.encode())
@@ -124,7 +132,8 @@ class RemoteDevice:
     def load(self, source: str, file: str = "<string>") -> None:
         """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        P4Error if it does not compile. DeviceError if the switch does not answer or another controller is its primary.
+        The errors of `compile`. DeviceError if the switch does not answer or rejects the program, or if another
+        controller is the primary of the default role.
         """
         pipeline = self.compile(CheckedProgram(source, file))
         with self.session() as session:
@@ -206,7 +215,7 @@ def _run(command: str, source: str, file: str) -> PipelineConfig:
 
 
 def _p4info(data: bytes) -> p4i.P4Info:
-    """Return a P4Info from its text or binary form. Raises MidflightError if it is neither."""
+    """Return a P4Info from its text or binary form. Raises DeviceError if it is neither."""
     info = p4i.P4Info()
     try:
         text_format.Parse(data.decode(), info)
@@ -214,5 +223,5 @@ def _p4info(data: bytes) -> p4i.P4Info:
         try:
             info = p4i.P4Info.FromString(data)
         except DecodeError:
-            raise MidflightError("the compiler's P4Info is neither in text nor in binary form") from None
+            raise DeviceError("the compiler's P4Info is neither in text nor in binary form") from None
     return info

@@ -83,7 +83,11 @@ def named_sheet(name: str) -> Capabilities:
 
 
 def parse_sheet(text: str, file: str = "<string>") -> Capabilities:
-    """Return the sheet in a TOML text; `file` is its name in errors. MidflightError, with its place, if it is wrong."""
+    """Return the sheet in a TOML text; `file` is its name in errors.
+
+    MidflightError if the text is not TOML or not a sheet, with the place except for values that are nested too deeply
+    and numbers with too many digits.
+    """
     lines = text.replace("\r\n", "\n").split("\n")  # as tomllib counts them
     try:
         return _Sheet(lines, file).read(tomllib.loads(text))

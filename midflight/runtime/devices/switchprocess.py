@@ -30,9 +30,13 @@ RETRY = [("grpc.initial_reconnect_backoff_ms", 10), ("grpc.max_reconnect_backoff
 class SwitchProcess:
     """The common part of devices whose switch is a child process.
 
-    `program` is the program's name in errors, after the switch's `name` in a network, which is empty if it has none. A
-    subclass creates files in `folder` and calls `_run` with the command; if that fails, it calls `close`. The folder is
-    created in `place`, None for the system's temporary folder; `kind` is a part of its name, and `close` removes it.
+    program: the program's name in errors
+    device_id: the P4Runtime device id
+    kind: a part of the name of `folder`, which is created for the switch's files and removed by `close`
+    place: where to create that folder; None for the system's temporary folder
+
+    A subclass creates files in `folder` and calls `_run` with the command; if that fails, it calls `close`. `name` is
+    the switch's name in a network, which errors mention, or empty.
     """
 
     def __init__(self, program: str, device_id: int, *, kind: str, place: Path | None) -> None:
@@ -61,14 +65,15 @@ class SwitchProcess:
         return self._process is not None and self._process.alive
 
     def ends(self, within: float) -> bool:
-        """Wait up to `within` seconds for the end of the switch's process. Return whether it has ended or
-        was closed.
+        """Wait up to `within` seconds for the end of the switch's process. Return whether it has ended.
+
+        Returns True at once if there is no process, as after `close`.
         """
         return self._process is None or self._process.wait(within)
 
     @property
     def pid(self) -> int:
-        """The process id of the switch. DeviceError after `close`."""
+        """The process id of the switch, also of one that has ended. DeviceError after `close`."""
         if self._process is None:
             raise self.lost()
         return self._process.pid
@@ -80,16 +85,21 @@ class SwitchProcess:
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's P4Runtime session, which the caller closes.
 
-        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
-        among those of its role, None to let the session choose it. DeviceError, as the session raises later, with the
-        status and the end of the log if the process has ended.
+        `role` is the P4Runtime role, empty for the default one with full access. `election_id`, 0 to 2**128 - 1, is the
+        controller's rank among those of its role; None means 1, or the highest id so far if the role has no primary.
+        RequestError if another session of the role has this election id, as a second one with None; ValueError if it is
+        out of range. DeviceError after `close`, or if the process has ended: it has the status and the end of the log,
+        as has the error of a session whose process ends later.
         """
         if not self.alive:
             raise self.lost()
         return Session(self.address, self.device_id, role=role, election_id=election_id, death=self._death)
 
     def close(self) -> None:
-        """Stop the switch's process, and remove its folder. `log` still works. Idempotent."""
+        """Stop the switch's process, and remove its folder. `log` still works. Idempotent.
+
+        Blocks until the process has ended; one that does not end within 3 seconds is killed.
+        """
         if self._process is not None:
             self._process.stop()
             self._last_log = self._process.log()

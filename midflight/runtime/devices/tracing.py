@@ -23,19 +23,25 @@ class Tracer(Protocol):
     """Collects traces of a switch's packets, from its creation until it is closed."""
 
     def take(self) -> list[str]:
-        """Remove and return the traces that are complete, one text for each packet.
+        """Remove and return the traces that are complete, one text for each packet. Does not wait for any.
 
         The first line names the port by which it arrived; each further line is a step.
         """
 
     def close(self) -> list[str]:
-        """Stop tracing, and return the traces that `take` has not returned, also incomplete ones."""
+        """Stop tracing, and return the traces that `take` has not returned, also incomplete ones.
+
+        DeviceError if the switch no longer answers.
+        """
 
 
 def open_tracer(device: Device, session: Session) -> Tracer:
     """Start tracing a device's packets. `session` must be the primary controller's.
 
-    Raises DeviceError for a BMv2 with another log level than "trace", and for a switch that does not support tracing.
+    The tracer reads a BMv2's log file, which must be on this machine. From other switches, traces come through
+    `session`, which gets those of one tracer at a time. DeviceError for a BMv2 with another log level than "trace", for
+    a switch that does not support tracing, such as an XDP device, and if the session is not the primary's or the switch
+    does not answer; nothing is traced then.
     """
     log = getattr(device, "packet_log", None)
     if log is None:

@@ -30,8 +30,10 @@ KEY = 256
 def in_kernel(checked: CheckedProgram, **options: Any) -> Backend:
     """Load a program into the kernel, and return its engine. `options` are those of `XdpEngine`.
 
-    P4Error, with the place, for what the sheet cannot hold or the engine does not support; nothing is loaded then.
-    DeviceError if the kernel or LLVM refuses.
+    P4Error, with the place, for an invalid program, or for what the sheet or the engine does not support.
+    UnsupportedError if LLVM cannot translate the program to BPF, or if the kernel's verifier rejects it. BudgetError, a
+    DeviceError, if its state exceeds the option `memory`. DeviceError if the kernel refuses anything else, as without
+    root. After an error, no program stays loaded.
     """
     refuse(checked.program)
     return XdpEngine(checked.program, compiled=checked.bpf, **options)
@@ -40,15 +42,22 @@ def in_kernel(checked: CheckedProgram, **options: Any) -> Backend:
 class XdpDevice:
     """A switch whose program runs in the kernel, ready for controllers when the constructor returns. Needs root.
 
-    source: the P4_16 program to start with; without one, packets pass to the system until a controller loads a program
+    source: the P4_16 program to start with; None waits for a controller to load one, and until then packets on the
+        interfaces pass to the system
     file: the name of the program in messages
-    interfaces: the Linux interfaces of the ports, by port number
+    device_id: the P4Runtime device id
+    address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
+    cpu_port: the port number of packet-ins and packet-outs, which no interface may have
+    seed: the first state of the program's random numbers is derived from it
+    interfaces: the Linux interfaces of the ports, by port number, 0 to 511
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
     mode: how the program is attached to interfaces: `native`, `generic` or empty for the kernel's choice
     programs: switches that share these compile each text once
 
-    Without interfaces, packets are passed to `process`, which runs the program on them in the kernel. Raises P4Error
-    for an invalid program, and DeviceError without root, on a kernel without support, or if a port cannot be opened.
+    Without interfaces, packets are passed to `process`, which runs the program on them in the kernel. The constructor
+    raises P4Error for an invalid program or one that the sheet or the engine does not support, UnsupportedError for one
+    that LLVM cannot translate to BPF or the kernel's verifier rejects, and DeviceError without root, on a kernel
+    without support, for a program whose state needs too much memory, or if a port or the address cannot be opened.
     """
 
     capabilities = SheetOf("xdp")
@@ -80,7 +89,7 @@ class XdpDevice:
 
     @property
     def address(self) -> str:
-        """The address of its P4Runtime server, "host:port"."""
+        """The address of its P4Runtime server, "host:port" or "unix:/path"."""
         return self._server.address
 
     @property
@@ -91,7 +100,8 @@ class XdpDevice:
     def compile(self, program: CheckedProgram) -> PipelineConfig:
         """Check a program, also against the sheet, and return it for a session to load; the config is its text.
 
-        P4Error for an invalid program, or one that the sheet cannot hold.
+        P4Error for an invalid program, or one that the sheet cannot hold. A program that passes may still be rejected
+        when it is loaded, because only that translates it to BPF.
         """
         refuse(program.program)
         return PipelineConfig(program.p4info, program.standalone.encode())
@@ -99,15 +109,20 @@ class XdpDevice:
     def load(self, source: str, file: str = "<string>") -> None:
         """Replace the program by the P4_16 text `source`, named `file` in messages.
 
-        P4Error if it does not compile, DeviceError if the kernel refuses it; the device then keeps its program.
+        The new program starts with its own entries and initial state. P4Error if the text is invalid, or if the sheet
+        or the engine does not support it; UnsupportedError if LLVM cannot translate it to BPF, or if the kernel's
+        verifier rejects it; DeviceError if its state needs too much memory, or if the kernel refuses it otherwise.
+        After an error, the device keeps its previous program.
         """
         self.switch.load(source, file)
 
     def session(self, *, role: str = "", election_id: int | None = None) -> Session:
         """Open a controller's P4Runtime session, which the caller closes.
 
-        `role` is the P4Runtime role, empty for the default one with full access; `election_id` is the controller's rank
-        among those of its role, None to let the session choose it. DeviceError if the device is closed.
+        `role` is the P4Runtime role, empty for the default one with full access. `election_id`, 0 to 2**128 - 1, is the
+        controller's rank among those of its role; None means 1, or the highest id so far if the role has no primary.
+        RequestError if another session of the role has this election id, as a second one with None; ValueError if it is
+        out of range; DeviceError if the device is closed.
         """
         return Session(self.address, self.device_id, role=role, election_id=election_id)
 

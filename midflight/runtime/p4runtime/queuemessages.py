@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+from midflight.errors import DeviceError
 from midflight.runtime.engine.queues import QueueSettings, QueueState, Rate, parse_rate
 
 __all__ = ["METHOD", "SERVICE", "QueueReport", "QueueRequest"]
@@ -17,10 +18,15 @@ _TEXTS = ("rate", "port_rate")
 
 @dataclass(frozen=True, slots=True)
 class QueueRequest:
-    """A request for the queues of a device, after a change if `depth`, `rate`, `weight` or `port_rate` is given.
+    """A request that may change the settings of a device's queues, and is answered with a `QueueReport`.
 
-    Without `queue`, it concerns all queues of the port, and without `port`, those of all ports. Rates are text such as
-    "100pps", "10Mbit" or "unlimited".
+    device_id: the P4Runtime device id, 0 for any
+    port: 0 to 511, or None for all ports
+    queue: the number of a queue of the port, or None for all
+    depth, rate, weight: the new settings of these queues; None leaves a setting unchanged
+    port_rate: the new rate at which these ports take packets from their queues, or None
+
+    Depths are in packets. Rates are text such as "100pps", "10Mbit" or "unlimited".
     """
 
     device_id: int = 0
@@ -42,8 +48,14 @@ class QueueRequest:
 
     @classmethod
     def decode(cls, data: bytes) -> QueueRequest:
-        """Return the request that `encode` made these bytes from. ValueError if they are not such a request."""
-        found = json.loads(data)
+        """Return the request that `encode` made these bytes from.
+
+        ValueError if they are not such a request. Whether numbers and rates are in their ranges is not checked.
+        """
+        try:
+            found = json.loads(data)
+        except RecursionError:
+            raise ValueError("not a request for queues") from None
         known = {each.name for each in fields(cls)}
         if not isinstance(found, dict) or not known.issuperset(found):
             raise ValueError("not a request for queues")
@@ -55,7 +67,12 @@ class QueueRequest:
 
 @dataclass(frozen=True, slots=True)
 class QueueReport:
-    """The queues of a device: their number at each port, their states by port and queue, and the ports' rates."""
+    """The queues that a request concerns.
+
+    count: the number of queues of each port
+    states: settings and packet counts, by (port, queue)
+    port_rates: the rate at which a port takes packets from its queues, by port; it has the ports of `states`
+    """
 
     count: int
     states: Mapping[tuple[int, int], QueueState]
@@ -79,20 +96,30 @@ class QueueReport:
 
     @classmethod
     def decode(cls, data: bytes) -> QueueReport:
-        """Return the report that `encode` made these bytes from. ValueError if they are not such a report."""
-        found = json.loads(data)
+        """Return the report that `encode` made these bytes from.
+
+        ValueError if they are not such a report, also if a value has the wrong type or is out of its range.
+        """
         try:
+            found = json.loads(data)
             states = {
-                (each["port"], each["queue"]): QueueState(
-                    QueueSettings(each["depth"], parse_rate(each["rate"]), each["weight"]),
-                    *(each[name] for name in _COUNTS),
+                (_whole(each, "port"), _whole(each, "queue")): QueueState(
+                    QueueSettings(_whole(each, "depth"), parse_rate(each["rate"]), _whole(each, "weight")),
+                    *(_whole(each, name) for name in _COUNTS),
                 )
                 for each in found["queues"]
             }
             ports = {int(port): parse_rate(rate) for port, rate in found["port_rates"].items()}
-            return cls(found["count"], states, ports)
-        except (KeyError, TypeError, AttributeError) as error:
+            return cls(_whole(found, "count"), states, ports)
+        except (KeyError, TypeError, AttributeError, RecursionError, DeviceError) as error:
             raise ValueError("not a report about queues") from error
+
+
+def _whole(row: Mapping[str, object], name: str) -> int:
+    value = row[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} has the wrong type")
+    return value
 
 
 _COUNTS = ("waiting", "peak", "enqueued", "sent", "dropped")

@@ -35,20 +35,25 @@ _TIMEOUT = 300.0
 
 
 class CodegenError(UnsupportedError):
-    """LLVM cannot translate a program to BPF. The message has the last line of what LLVM says."""
+    """LLVM cannot translate a program to BPF, or takes too long. The message quotes the line of LLVM's output that
+    names the error, otherwise its last one.
+    """
 
 
 def emit_apart(text: str, start: int, *, inline: bool = False) -> tuple[bytes, int]:
     """Compile LLVM code, given as text, for BPF in a separate process; return (object file, bytes of scratch memory).
 
-    `start` is the offset of scratch memory from `%context`. With `inline`, the code becomes a single function as far as
-    possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate it, and
-    subprocess.TimeoutExpired after five minutes.
+    `start` is the offset of scratch memory from `%context`, in bytes. With `inline`, the code becomes a single function
+    as far as possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate the code, or
+    takes more than five minutes; the process is ended then.
     """
     if inline:
         text = _INTERNAL.sub(r"\1 alwaysinline\2", text)
     command = [sys.executable, "-m", __name__, str(start)]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+    try:
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise CodegenError(f"LLVM did not translate the program to BPF within {_TIMEOUT:g} s") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         reason = next((each for each in lines if "error" in each.lower()), lines[-1])

@@ -167,9 +167,11 @@ def attach(program: int, interface: int, mode: str = "") -> int:
     """Attach an XDP program to an interface, by its index, and return the link's file descriptor.
 
     Closing the link, or the end of this process, detaches the program. `mode` is `native`, `generic`, or empty for the
-    kernel's choice; KeyError for another text. DeviceError if the interface already has a program or does not support
-    the mode.
+    kernel's choice. DeviceError for another mode, or if the interface already has a program, does not support the mode,
+    or does not exist.
     """
+    if mode not in _FLAGS:
+        raise DeviceError(f"{mode!r} is not a mode of XDP", hint="the modes are native and generic")
     return _call(
         _LINK_CREATE,
         struct.pack("=IIII", program, interface, _ATTACH_XDP, _FLAGS[mode]),

@@ -50,7 +50,7 @@ class Connection:
         self.device_id = device_id
         self._journal = journal
         self.role = role
-        self.election_id = 1 if election_id is None else election_id
+        self.election_id = 1 if election_id is None else _checked(election_id)
         self._arbitration = p4r.MasterArbitrationUpdate()
         self._known: Schema | None = None
         self._kept: list[DigestMessage] = []
@@ -113,9 +113,11 @@ class Connection:
     def bid(self, election_id: int) -> None:
         """Join the arbitration again with another election id, which should exceed the previous one.
 
-        Does not wait: see `was_primary` for the outcome. DeviceError if the connection has failed.
+        Waits for an arbitration update from the device: see `was_primary` for the outcome. ValueError, without any
+        effect, unless the id is 0 to 2**128 - 1; DeviceError if the device does not answer or ends the stream, as for
+        an id that another controller of the role has.
         """
-        self.election_id = election_id
+        self.election_id = _checked(election_id)
         self._arbitrate()
 
     def close(self) -> None:
@@ -305,3 +307,9 @@ class Connection:
             self._journal.drop(undone(updates, refused, fresh))
             raise
         self._journal.drop(undone(updates, (), fresh))
+
+
+def _checked(election_id: int) -> int:
+    if not 0 <= election_id < 1 << 128:
+        raise ValueError(f"an election id is 0 to 2**128 - 1, not {election_id}")
+    return election_id

@@ -8,8 +8,11 @@
 | range    | value, (low, high), "10..20"                         | (low, high)          |
 | optional | value                                                | int                  |
 
-A value is an int, a bool, bytes, or a string with an int ("0x2a"), an IPv4 or IPv6 address or a MAC address. None, like
-an omitted field, matches everything; this works for all kinds except exact.
+A value is an int, a bool, bytes (big-endian), a NumPy integer, an address of `ipaddress`, or a string with an int
+("0x2a"), an IPv4 or IPv6 address or a MAC address. In an exact or optional field whose type is translated to strings,
+it may also be any string.
+
+In the match of an entry, None is the same as an omitted field and matches everything. An exact field cannot be omitted.
 """
 
 from __future__ import annotations
@@ -33,9 +36,9 @@ MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}")
 
 
 def number(value: object, width: int, what: str) -> int:
-    """Return a value as a non-negative integer of at most `width` bits.
+    """Return a value as an integer from 0 to 2**width - 1. The module's docstring has the accepted forms.
 
-    Raises DeviceError, with `what` in its message, for anything else.
+    DeviceError, with `what` in its message, for another form, a negative value, or one of more than `width` bits.
     """
     result: int
     match value:
@@ -59,7 +62,8 @@ def number(value: object, width: int, what: str) -> int:
 def match_value(kind: Literal["exact", "lpm", "ternary", "range"], value: object, width: int, what: str) -> MatchValue:
     """Return a value of a match field of `width` bits in the form in which it is read back: see the module's table.
 
-    Raises DeviceError, with `what` in its message, for a value that does not fit.
+    DeviceError, with `what` in its message, for a value that does not fit, and for None, whatever the kind: what
+    matches everything is written as a prefix length of 0, a mask of 0 or the whole range.
     """
     match kind:
         case "exact":
@@ -75,7 +79,8 @@ def match_value(kind: Literal["exact", "lpm", "ternary", "range"], value: object
 def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
     """Return the P4Runtime messages for a match: values by field name, in the forms of the module's table.
 
-    DeviceError, which names the table and the field, for a field or value that does not fit.
+    Fields that match everything have no message. DeviceError, which names the table and the field, for an unknown
+    field, a value that does not fit its field, an omitted exact field, or a match kind that is not in the table.
     """
     name = table.preamble.name
     fields = {field.name: field for field in table.match_fields}
@@ -96,9 +101,10 @@ def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.Fiel
 
 
 def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, MatchValue]:
-    """Return the match that P4Runtime messages describe, by field name; values are as in the module's table.
+    """Return the match that P4Runtime messages describe, by field name; values are as the module's table says.
 
-    Fields that match everything are left out.
+    Fields without a message, which match everything, are left out. The messages must come from a device with this
+    table; KeyError for the id of a field that the table does not have.
     """
     fields = {field.id: field for field in table.match_fields}
     match: dict[str, MatchValue] = {}

@@ -49,21 +49,23 @@ class Session(Connection):
 
     address: "host:port" of the device's P4Runtime server; device_id: the device's id there
     role: the P4Runtime role; "" is the default role with full access
-    election_id: by default 1, or the highest id so far if there is no primary now, so that the session becomes the
-        primary unless the role has one; a session that is not the primary is a backup, which can only read (see
-        `is_primary`)
+    election_id: 0 to 2**128 - 1; None means 1, or the highest id so far if the role has no primary now, so that the
+        session becomes the primary unless the role has one. A session that is not the primary is a backup, which can
+        only read (see `is_primary`). Two sessions of a role cannot have the same id at a time.
     timeout: for each request, in seconds
     journal: stores which entities this controller wrote, for `ours`
     observer: called after each request
     tls: TLS settings; None for an insecure channel
     death: returns an error that says how the device's process ended, None while it runs or if that is unknown
 
-    Methods take fully qualified names or aliases from the P4Info. They raise DeviceError for names and values that do
-    not fit the pipeline and if the device does not answer, and its subclass RequestError if the device rejects a
-    request.
-    """
+    The constructor connects to the device. It raises ValueError if `election_id` is out of range, DeviceError for an
+    invalid address or if the device does not answer, and RequestError if the device rejects the session, as with an
+    election id that another session of the role has.
 
-    # The pipeline
+    Methods take fully qualified names or aliases from the P4Info. They raise DeviceError for names and values that do
+    not fit the pipeline, if the device does not answer, and after `close`. They raise its subclass RequestError if the
+    device rejects a request, such as a write of a backup.
+    """
 
     @property
     def p4info(self) -> p4i.P4Info:
@@ -110,10 +112,7 @@ class Session(Connection):
         return self.read_cookie()
 
     def read_cookie(self, timeout: float | None = None) -> int | None:
-        """Return the cookie of the device's pipeline, or None if there is no cookie or no pipeline.
-
-        `timeout` is in seconds, by default the session's.
-        """
+        """Return the cookie of the device's pipeline, or None; `timeout` is in seconds, None for the session's."""
         try:
             config = self._get_pipeline(p4r.GetForwardingPipelineConfigRequest.COOKIE_ONLY, timeout).config
         except RequestError as error:
@@ -460,8 +459,8 @@ class Session(Connection):
     def trace(self, on: bool) -> None:
         """Start or stop tracing of every packet on the switch, for `traces`.
 
-        Returns when the traces of earlier packets have arrived. Raises DeviceError for a switch that is not Midflight's
-        embedded switch.
+        Returns when the traces of earlier packets have arrived. RequestError if the session is not the primary of its
+        role, or if the program runs as an XDP program; DeviceError for a switch that is not Midflight's.
         """
         if not self._echoes:
             raise DeviceError(f"the P4Runtime server at {self.address} does not trace packets")

@@ -134,9 +134,10 @@ def assemble(
 ) -> Pipeline:
     """Return a new pipeline of a checked program, which `make` runs. The other options are those of `Engine`.
 
-    Raises Refusal if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the program's state
-    exceeds `memory` or `make` raises DeviceError, for example because the kernel refuses the program. Raises P4Error
-    for a construct that the engine does not support.
+    Refusal with INVALID_ARGUMENT if the config's P4Info does not fit the program, and with RESOURCE_EXHAUSTED if the
+    program's state exceeds `memory` or if `make` raises DeviceError, for example without the permission to load an XDP
+    program. Other errors of `make` are raised as they are: P4Error for a construct that its engine does not support,
+    and UnsupportedError for a program that LLVM cannot translate to BPF or the kernel's verifier rejects.
     """
     schema = Schema(config.p4info)
     strings: dict[str, Strings] = {}

@@ -10,6 +10,7 @@ import numpy as np
 from finsy.proto import p4i, p4r, rpc_status
 from numpy.typing import NDArray
 
+from midflight.errors import DeviceError
 from midflight.runtime.checked import CheckedProgram, Programs, user_programs
 from midflight.runtime.engine import Gate, Packets, Trace
 from midflight.runtime.engine.apart import CompileBudget
@@ -61,11 +62,11 @@ class Switch:
     queueing: the settings of the queues between ingress and egress, which `queues` changes
     make: creates what runs a program; by default, the embedded switch's engine
 
-    `gate` is the lock of the engines, which a carrier shares. It may be acquired while holding the switch's lock, but
-    not the other way round. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the
-    messages that were not delivered, and `faults` has the unexpected exceptions. `watchers` are called with the number
-    of controllers whenever it changes. `clock` returns the time in nanoseconds while there is no carrier, by default
-    that of the last batch.
+    `gate` is the lock of the engines, which a carrier shares. Whoever needs the switch's lock as well acquires that
+    first. `packets_in` and `packets_out` count the packets to and from controllers, `lost` the undelivered messages,
+    and `faults` the unexpected exceptions. `watchers` are called with the number of controllers when a controller has
+    joined or left. `clock` returns the time in nanoseconds while there is no carrier, by default that of the last
+    batch.
     """
 
     def __init__(
@@ -121,8 +122,9 @@ class Switch:
     def load(self, source: str, file: str = "<string>", p4info: p4i.P4Info | None = None) -> None:
         """Load a program without a controller, for a switch that starts with one. `file` is its name in messages.
 
-        By default, the P4Info is that of the text. BMv2's JSON does not have all of it, so p4c's can be given.
-        Raises P4Error for an invalid program, and Refusal if the P4Info does not fit it.
+        By default, the P4Info is that of the text. BMv2's JSON does not have all of it, so p4c's can be given. P4Error
+        for an invalid program; UnsupportedError for one that XDP cannot run; Refusal, a DeviceError, if the P4Info does
+        not fit it, or as for `assemble`. After an error, the switch keeps its previous program.
         """
         checked = self._programs.get(source, file)
         config = p4r.ForwardingPipelineConfig(p4info=p4info or checked.p4info, p4_device_config=source.encode())
@@ -161,9 +163,8 @@ class Switch:
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        With `times`, each packet arrives at its own time, in nanoseconds: see `Engine.process`.
-        Packets to the CPU port and digests are queued for the controllers before this returns. `sources` of the result
-        are the indexes of the input packets. Without a pipeline, every packet is dropped.
+        With `times`, each packet arrives at its own time, in nanoseconds: see `Engine.process`. Packets to the CPU port
+        and digests are queued for the controllers before this returns. Without a pipeline, every packet is dropped.
         """
         with self._lock:
             self._now = now
@@ -200,9 +201,7 @@ class Switch:
         return self._forwarding is not None and self._forwarding.engine.queued
 
     def apply_queueing(self) -> None:
-        """Apply changed settings of the queues to the current pipeline and to a saved one. Compiles a program if
-        necessary.
-        """
+        """Apply changed settings of queues to current and saved pipelines; may compile. DeviceError with XDP."""
         with self._lock:
             now = self.clock() if self._carrier is None else self._carrier.now * 1000
             for pipeline in filter(None, (self._forwarding, self._saved)):
@@ -261,7 +260,7 @@ class Switch:
                 self._messages.packet_in(self._forwarding, packet)
 
     def _commit(self, pipeline: Pipeline) -> None:
-        """Replace the current pipeline, after delivering its last messages."""
+        """Replace the current pipeline, after delivering its last messages. Refusal if the carrier cannot run it."""
         if self._messages.tracers:
             pipeline.engine.trace(True)
         with self.gate:  # no packet joins a queue after those in it were counted as dropped
@@ -270,19 +269,24 @@ class Switch:
             if self._forwarding is not None:
                 self._forwarding.engine.discard()
             if self._carrier is not None:
-                self._carrier.use(pipeline.engine)
+                try:
+                    self._carrier.use(pipeline.engine)
+                except DeviceError as error:
+                    raise Refusal(Code.RESOURCE_EXHAUSTED, str(error)) from None
         if self._forwarding is not None:
             self._messages.retire(self._forwarding)
         self._forwarding, self._saved = pipeline, None
 
-    # Traces
+    # Traces and log messages
 
     def trace(self, who: object, observer: Callable[[Trace], None] | None) -> None:
         """Call `observer` with the trace of every packet from now on; with None, stop that. `who` identifies it.
 
         While there is an observer, the program runs with tracing, which is slower. When this returns, the traces of all
-        earlier packets have been delivered.
+        earlier packets have been delivered. Refusal with UNIMPLEMENTED unless this is the embedded switch.
         """
+        if observer is not None and self._make is not embedded:
+            raise Refusal(Code.UNIMPLEMENTED, "this switch does not trace packets; only the embedded switch does")
         with self._lock:
             self.collect()
             before = bool(self._messages.tracers)
@@ -296,17 +300,15 @@ class Switch:
                     self._carrier.use(self._forwarding.engine)
 
     def trace_to(self, stream: Stream, on: bool) -> None:
-        """Start or stop sending traces. Refusal with PERMISSION_DENIED unless the stream is its role's primary."""
+        """Start or stop sending traces. Refusal unless the stream is its role's primary, and as for `trace`."""
         with self._lock:
             self._demand_primary(stream, "trace packets")
             self.trace(stream, (lambda trace: stream.send_trace(str(trace))) if on else None)
 
-    # Log messages
-
     def log(self, who: object, observer: Callable[[str], None] | None) -> None:
-        """Call `observer` with every message that the program logs from now on; with None, stop that.
+        """Call `observer`, which `who` identifies, with every message that the program logs from now on.
 
-        These are the texts of `log_msg`, and of `assert` and `assume` that failed. `who` identifies the observer.
+        These are the texts of `log_msg`, and of `assert` and `assume` that failed. With None, stop that.
         """
         with self._lock:
             self.collect()
@@ -458,8 +460,7 @@ class Switch:
                     self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the parts of the config that the request asks for: of the saved one if there is one, otherwise of the
-        current.
+        """Return the requested parts of the config: of the saved one if there is one, otherwise of the current one.
 
         Before the first one, the response has no config. Raises Refusal for another device id.
         """
