@@ -27,7 +27,13 @@ DAY = 86_400.0  # seconds
 
 @dataclass(frozen=True)
 class Loop:
-    """The options that all agents have. `run` reads at every `period` and sends what is worth it."""
+    """The options that all commands of metric agents have, as `agent_options` passes them.
+
+    `cs_id` and `csci_id` are the ids of the service and the instance, `interval` and `threshold` those of `Schedule`
+    (seconds and points), `period` the seconds between two readings, `count` the number of readings (None: until
+    Ctrl-C), `to` the receivers as HOST:PORT, `key` the file of the key that signs updates (None: unsigned), and
+    `as_json` whether updates are printed as JSON.
+    """
 
     cs_id: str
     csci_id: str

@@ -24,7 +24,8 @@ __all__ = ["check_writable", "write_figures", "write_files", "write_json"]
 def check_writable(*files: Path | str | None) -> None:
     """Check that files can be written, before the work that makes their content. None and `-` are skipped.
 
-    Creates a file in the folder of each and removes it, with missing folders. MidflightError as in `write_files`.
+    Creates missing folders, and a file in the folder of each, which it removes again. MidflightError if a file cannot
+    be written there.
     """
     for each in files:
         if each and each != "-" and not _is_stream(Path(each)):

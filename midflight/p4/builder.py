@@ -42,7 +42,7 @@ def span(first: Place, last: Place) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The parsed arguments of a call, and the place of the closing parenthesis."""
+    """The parsed arguments of a call (`items`), and the place of the closing parenthesis (`end`)."""
 
     items: tuple[s.Argument, ...]
     end: Place

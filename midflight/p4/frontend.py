@@ -53,7 +53,10 @@ def check_file(
     *,
     runs: bool = True,
 ) -> ir.Program:
-    """Read a file and check its program as `check` does. Raises P4Error also if the file cannot be read."""
+    """Read a P4 file in UTF-8, check the program as `check` does, and return the typed program.
+
+    Raises P4Error for the first mistake, with its place, and if the file cannot be read.
+    """
     try:
         with Path(path).open(encoding="utf-8") as opened:
             source = opened.read(LARGEST + 1)  # enough for the preprocessor to find it too long

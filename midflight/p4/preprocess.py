@@ -121,9 +121,10 @@ def expand(
     *,
     confined: bool = False,
 ) -> tuple[Source, frozenset[str]]:
-    """Expand includes and macros as `preprocess` does, and return (text, names of the macros defined at the end).
+    """Expand the includes and macros of a program, and return (text, names of the macros defined at the end).
 
-    P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
+    The parameters are those of `preprocess`, and the text has the origin of each line. P4Error for a missing include,
+    an invalid directive, and a source beyond the limits in bounded.py.
     """
     folders = [] if confined else [Path(each) for each in include_dirs]
     processor = Preprocessor([*folders, INCLUDE], defines or {}, confined=confined)

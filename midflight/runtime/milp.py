@@ -40,7 +40,11 @@ class Solved:
 
 @dataclass(slots=True)
 class Model:
-    """A program to minimise: variables from 0, by number, and constraints on sums of them."""
+    """A mixed-integer linear program to minimise, built with `variable` and `constrain`.
+
+    Variables are numbered from 0. `low`, `high`, `integer` and `cost` describe them; `rows`, `columns` and `factors`
+    are the entries of the matrix of constraints, and `least` and `most` the limits of each row.
+    """
 
     low: list[float] = field(default_factory=list)
     high: list[float] = field(default_factory=list)
@@ -53,7 +57,9 @@ class Model:
     most: list[float] = field(default_factory=list)
 
     def variable(self, low: float = 0.0, high: float = 1.0, *, integer: bool = True, cost: float = 0.0) -> int:
-        """Add a variable and return its number."""
+        """Add a variable with these bounds, and return its number. `cost` is its factor in the sum that is
+        minimised.
+        """
         self.low.append(low)
         self.high.append(high)
         self.integer.append(integer)
@@ -61,7 +67,10 @@ class Model:
         return len(self.low) - 1
 
     def constrain(self, terms: Terms, least: float, most: float) -> None:
-        """Limit a sum of variables. A variable may occur several times."""
+        """Require that a sum of variables with factors (`terms`) lies between `least` and `most`, inclusive.
+
+        A variable may occur several times.
+        """
         for column, factor in terms:
             self.rows.append(len(self.least))
             self.columns.append(column)
@@ -70,7 +79,9 @@ class Model:
         self.most.append(most)
 
     def solve(self, patience: float, gap: float = 0.0) -> Solved:
-        """Search for at most `patience` seconds, to within a relative `gap` of the best."""
+        """Search for the best values for at most `patience` seconds, to within a relative `gap`, and return what was
+        found.
+        """
         matrix = coo_array((self.factors, (self.rows, self.columns)), shape=(len(self.least), len(self.low))).tocsr()
         result = milp(
             np.array(self.cost),

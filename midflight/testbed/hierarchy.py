@@ -77,7 +77,8 @@ class Hierarchy(Net):
     def workers(self, application: str = "") -> Group:
         """Return the group of the network's workers for an application, after starting it if it is not open.
 
-        `application` may be empty if the tree sums exactly one. MidflightError if it is missing, or as for `Net.group`.
+        `application` may be empty if the tree sums exactly one. MidflightError if the tree sums several and none is
+        named, or if the program has no such `Aggregate`.
         """
         tree, sums = self._tree, self._tree.sums(self.program)
         if not application and len(sums) != 1:

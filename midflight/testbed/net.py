@@ -387,9 +387,9 @@ class Net:
         self.controller.limit(application, rate)
 
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
-        """Send the copies that an application's kernel makes with `packet.mirror` to hosts on its switch; or to nobody.
+        """Send the copies that a kernel makes with `packet.mirror` to these hosts of its switch, and to no others.
 
-        Name `switch` if several run the application. MidflightError if it does not run there or mirrors nothing.
+        Name `switch` if several run it. MidflightError if it does not run there or mirrors nothing, or a host is elsewhere.
         """
         self.controller.mirror(application, hosts, switch=switch)
 

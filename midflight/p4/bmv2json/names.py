@@ -50,8 +50,9 @@ def refusal(message: str, node: Json | None = None, file: str = "") -> P4Error:
 
 
 class Names:
-    """Looks up what a program in BMv2's JSON declares, and gives it names in P4. Methods raise P4Error for unknown
-    names.
+    """Looks up what a program in BMv2's JSON declares, and gives it names in P4.
+
+    `root` is the parsed JSON, and `file` its name in errors. Methods raise P4Error for unknown names.
     """
 
     def __init__(self, root: Json, file: str) -> None:

@@ -138,7 +138,9 @@ class Map:
         return entry
 
     def check_priority(self, priority: int) -> None:
-        """Check an entry's priority. KernelError if it does not fit the map's match kinds: see `insert`."""
+        """Raise KernelError unless `priority` is one that an entry of this map can have: at least 1, or exactly 1 if no
+        part of the key matches `ternary` or `range`.
+        """
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
                 f"priority {priority}: a priority is at least 1, and only ternary and range keys can have other than 1"
@@ -149,7 +151,10 @@ class Map:
         self._entries[entry.parts] = entry
 
     def find(self, parts: tuple[Part, ...]) -> Entry | None:
-        """Return the entry with exactly this key, as `parts` returns it, or None. Does not match: see `get`."""
+        """Return the entry whose key has exactly these `parts`, as the method of that name returns them, or None.
+
+        Prefixes, masks and ranges are compared and not matched.
+        """
         return self._entries.get(parts)
 
     def __setitem__(self, key: Key, value: int) -> None:

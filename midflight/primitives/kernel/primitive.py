@@ -168,7 +168,10 @@ class Primitive(_Parameters):
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the header, computed once. KernelError if it has no fields, or as `header` raises it."""
+        """The layout of the header, computed once.
+
+        KernelError if the primitive has no class `Wire` or the class no fields, or if their sizes are invalid.
+        """
         layout = self.header()
         if not layout.fields:
             raise KernelError(f"{self.title}: the header has no fields", hint="declare some: `value = bit[32]`")

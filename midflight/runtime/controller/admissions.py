@@ -47,8 +47,12 @@ class Admissions:
         token: int = 0,
         members: Sequence[tuple[Host, int, int]] = (),
     ) -> None:
-        """Start computing on an application's requests. Parameters, effects and errors are those of
-        `Controller.admit`.
+        """Start computing on an application's requests on one switch, in place of an earlier admission there.
+
+        The parameters are those of `Controller.admit`: the hosts that send requests and receive multicast results,
+        hosts that only send, the switch, the UDP port of results, and who else is let in. MidflightError if the switch
+        does not run the application, or if a host is named twice, is out of reach, or shares a port with another.
+        DeviceError if the switch refuses. After an error, nothing has changed.
         """
         check_distinct(hosts)
         check_distinct(senders)
@@ -76,8 +80,10 @@ class Admissions:
             fleet.request(fleet.desired.withdrawing(application, switch))
 
     def limit(self, application: str, rate: int) -> None:
-        """Limit the requests per second of an application on all switches; 0 is no limit. Errors are those of
-        `Controller.limit`.
+        """Compute on at most `rate` requests a second of an application from each port of a switch, on all switches.
+
+        0 is no limit. MidflightError if there is no such application or the rate is out of range; DeviceError if a
+        switch refuses. After an error, no switch has changed.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -109,8 +115,8 @@ class Admissions:
     def counters(self, application: str, switch: str = "") -> dict[int | None, Count]:
         """Return the packets and bytes that arrived for an application on a switch, by switch port.
 
-        The key is None if the application is admitted on all ports. Parameters and errors are as for
-        `Controller.counters`.
+        The key is None if the application is admitted on all ports. `switch` may be empty if only one switch runs the
+        application. MidflightError if it is not admitted there.
         """
         fleet = self._fleet
         with fleet.lock:

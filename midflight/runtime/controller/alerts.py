@@ -241,7 +241,11 @@ class Alerts:
                 return
 
     def clear(self) -> None:
-        """Receive all pending alerts as `collect` does, discard all alerts, and set `missed` to 0."""
+        """Receive all pending alerts, discard all alerts received so far, and set `missed` to 0.
+
+        Blocks until each switch that may send alerts late (one that is not `prompt`) has sent nothing for `QUIET`
+        seconds.
+        """
         self.collect()
         with self._lock:
             self._log.clear()

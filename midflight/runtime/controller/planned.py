@@ -42,9 +42,7 @@ class Planned:
         )
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Check a new job, as `Flat` does: nothing is checked here, but `receivers` and `senders` raise MidflightError
-        if the hosts do not fit.
-        """
+        """Do nothing: if the hosts of a job do not fit, `receivers` and `senders` raise MidflightError."""
         self._flat.check(graph, job)
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:

@@ -52,8 +52,8 @@ class Recovery:
         """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
 
         A new epoch begins, and all jobs are assigned again. MidflightError if there is no such switch, if its endpoint
-        cannot turn it on, or if nobody can compute a job; DeviceError if it does not start or refuses its program,
-        which leaves it off.
+        cannot turn it on, or if neither a switch nor a host can compute a job; DeviceError if it does not start or
+        refuses its program, which leaves it off.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -66,7 +66,7 @@ class Recovery:
         """Turn a switch off and compute without it until it is revived: routes avoid it, and jobs are assigned again.
 
         If hosts would lose each other, it is restarted instead and only forwards. MidflightError if there is no such
-        switch, if its endpoint cannot turn it off, or if nobody can compute a job.
+        switch, if its endpoint cannot turn it off, or if neither a switch nor a host can compute a job.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -101,8 +101,8 @@ class Recovery:
         """Open a new session with a switch, and restore its desired state.
 
         Return how its entries differed, or None if it had lost its program; it is then loaded again, with empty
-        registers, and a new epoch begins. MidflightError if there is no such switch, or if nobody can compute a job;
-        DeviceError if it does not answer or rejects a write. After an error, it stays off.
+        registers, and a new epoch begins. MidflightError if there is no such switch, or if neither a switch nor a host
+        can compute a job; DeviceError if it does not answer or rejects a write. After an error, it stays off.
         """
         fleet = self._fleet
         it = fleet.switch(switch)
@@ -140,7 +140,8 @@ class Recovery:
     def rearrange(self) -> None:
         """Begin a new epoch, assign every job to the best switches or server again, and then update the routes.
 
-        Writes only to switches that are on. MidflightError if nobody can compute a job; the routes are still written.
+        Writes only to switches that are on. MidflightError if neither a switch nor a host can compute a job; the routes
+        are still written.
         """
         self._fleet.next_epoch()
         self._apply()

@@ -77,7 +77,7 @@ class JobScheduler:
 
         Worker n, from 0, runs on the n-th host. Requests are addressed to `server`, which computes if no switch does;
         None for no server. MidflightError if the application is not an Aggregate, the hosts do not fit it (see
-        `check`), or nobody can compute the job; the current job then continues.
+        `check`), or if neither a switch nor a host can compute it; the current job then continues.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -111,7 +111,8 @@ class JobScheduler:
         that are on.
 
         The server starts from the initial state if `restart` is True or if it takes over from switches. Switches that
-        no longer compute are withdrawn. Changes `job.receivers`. MidflightError if nobody can compute the job.
+        no longer compute are withdrawn. Changes `job.receivers`. MidflightError if neither a switch nor a host can
+        compute it.
         """
         fleet, application = self._fleet, job.application
         receivers = self._receivers(job) if fleet.offload else {}
@@ -147,7 +148,7 @@ class JobScheduler:
         """Assign every current job to the best switches or to its server, with the current epoch, and write that to the
         switches that are on.
 
-        MidflightError for the first job that nobody can compute; the jobs before it are arranged.
+        MidflightError for the first job that neither a switch nor a host can compute; the jobs before it are arranged.
         """
         for job in self.jobs.values():
             self.arrange(job)

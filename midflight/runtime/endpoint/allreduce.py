@@ -77,7 +77,7 @@ class _Round:
 
 @dataclass(slots=True)
 class AllReduceStatistics:
-    """Counters of one worker of an all-reduce since it started: its sums, retransmissions and refused datagrams."""
+    """Counters of one worker of an all-reduce since it started: its rounds, overflows and refused datagrams."""
 
     rounds: int = 0
     refused: Refused = field(default_factory=Refused)
@@ -261,7 +261,7 @@ class AllReduce:
             self._share(head, datagram, now)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the datagrams to send now. NoAnswerError if nobody has answered for the configured patience.
+        """Return the datagrams to send now. NoAnswerError if no answer has arrived for the configured patience.
 
         After `close`, a worker that has every sum does not raise it: it becomes `closed`.
         """

@@ -111,7 +111,7 @@ class BarrierParty:
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return the datagrams to send now: new and repeated arrivals, and questions and answers to peers.
 
-        NoAnswerError if nobody has answered for the configured patience.
+        NoAnswerError if no answer has arrived for the configured patience.
         """
         out, self._outgoing = self._outgoing, []
         for barrier, arrivals in self._arrivals.items():

@@ -97,7 +97,7 @@ class GroupByWorker:
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return the datagrams with pairs to send now.
 
-        NoAnswerError if nobody has answered for the configured patience.
+        NoAnswerError if no answer has arrived for the configured patience.
         """
         return self._requests.poll(now)
 

@@ -102,7 +102,7 @@ class StoreClient:
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
         """Return the datagrams to send now: the request of the open operation, again when its timer expires.
 
-        NoAnswerError if nobody has answered for the configured patience.
+        NoAnswerError if no answer has arrived for the configured patience.
         """
         return self._requests.poll(now)
 

@@ -93,8 +93,8 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The code of a program, whether it has queues, whether it uses the arrival times of packets, and the `names` of
-    states and tables, for trace records.
+    """One form of a compiled program: its native code, whether it has queues (`queued`), whether it uses the arrival
+    times of packets (`timed`), and the `names` of parser states and tables, for trace records.
     """
 
     native: Native

@@ -91,9 +91,10 @@ class Counter(_Counts):
 
 
 class DirectCounter(_Counts):
-    """A P4 `direct_counter`: one cell per entry of its table, by the entry's number.
+    """A P4 `direct_counter`: one cell for each entry of its table, by the entry's number.
 
-    The caller holds the engine's lock; numbers are not checked.
+    `most` is the largest number of entries that the table can have. The caller holds the engine's lock. Numbers are not
+    checked: `grow` makes room for them.
     """
 
     def __init__(self, instance: ir.Instance, context: Context, most: int) -> None:

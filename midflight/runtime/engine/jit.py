@@ -39,7 +39,10 @@ _LOCK = threading.Lock()
 
 
 class Native:
-    """One compiled LLVM module. Its code is valid as long as this object exists. A pickle contains the object code."""
+    """One LLVM module, compiled to native code, which is valid as long as this object exists.
+
+    A pickle of it contains the object code, so it can be loaded in another process without compiling again.
+    """
 
     def __init__(self, text: str, *, optimised: bool = True) -> None:
         """Parse, verify, optimise unless not `optimised`, and compile a module from LLVM's text form.

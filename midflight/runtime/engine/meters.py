@@ -48,7 +48,10 @@ class MeterConfig:
 
 @dataclass(frozen=True, slots=True)
 class MeterCounts:
-    """The packets and bytes that a meter marked with each colour. A cell without a configuration marks green."""
+    """The packets and bytes that a meter marked with each colour: `green`, `yellow` and `red`.
+
+    A cell without a configuration marks every packet green.
+    """
 
     green: CounterValue
     yellow: CounterValue
@@ -134,9 +137,10 @@ class Meter(_Cells):
 
 
 class DirectMeter(_Cells):
-    """A P4 `direct_meter`: one cell per entry of its table, by the entry's number.
+    """A P4 `direct_meter`: one cell for each entry of its table, by the entry's number.
 
-    The caller holds the engine's lock; numbers are not checked.
+    `most` is the largest number of entries that the table can have. The caller holds the engine's lock. Numbers are not
+    checked: `grow` makes room for them.
     """
 
     def __init__(self, instance: ir.Instance, context: Context, most: int) -> None:

@@ -48,9 +48,9 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An entry that is ready for `insert`: checked, in canonical form, and laid out as bytes.
+    """An entry that `Table.prepare` has made ready for `insert`: checked, in canonical form, and laid out as bytes.
 
-    The bytes lack what depends on the entry's place in memory.
+    `match` is its key in packed form. The bytes (`record`) lack what depends on the entry's place in memory.
     """
 
     entry: Entry

@@ -21,7 +21,9 @@ _WIDTHS = (32, 16, 8)
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """The header vector: bits of headers and of metadata, and the containers that these take by width."""
+    """What a program takes of a header vector: the bits of its headers and of its metadata, and the number of
+    containers that they take, by width in bits.
+    """
 
     header_bits: int
     metadata_bits: int

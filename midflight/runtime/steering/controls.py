@@ -46,9 +46,10 @@ class Controls(Protocol):
         priority: int = 0,
         rate: int = 0,
     ) -> None:
-        """Replace the action of an existing table entry and the rate of its meter; parameters are as in `insert`.
+        """Replace the action of an existing table entry, found by its match and priority, and the rate of its meter.
 
-        DeviceError if there is no such entry.
+        `params` are the action's parameters by name, and `rate` is in packets a second; 0 is no limit. DeviceError if
+        there is no such entry.
         """
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:

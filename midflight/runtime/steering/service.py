@@ -29,7 +29,10 @@ def mapped(address: IPAddress) -> int:
 
 
 def mapped_prefix(network: IPNetwork) -> tuple[int, int]:
-    """Return a network as the IPv6 prefix that a switch compares, its address and its length in bits: see `mapped`."""
+    """Return a network as the IPv6 prefix that a switch compares: its address and its length in bits.
+
+    An IPv4 network becomes one of 64:ff9b:1::/96, so its length grows by 96.
+    """
     return mapped(network.network_address), network.prefixlen + (96 if network.version == 4 else 0)
 
 

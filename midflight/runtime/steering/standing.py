@@ -69,9 +69,11 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How applications stand on a switch: admissions and mirror ports by application id, and counters by inlet.
+    """A snapshot of how applications stand on a switch, to restore it later.
 
-    `services` are the entries that steer requests to services.
+    `admitted` are the admissions and `mirrors` the ports that get mirrored packets, both by application id. `counted`
+    has the packets and bytes of each inlet, an application and a port by which its requests arrive. `services` are the
+    entries that steer requests to services.
     """
 
     admitted: Mapping[int, Admission]

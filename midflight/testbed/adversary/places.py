@@ -281,8 +281,10 @@ class EnginePlace:
         self._write()
 
     def compute(self, switch: int, port: int, datagram: bytes, source: int | None = None) -> Sent:  # noqa: ARG002
-        """Process a datagram, in a frame, and return the datagrams that the switch sends to workers: see
-        `Place.compute`.
+        """Process a datagram on the embedded switch, in a frame, and return the datagrams that it sends to workers.
+
+        The datagram arrives by the port of worker number `port`, with the source address of that worker, or of host
+        number `source`. The result is pairs of worker and datagram. `switch` is ignored, because there is one switch.
         """
         frame = self._flows[port if source is None else source].encode(datagram)
         packets: Sequence[tuple[int, bytes]] = [(port + 1, frame)]

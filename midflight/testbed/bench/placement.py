@@ -17,7 +17,9 @@ _RATE = 10**11
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to sum a vector of every host: the bytes on the busiest link's direction, and on all links."""
+    """One way to sum a vector of every host: its name, the bytes in the busiest direction of a link (`busiest`), and
+    the bytes on all links (`total`).
+    """
 
     name: str
     busiest: float

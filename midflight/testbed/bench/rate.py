@@ -39,7 +39,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A compiled program with a batch of packets, ready to be timed. `prepare` restores its state before each run."""
+    """A compiled program with a batch of packets, ready to be timed.
+
+    `prepare` restores its state before each run, and `compile_seconds` is how long compilation took.
+    """
 
     name: str
     engine: Engine

@@ -49,7 +49,10 @@ class NetnsCard:
         self._socket = within(netns, opened)
 
     def tap(self, taken: Taken) -> None:
-        """Call `taken` with the time and content of every frame that arrives from now on: see `Card.tap`."""
+        """Call `taken(time, frame)` for every frame that arrives from now on. A card may have several taps.
+
+        The time is when the kernel received the frame, in nanoseconds of the monotonic clock.
+        """
         self._taps.append(taken)
 
     def untap(self, taken: Taken) -> None:

@@ -136,9 +136,9 @@ class NetnsFabric:
         return time.monotonic_ns()
 
     def crew(self, workers: Sequence[Worker]) -> ProcessCrew:
-        """Start a process for each worker, in its host's namespace, and return them: see `Fabric.crew`.
+        """Start a process for each worker, in its host's namespace, and return the crew once all run.
 
-        DeviceError if a process does not start.
+        `workers` are in the order of their numbers. DeviceError if a process does not start.
         """
         hosts, folder, timing = self.hosts, self.run.folder, self.timing  # but not this fabric, which closes the crew
 
@@ -214,10 +214,10 @@ class NetnsFabric:
             socket.close()
 
     def drive(self, until: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Run the endpoints of `listen`, in this process, until `until()` returns True; return whether it did: see
-        `Fabric.drive`.
+        """Run the endpoints of `listen`, in this process, until `until()` returns True; return whether it did.
 
-        False after `timeout` seconds; None waits without limit. DeviceError if a process of the network has ended.
+        `until` is called first and after every event. False after `timeout` seconds; None waits without limit.
+        Exceptions of endpoints are raised here. DeviceError if a process of the network has ended by itself.
         """
 
         def done() -> bool:

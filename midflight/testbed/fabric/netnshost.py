@@ -33,9 +33,10 @@ class NetnsHost:
         return run_inside(self.name, self.netns, arguments, timeout, check)
 
     def accept(self, address: IPAddress) -> None:
-        """Also receive packets for another address: see `Host.accept`. Endpoints of `Fabric.listen` do not.
+        """Also receive packets for another address, such as that of a service, in programs on the host. Idempotent.
 
-        DeviceError if the host's namespace does not take the address.
+        Endpoints that this process runs on the host (`Fabric.listen`) do not receive them. DeviceError if the host's
+        namespace does not take the address.
         """
         self.run(["ip", "address", "replace", f"{address}/{address.max_prefixlen}", "dev", "lo"])
 

@@ -59,9 +59,10 @@ class ProcessCrew:
         return tuple(self._statistics)
 
     def sum(self, vectors: Sequence[Numbers]) -> list[Sum]:
-        """Submit the n-th vector to worker n, wait for the sum, and return the result of each worker: see `Crew.sum`.
+        """Submit the n-th vector to worker n, wait until every worker has the sum, and return each worker's result.
 
-        DeviceError if a process of the network ends by itself, or a killed worker is not restarted in time.
+        DeviceError if a process of the network ends by itself, or a killed worker is not restarted in time; all workers
+        are then stopped. Other threads may call `kill` and `restart` meanwhile.
         """
         try:
             with self._lock:

@@ -48,7 +48,10 @@ class Objects:
 
 
 class Statements:
-    """Generates the statements of one body. `values` in `scope` grow with the variables that are declared."""
+    """Generates the statements of one body, at most 60 with those inside blocks.
+
+    They use what `scope` and `objects` have; `values` in `scope` grow with the variables that are declared.
+    """
 
     def __init__(self, draw: Draw, scope: Scope, objects: Objects) -> None:
         self._draw = draw

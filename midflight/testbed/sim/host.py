@@ -99,7 +99,7 @@ class Host:
         """Accept a frame from the link at the current time: call the taps, and pass its datagram to the endpoint on its
         UDP port.
 
-        Frames that are damaged or for nobody are counted in `malformed` and `unclaimed`, and dropped.
+        Frames that are damaged or that no socket receives are counted in `malformed` and `unclaimed`, and dropped.
         """
         for each in self._taps:
             each(self._simulator.now, frame)

@@ -51,7 +51,10 @@ def load_scenario(path: str | Path) -> Scenario:
 
 
 def parse_scenario(text: str, file: str = "<string>") -> Scenario:
-    """Return the scenario in a YAML text. `file` is its name in errors. MidflightError as for `load_scenario`."""
+    """Return the scenario in a YAML text; `file` is its name in errors.
+
+    MidflightError, with the place in the text, if it is malformed.
+    """
     source = YamlFile(text, file)
     parts = _known(source, source.root, "a scenario", (*_SCENARIO, *_LISTS))
     for name in ("name", "classes", "ingresses", "sites", "instances"):

@@ -94,7 +94,12 @@ class Steering:
         self._planned = 0.0
 
     def choose(self, now: float, g: int, c: int, r: int, bound: int, without: int) -> int:
-        """Return the number of an instance for a request: see `Decider.choose`."""
+        """Return the number of the instance for a request of class `c` at ingress `g`, at time `now` in microseconds.
+
+        `bound` is the instance of its session so far, or -1, where it stays unless moving is worth it (`worth_moving`).
+        `without` is a switch that has refused it for want of a free slot, or -1: then only instances with a queue are
+        possible.
+        """
         del r
         table, alive, draw = self._tables[g, c], self._view.up, self._random.random
         index = pick(table.first, draw())

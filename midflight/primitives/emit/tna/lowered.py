@@ -30,7 +30,10 @@ class Action:
 
 @dataclass(slots=True)
 class Stored:
-    """A register array of `size` cells of type `kind`, which may be wider than the numbers `of` it, and its updates."""
+    """A register array of `size` cells of type `kind`, which may be wider than the numbers `of` it.
+
+    `initial` is the first content of its cells, and `actions` are its updates, by new value and what they return.
+    """
 
     kind: Kind
     of: Kind
@@ -41,7 +44,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Apply an update to one element of a register array. `target`, if not None, receives what the update returns."""
+    """Apply the update named `action` to the element at `index` of a register array.
+
+    `target`, if not None, receives what the update returns. `line` is the line of the user's source.
+    """
 
     array: str
     action: str
@@ -76,7 +82,9 @@ Statements: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A lowered kernel: statements, variables with their types, registers by array, and the seeds of its hashes."""
+    """A lowered kernel: its statements (`body`), its variables with their types (`locals`; None: a condition), its
+    registers by array, and the seeds of its hashes.
+    """
 
     body: Statements
     locals: Mapping[str, Kind | None]

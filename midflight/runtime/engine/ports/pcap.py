@@ -29,7 +29,9 @@ def record(time: int, data: bytes) -> bytes:
 
 
 class Captured(NamedTuple):
-    """A packet of a capture: `time` in nanoseconds since 1970, its bytes, and whether it was captured completely."""
+    """A packet of a capture: the `time` in nanoseconds since 1970, its bytes (`data`), and whether all of its bytes
+    were captured (`whole`).
+    """
 
     time: int
     data: bytes

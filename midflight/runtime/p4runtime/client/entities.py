@@ -15,9 +15,10 @@ __all__ = ["Difference", "created", "difference"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The updates that give a device the wanted entities, in their order.
+    """The updates that give a device the wanted entities, in the order in which they must be applied.
 
-    `foreign` is the number of entities on the device that are neither wanted nor ours. They are left alone.
+    `missing` entities are inserted, `changed` ones modified, and `stale` ones deleted. `foreign` is the number of
+    entities on the device that are neither wanted nor ours. They are left alone.
     """
 
     missing: tuple[p4r.Entity, ...]

@@ -36,8 +36,9 @@ class Entries(Protocol):
     def modify(
         self, table: str, match: Mapping[str, object], action: str, params: Mapping[str, object], *, priority: int = 0
     ) -> None:
-        """Change the action of an existing table entry; parameters are as in `insert`. DeviceError if there is no such
-        entry.
+        """Change the action of an existing table entry, found by its match (values by field) and priority.
+
+        `params` are the values of the action's parameters by name. DeviceError if there is no such entry.
         """
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:

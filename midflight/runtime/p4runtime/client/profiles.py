@@ -96,10 +96,11 @@ class Profiles:
         self._write(p4r.Update.INSERT, self._member(profile, number, action, params or {}), f"member {number}")
 
     def modify_member(self, profile: str, number: int, action: str, params: Mapping[str, object] | None = None) -> None:
-        """Replace the action of a member, for all groups and entries that refer to it. Parameters are as in
-        `insert_member`.
+        """Replace the action of a member of an action profile or selector, for all groups and entries that refer to it.
 
-        DeviceError for an unknown name or a value that does not fit; RequestError if there is no such member.
+        `action` is the name of an action of the profile's tables, and `params` are the values of its parameters by
+        name; None for none. DeviceError for an unknown name or a value that does not fit; RequestError if there is no
+        such member.
         """
         self._write(p4r.Update.MODIFY, self._member(profile, number, action, params or {}), f"member {number}")
 

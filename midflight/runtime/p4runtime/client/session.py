@@ -108,7 +108,7 @@ class Session(Connection):
 
     @property
     def cookie(self) -> int | None:
-        """The cookie of the device's pipeline, or None; see `read_cookie`."""
+        """The cookie of the device's pipeline, or None without one. Reading this property sends a request."""
         return self.read_cookie()
 
     def read_cookie(self, timeout: float | None = None) -> int | None:
@@ -165,7 +165,7 @@ class Session(Connection):
         metadata: bytes = b"",
         rate: int = 0,
     ) -> None:
-        """Replace action, metadata and rate of an existing table entry; parameters and defaults are as in `insert`.
+        """Replace action, metadata and rate of the table entry with this match and priority, in the forms of `insert`.
 
         RequestError if there is no such entry; DeviceError for an unknown name or a value that does not fit.
         """

@@ -13,8 +13,9 @@ __all__ = ["Call", "Calls"]
 
 @dataclass(eq=False)
 class Call:
-    """A call in progress. `waiting` is the time in seconds since which the server waits for its client; None if it does
-    not.
+    """A call in progress from the client at `peer`. `end` ends it with an error.
+
+    `waiting` is the time in seconds since which the server waits for the client; None if it does not wait.
     """
 
     peer: str

@@ -35,7 +35,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link between two devices, by name: its free rate in bits a second in each direction, its delay in ns."""
+    """A link between the devices `one` and `other`, by name, with a free rate and a delay.
+
+    `rate` is in bits a second, for each direction, and `delay` in nanoseconds. What is in use is already subtracted.
+    """
 
     one: str
     other: str
@@ -80,7 +83,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the result of a step goes: one device, or with several a copy to each.
+    """Where the result of the step `takes` goes: to one device, or if `at` has several, a copy to each.
 
     `place` is where the user's file lists the devices. MidflightError if `at` is empty or lists a device twice.
     """

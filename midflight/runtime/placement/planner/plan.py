@@ -35,7 +35,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan that keeps all limits. `value` is that of the objective; `exact` is whether no plan is better."""
+    """A plan that keeps all limits.
+
+    `value` is that of the objective, and `exact` is whether it is proven that no plan is better. `solution` has the
+    device of each step and the path of each flow, `loads` the traffic on links and devices, and `choices` the reasons.
+    """
 
     objective: str
     value: float

@@ -19,9 +19,10 @@ PORT = 862
 
 
 class Reflector:
-    """Answers probes at an address; `serve` does the work. A context manager.
+    """Answers STAMP probes at an IP address and UDP port; `serve` does the work. A context manager.
 
-    An answer is as long as its probe, so a reflector amplifies nothing. DeviceError if the address cannot be bound.
+    Port 0 takes a free one. `clock` returns nanoseconds since 1970. An answer is as long as its probe, so a reflector
+    amplifies nothing. DeviceError if the address cannot be bound.
     """
 
     def __init__(self, address: str = "127.0.0.1", port: int = PORT, clock: Callable[[], int] = time.time_ns) -> None:
@@ -62,9 +63,10 @@ class Reflector:
 
 
 class ProbeSocket:
-    """Sends the probes of a prober to a reflector, and passes the answers on. A context manager.
+    """Sends the probes of a prober to the reflector at an IP address and UDP port, and passes the answers to the
+    prober.
 
-    DeviceError if there is no route to the reflector.
+    A context manager. `clock` returns nanoseconds since 1970. DeviceError if there is no route to the reflector.
     """
 
     def __init__(self, prober: Prober, address: str, port: int = PORT, clock: Callable[[], int] = time.time_ns) -> None:

@@ -8,7 +8,7 @@ by the forwarder's own outstanding requests; the share of the carried load halve
 A candidate costs the time of a request without waiting, the price of its carbon if there is one, its expected wait and
 its toll, which is how much longer the slow loop expects a request to make others wait. At the slow loop's optimum, this
 sum is the same by all options in use. So without fresh loads no option is preferred to another, and the weights decide:
-nobody herds.
+forwarders do not all choose the same instance.
 """
 
 from __future__ import annotations

@@ -101,7 +101,10 @@ def optimise(problem: Problem) -> Optimum:
 
 
 def cost(problem: Problem, shares: Numbers) -> float:
-    """Return what shares of the demands cost, in requests, as in `Optimum.value`. `shares` has one for each option."""
+    """Return what the given shares of the demands cost: the weighted mean number of requests in the network.
+
+    `shares` has one number for each option.
+    """
     rates = shares * problem.demands[problem.of]
     widths, slopes = _room(problem)
     filled = np.clip(_busy(problem, rates)[:, None] - _starts(widths), 0.0, widths)
