@@ -389,7 +389,7 @@ class Net:
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
         """Send the copies that a kernel makes with `packet.mirror` to these hosts of its switch, and to no others.
 
-        Name `switch` if several run it. MidflightError if it does not run there, mirrors nothing, or a host is elsewhere.
+        Name `switch` if several run it. MidflightError if it does not run there, mirrors nothing, or for remote hosts.
         """
         self.controller.mirror(application, hosts, switch=switch)
 

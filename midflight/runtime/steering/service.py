@@ -110,11 +110,15 @@ class Pool:
         return tuple(dict.fromkeys((*self.static, *self.weights, *local)))
 
     def at(self, switch: str) -> tuple[int, ...]:
-        """Return the instance of each bucket at an ingress."""
+        """Return the instance of each bucket at an ingress, a switch given by name: its own table if it has one,
+        otherwise that of the pool.
+        """
         return self.local[switch][1] if switch in self.local else self.table
 
     def weights_at(self, switch: str) -> Mapping[int, float]:
-        """Return the weights of the instances at an ingress."""
+        """Return the weights of the instances at an ingress, a switch given by name: its own if it has any, otherwise
+        those of the pool.
+        """
         return self.local[switch][0] if switch in self.local else self.weights
 
     def weighted(self, weights: Mapping[int, float], switch: str = "") -> Pool:
@@ -166,7 +170,9 @@ class Service:
         return self.pool, *(pool for _, pool in self.classes.values())
 
     def with_pool(self, pool: Pool) -> Service:
-        """Return the service with another pool in place of the one with the same number."""
+        """Return the service with a pool in place of the one with the same number, that of the service or of a
+        class.
+        """
         if pool.number == self.pool.number:
             return replace(self, pool=pool)
         classes = {name: (rule, pool if it.number == pool.number else it) for name, (rule, it) in self.classes.items()}

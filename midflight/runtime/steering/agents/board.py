@@ -16,10 +16,10 @@ __all__ = ["Board", "Entry", "State", "is_newer", "state_of"]
 
 
 class State(StrEnum):
-    """What an entry is good for.
+    """How far an entry of a board can be used.
 
-    FRESH: its validity has not passed. STALE: it has; a C-PS may go on with it as the last good state, or fall back to
-    static weights. GONE: three validities have passed, and the entry is removed at the next `expire`.
+    FRESH: its validity has not passed. STALE: it has; a C-PS may continue with it as the last good state, or fall back
+    to static weights. GONE: three validities have passed, and the entry is removed at the next `expire`.
     """
 
     FRESH = "fresh"
@@ -58,7 +58,7 @@ class Entry:
         return now - self.arrived
 
     def state(self, now: int) -> State:
-        """Return what the entry is good for at `now`, in nanoseconds of the receiver's clock."""
+        """Return whether the entry is fresh, stale or gone at `now`, in nanoseconds of the receiver's clock."""
         return state_of(self.age(now), self.update.valid_for)
 
     def report(self) -> Report:

@@ -25,9 +25,11 @@ _REMEMBERED = 4096  # datagrams whose repetition is noticed
 
 
 class Sender:
-    """Sends updates to path selectors, as signed records if there is a key. A context manager.
+    """Sends updates to path selectors over UDP, as records signed with `key`, or unsigned without one. A context
+    manager.
 
-    `receivers` are IP addresses and UDP ports. A receiver that is not there costs nothing: to it, the update is lost.
+    `receivers` are IP addresses and UDP ports. A receiver that does not exist raises no error: the update to it is
+    lost.
     """
 
     def __init__(self, receivers: Iterable[tuple[str, int]], key: SigningKey | None = None) -> None:
@@ -38,7 +40,11 @@ class Sender:
         }
 
     def send(self, update: Update) -> None:
-        """Send an update. WireError if it has no binary form."""
+        """Send an update to all receivers. Does not wait, and does not notice whether it arrives.
+
+        WireError if the update has no binary form; UnsupportedError if it is to be signed and the extra `trust` is
+        missing.
+        """
         data = encode(update, with_raw=True) if self._key is None else seal(update, self._key)
         for address, port in self._receivers:
             with suppress(OSError):

@@ -38,7 +38,10 @@ def gauges(
 
 
 class PortRate:
-    """The rate of a port from its counter of octets. `read` returns the counter, which may start again from 0."""
+    """The rate of a port, computed from its counter of octets whenever it is called.
+
+    `read` returns the counter, which may start again from 0.
+    """
 
     def __init__(self, read: Callable[[], int]) -> None:
         self._read = read

@@ -25,7 +25,10 @@ _LARGEST = 4 << 20  # octets of an answer
 
 
 class Machine:
-    """A reader of this machine's load. UnsupportedError if the extra `sma` is not installed."""
+    """A reader of this machine's CPUs, memory and load: calling it returns the readings by type of raw metric.
+
+    UnsupportedError if the extra `sma` is not installed.
+    """
 
     def __init__(self) -> None:
         try:

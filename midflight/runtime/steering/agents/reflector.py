@@ -38,7 +38,9 @@ class Reflector:
         return str(host), int(port)
 
     def serve(self, timeout: float) -> bool:
-        """Answer the next probe, after waiting up to `timeout` seconds. Return whether a datagram arrived."""
+        """Wait up to `timeout` seconds for a datagram, and answer it if it is a probe. Return whether a datagram
+        arrived.
+        """
         if not select.select([self._socket], [], [], timeout)[0]:
             return False
         with suppress(OSError, WireError):  # a sender that has gone, or a datagram that is no probe

@@ -43,10 +43,11 @@ class _Sent:
 
 
 class Prober:
-    """Makes probes and measures with their answers. Times are in nanoseconds since 1970.
+    """Makes probes, and measures delay and loss with the answers to them. Times are in nanoseconds since 1970.
 
-    A probe that is not answered within `timeout` counts as lost. `window` is the measurement window. MidflightError if
-    one of them is not positive.
+    It has no socket: the caller sends the probes, and passes datagrams that arrive to `answer`. A probe that is not
+    answered within `timeout` counts as lost. `window` is the measurement window. MidflightError if one of them is not
+    positive.
     """
 
     def __init__(self, timeout: int = _SECOND, window: int = 10 * _SECOND) -> None:
@@ -60,14 +61,18 @@ class Prober:
         """Datagrams that answer no open probe."""
 
     def probe(self, now: int) -> bytes:
-        """Return a probe to be sent at `now`."""
+        """Return the datagram of a new probe, to be sent at `now`."""
         sequence, self._next = self._next, (self._next + 1) % (1 << 32)
         self._expire(now)
         self._sent[sequence] = _Sent(now)
         return _PROBE.pack(sequence, _ntp(now), _ERROR)
 
     def answer(self, data: bytes, now: int) -> bool:
-        """Measure with a datagram that arrived at `now`. Return whether it answers a probe, for the first time."""
+        """Process a datagram that arrived at `now`. Return whether it is the first answer to a probe that is still
+        open.
+
+        Any other datagram is counted in `strays` and measures nothing.
+        """
         self._expire(now)
         if len(data) < SIZE:
             self.strays += 1

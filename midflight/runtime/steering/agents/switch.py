@@ -69,7 +69,10 @@ def snapshot(
 
 
 class SwitchReader:
-    """A reader of one primitive on a switch. `take` returns a snapshot, and raises MidflightError if it cannot."""
+    """A reader of one primitive on a switch: calling it returns the readings by type of raw metric.
+
+    `take` returns a snapshot, and raises MidflightError if it cannot.
+    """
 
     def __init__(self, take: Callable[[], Snapshot]) -> None:
         self._take = take

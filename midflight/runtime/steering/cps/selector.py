@@ -36,9 +36,10 @@ class Decision:
 class PathSelector:
     """Decides the weights of services from updates, round by round.
 
-    `detect` is the detection time in nanoseconds: see `Liveness`. An instance that is found dead gets nothing. If all
-    instances of a service seem dead, it is rather the selector that hears nothing, so their last weights hold; and when
-    no update is valid any more, static weights. There is never no instance. MidflightError if `detect` is not positive.
+    `detect` is the detection time in nanoseconds: see `Liveness`. An instance that is found dead gets the weight 0. If
+    all instances of a service seem dead, the selector assumes that it hears nothing itself, so their last weights hold;
+    and when no update is valid any more, static weights do. So some instance always has a weight. MidflightError if
+    `detect` is not positive.
     """
 
     def __init__(self, detect: int = 3_000_000_000, damping: Damping | None = None, board: Board | None = None) -> None:

@@ -19,12 +19,19 @@ the weights is positive."""
 
 
 def weighted_mean(scores: Sequence[tuple[int, Fraction]]) -> Fraction:
-    """Return the mean of the scores with their weights: the default."""
+    """Return the mean of the scores with their weights, the default combination; `scores` are pairs of weight and
+    score.
+
+    ZeroDivisionError if no weight is positive.
+    """
     return sum((weight * score for weight, score in scores), Fraction(0)) / sum(weight for weight, _ in scores)
 
 
 def mean(scores: Sequence[tuple[int, Fraction]]) -> Fraction:
-    """Return the mean of the scores of positive weight, each counted once."""
+    """Return the mean of the scores of positive weight, each counted once; `scores` are pairs of weight and score.
+
+    ZeroDivisionError if no weight is positive.
+    """
     return weighted_mean([(1, score) for weight, score in scores if weight])
 
 

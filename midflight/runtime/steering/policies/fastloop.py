@@ -54,7 +54,7 @@ def cumulative(weights: Sequence[float]) -> list[float]:
 
 
 def pick(sums: Sequence[float], draw: float) -> int:
-    """Return the index of a weight with the probability of its share. `sums` is a result of `cumulative`.
+    """Draw an index: each weight's index with the probability of its share. `sums` is a result of `cumulative`.
 
     `draw` is a random number from 0 up to but not including 1.
     """
@@ -62,7 +62,7 @@ def pick(sums: Sequence[float], draw: float) -> int:
 
 
 def better(first: int, second: int, first_cost: float, second_cost: float) -> int:
-    """Return the cheaper of two candidates, the first if they cost the same."""
+    """Return the cheaper of two candidates, given by number; the first if they cost the same."""
     return second if second_cost < first_cost else first
 
 

@@ -62,8 +62,8 @@ def choose_weights(
     `entries` has the latest update of each instance by CSCI-ID, as a board keeps it, and `now` is the board's time in
     nanoseconds. A fresh or stale update gives the service time, and the work of others: what exceeds the share of the
     demand that the previous weights sent there. An instance without one counts as described. One that says that it is
-    not available, or whose service scores 0, and whose update is fresh, gets no weight, unless none is left: there is
-    never no instance. When no update is left, static weights hold. `previous` is the selection of the last round for
+    not available, or whose service scores 0, and whose update is fresh, gets no weight, unless all instances are such.
+    When no update is left, static weights hold. `previous` is the selection of the last round for
     the same instances.
     MidflightError if there are no instances.
     """

@@ -57,9 +57,11 @@ class Plan:
 
 
 def plan(problem: Problem, previous: Plan | None, damping: Damping) -> Plan:
-    """Return the plan of this round. `previous` is that of the last one for the same options, or None.
+    """Return the plan of this round: the new shares of all options, damped.
 
-    MidflightError if a demand has no option, or if the optimum is not found.
+    `previous` is the plan of the last round for the same options, or None. The shares stay as they are if new ones
+    would gain too little (`Damping.hysteresis`). MidflightError if a demand has no option, or if the optimum is not
+    found.
     """
     best = optimise(problem)
     sent = totals(problem.of, best.rates, len(problem.demands))[problem.of]

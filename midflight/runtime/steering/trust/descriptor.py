@@ -1,8 +1,7 @@
 """Descriptors: an authority's signed statement which instance a key belongs to, and what the instance can do at most.
 
-A path selector knows the public key of the authority of each trust domain. It accepts no metrics of an instance, and
-sends it no requests, before it has verified the instance's descriptor. Descriptors are JSON, and signed as the octets
-that travel.
+A path selector knows the public key of the authority of each trust domain. It ignores the metrics of an instance until
+it has verified the instance's descriptor. Descriptors are JSON, and signed as the octets that travel.
 """
 
 from __future__ import annotations
