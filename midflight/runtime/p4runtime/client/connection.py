@@ -114,8 +114,8 @@ class Connection:
         """Join the arbitration again with another election id, which should exceed the previous one.
 
         Waits for an arbitration update from the device, after which `was_primary` says whether this controller may
-        write. ValueError, without any effect, unless the id is 0 to 2**128 - 1; DeviceError if the device does not answer or ends the stream, as for
-        an id that another controller of the role has.
+        write. ValueError, without any effect, unless the id is 0 to 2**128 - 1; DeviceError if the device does not
+        answer or ends the stream, as for an id that another controller of the role has.
         """
         self.election_id = _checked(election_id)
         self._arbitrate()
