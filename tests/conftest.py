@@ -12,6 +12,9 @@ __all__ = ["SEARCH"]
 
 SEARCH = "search"
 
+# How long an example takes depends on the machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 settings.register_profile(
     SEARCH, max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )

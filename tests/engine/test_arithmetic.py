@@ -67,7 +67,7 @@ def rows_of(*widths: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
 @pytest.mark.parametrize("width", WIDTHS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_operators_agree_with_pythons_integers(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
@@ -85,7 +85,7 @@ def test_operators_agree_with_pythons_integers(width: int, is_signed: bool, data
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
 @pytest.mark.parametrize("width", [1, 8, 33, 100])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_shifts_drop_bits_beyond_the_width(width: int, is_signed: bool, data: st.DataObject) -> None:
     kind = f"{'int' if is_signed else 'bit'}<{width}>"
@@ -99,7 +99,7 @@ def test_shifts_drop_bits_beyond_the_width(width: int, is_signed: bool, data: st
 
 
 @pytest.mark.parametrize(("source", "target"), [(16, 8), (9, 64), (64, 65), (128, 3)])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_casts_truncate_or_extend_by_sign(source: int, target: int, data: st.DataObject) -> None:
     rows = data.draw(rows_of(source))
@@ -108,7 +108,7 @@ def test_casts_truncate_or_extend_by_sign(source: int, target: int, data: st.Dat
     assert compute((f"bit<{source}>",), rows, *results) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(rows=rows_of(48, 17))
 def test_slices_and_concatenation_are_bit_strings(rows: list[tuple[int, ...]]) -> None:
     results = [("bit<65>", "$a ++ $b"), ("bit<13>", "$a[29:17]"), ("bit<18>", "$b[16:16] ++ $b")]
@@ -116,7 +116,7 @@ def test_slices_and_concatenation_are_bit_strings(rows: list[tuple[int, ...]]) -
     assert compute(("bit<48>", "bit<17>"), rows, *results) == expected
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(rows=rows_of(16, 4))
 def test_assignment_to_a_slice_leaves_the_other_bits(rows: list[tuple[int, ...]]) -> None:
     switch = slicer()
@@ -131,7 +131,7 @@ def slicer() -> Engine:
 
 @pytest.mark.parametrize("is_signed", [False, True], ids=["bit", "int"])
 @pytest.mark.parametrize("width", [8, 20, 64, 128])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_division_truncates_and_never_traps(width: int, is_signed: bool, data: st.DataObject) -> None:
     """The typed program is built by hand, because P4 permits / and % only for constants."""

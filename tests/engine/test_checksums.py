@@ -66,7 +66,7 @@ def updater(odd: bool = False) -> Engine:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
 def test_the_checksum_of_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
     out = run(updater(), *(row + b"\0\0" for row in rows))
@@ -111,7 +111,7 @@ def test_a_wrong_checksum_sets_checksum_error_if_condition_and_header_hold() -> 
     assert [data[1] for _, data in run(switch, *packets, packets[1])] == [0, 0, 0, 1, 0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(payload=st.binary(max_size=80))
 def test_the_payload_can_be_included(payload: bytes) -> None:
     ((_, data),) = run(with_payload(), b"\7\1\2" + b"\0\0\0" + payload)
@@ -158,7 +158,7 @@ def hasher(algorithm: str, base: int, most: int, result: int = 64) -> Engine:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.lists(st.binary(min_size=SIZE, max_size=SIZE), min_size=1, max_size=40))
 def test_the_hash_of_fields_is_that_of_their_bits(rows: list[bytes]) -> None:
     most = (1 << 64) - 1
@@ -259,7 +259,7 @@ def chooser() -> Engine:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(which=st.integers(0, 3), data=st.binary(min_size=12, max_size=40))
 def test_checksums_leave_out_invalid_headers_and_move_later_fields_up(which: int, data: bytes) -> None:
     ((_, sent),) = run(chooser(), bytes([which, 0, 0]) + data)

@@ -244,7 +244,7 @@ BURSTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     bursts=BURSTS,
     rate=st.sampled_from(["unlimited", "3000pps", "700pps", "1Mbit", "333kbit"]),
@@ -292,7 +292,7 @@ def _keeps(left: list[Departure], rate: Rate) -> None:
         assert took * rate.bits >= (one.length * 8_000_000_000 if rate.bits else 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(burst=st.lists(st.integers(0, 7), max_size=60), rate=st.sampled_from(["900pps", "1Mbit"]))
 def test_no_packet_leaves_while_a_higher_priority_waits(burst: list[int], rate: str) -> None:
     subject = switch(queueing(8, port_rate=rate))

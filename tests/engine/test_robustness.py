@@ -93,7 +93,7 @@ PACKETS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(packets=PACKETS)
 def test_the_engine_never_accesses_memory_outside_a_packet(packets: list[bytes]) -> None:
     """The result for a packet depends neither on other packets nor on the memory around it."""

@@ -104,7 +104,7 @@ def random_key(rng: random.Random, kind: str, width: int) -> EntryKey:
 
 
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32))
 def test_lookups_agree_with_a_naive_matcher_during_changes(name: str, seed: int) -> None:
     fields, switch, rng = KINDS[name], fixture(name), random.Random(seed)

@@ -43,9 +43,7 @@ def asked(count: int = TRACES) -> settings:
     if settings.get_current_profile_name() == SEARCH:
         return settings.get_profile(SEARCH)
     few_too_slow = [HealthCheck.too_slow]
-    return settings(
-        max_examples=count + count // 10, derandomize=True, deadline=None, suppress_health_check=few_too_slow
-    )
+    return settings(max_examples=count + count // 10, derandomize=True, suppress_health_check=few_too_slow)
 
 
 def test_every_primitive_is_a_subject() -> None:

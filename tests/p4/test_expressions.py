@@ -76,7 +76,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(TREES, min_size=20, max_size=20))
 def test_folding_of_constants_wraps_and_saturates(trees: list[Tree]) -> None:
     made = ingress_statements(apply="\n".join(f"meta.small = {tree.text()};" for tree in trees))

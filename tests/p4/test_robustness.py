@@ -35,7 +35,7 @@ def refusal(text: str) -> P4Error | None:
     return None
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(CHANGES)
 def test_a_mutated_program_is_accepted_or_rejected(changes: list[tuple[int, str]]) -> None:
     tokens = list(TOKENS)

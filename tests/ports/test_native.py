@@ -147,7 +147,7 @@ def as_on_a_wire(given: Arrival, seen: bytes) -> None:
     assert value == (0xFFFF - ones_complement_sum(given.data[start:]) or 0xFFFF)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(packets=st.lists(arrivals(), min_size=1, max_size=8))
 def test_packets_equal_those_on_the_wire(bench: Bench, packets: list[Arrival]) -> None:
     sent, stats = bench.carry(packets)

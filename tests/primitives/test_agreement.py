@@ -63,7 +63,7 @@ def test_applications_in_one_program_do_not_affect_each_other() -> None:
 # ---------------------------------------------------------- drawn kernels
 
 
-@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=2, derandomize=True, phases=[Phase.generate])
 @given(seed=SEEDS)
 def test_random_kernels_agree_with_the_switch(seed: int) -> None:
     trial(seed, agree)
@@ -80,7 +80,7 @@ def test_bmv2_agrees(overflow: Literal["wrap", "saturate", "detect"]) -> None:
 
 
 @pytest.mark.bmv2
-@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=2, derandomize=True, phases=[Phase.generate])
 @given(seed=SEEDS)
 def test_bmv2_agrees_on_random_kernels(seed: int) -> None:
     # BMv2 has its own clock and random numbers, and processes other packets between the rounds of one.

@@ -52,7 +52,7 @@ def written(machine: Reference, sent: Sequence[Sent]) -> list[Seen]:
     return seen
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**63))
 def test_lookups_on_the_switch_agree_with_the_executed_kernel(seed: int) -> None:
     program = Program(Directory("directory"))

@@ -231,7 +231,7 @@ class KernelAdversary(Adversary):
 ACTIONS = st.lists(st.tuples(st.sampled_from("dddkkxw"), st.integers(0, 1 << 30)), max_size=300)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
 def test_a_contribution_counts_once_under_every_schedule(
     workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]
@@ -243,7 +243,7 @@ def test_a_contribution_counts_once_under_every_schedule(
     assert set(adversary.switch.entries) <= set(range(2 * slots))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), ACTIONS)
 def test_a_contribution_counts_once_under_every_schedule_with_the_executed_kernel(
     workers: int, slots: int, chunks: int, actions: list[tuple[str, int]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from midflight.errors import P4Error
+from midflight.errors import P4Error, Place
 from midflight.p4.bmv2json.flow import pipeline
 from midflight.p4.bmv2json.names import Json, Names, identifier, refusal
 from midflight.p4.bmv2json.statements import Statements
@@ -32,27 +32,30 @@ def is_bmv2_json(text: str) -> bool:
 def to_p4(text: str, file: str) -> str:
     """Return P4_16 source with the same behaviour and control-plane names.
 
-    Raises P4Error for a text that is not BMv2's JSON, and, with the place in the P4 source if the JSON has it, for
-    something that is not supported.
+    Raises P4Error, with a place in `file`, for a text that is not BMv2's JSON; and, with the place in the P4 source if
+    the JSON has it, for something that is not supported.
     """
+    start = Place(file, 1, 1)
     try:
         root = json.loads(text)
-    except ValueError as error:
-        raise P4Error(f"{file}: not JSON: {error}") from None
+    except json.JSONDecodeError as error:
+        raise P4Error(f"not JSON: {error.msg}", place=Place(file, error.lineno, error.colno)) from None
+    except ValueError as error:  # a number with too many digits
+        raise P4Error(f"not JSON: {error}", place=start) from None
     except RecursionError:
-        raise P4Error(f"{file}: the JSON is nested too deeply") from None
+        raise P4Error("the JSON is nested too deeply", place=start) from None
     needed = ("header_types", "headers", "parsers", "deparsers", "pipelines", "actions")
     if not isinstance(root, dict) or any(each not in root for each in needed):
-        raise P4Error(f"{file}: not BMv2's JSON, which p4c writes for simple_switch")
+        raise P4Error("not BMv2's JSON, which p4c writes for simple_switch", place=start)
     try:
         return "\n".join(_Program(root, file).lines()) + "\n"
     except RecursionError:
-        raise P4Error(f"{file}: the JSON is nested too deeply") from None
+        raise P4Error("the JSON is nested too deeply", place=start) from None
     except KeyError as error:
-        raise P4Error(f"{file}: this JSON does not have the form that p4c writes: {error} is missing") from None
+        raise P4Error(f"this JSON does not have the form that p4c writes: {error} is missing", place=start) from None
     except (AttributeError, IndexError, TypeError, ValueError):
         hint = "compile the program again with p4c-bm2-ss"
-        raise P4Error(f"{file}: this JSON does not have the form that p4c writes", hint=hint) from None
+        raise P4Error("this JSON does not have the form that p4c writes", place=start, hint=hint) from None
 
 
 class _Program:
