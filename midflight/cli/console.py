@@ -227,7 +227,12 @@ class Console(cmd.Cmd):
 
 def _widths(info: p4i.P4Info) -> dict[str, dict[str, int]]:
     """Return the widths in bits of tables' keys and actions' parameters, by the names of both."""
-    tables = {table.preamble.name: {each.name: each.bitwidth for each in table.match_fields} for table in info.tables}
+    from midflight.runtime.p4runtime.schema import match_fields
+
+    tables = {
+        table.preamble.name: {name: each.bitwidth for name, each in match_fields(table).items()}
+        for table in info.tables
+    }
     return tables | {
         action.preamble.name: {each.name: each.bitwidth for each in action.params} for action in info.actions
     }

@@ -27,7 +27,7 @@ from midflight.p4.p4info import p4info
 from midflight.runtime.engine.compiled import Compiled
 from midflight.runtime.engine.pipeline import lower_program
 
-__all__ = ["Count", "count_errors", "count_samples", "same_info"]
+__all__ = ["Count", "count_errors", "count_samples", "same_info", "samples"]
 
 _INCLUDES_V1MODEL = re.compile(r"^\s*#\s*include\s*<v1model\.p4>", re.MULTILINE)
 _OBJECTS = (
@@ -58,7 +58,7 @@ def count_samples(root: Path, *, compile_code: bool = False) -> tuple[Count, Cou
     """
     checked, loaded, described = Count(), Count(), Count()
     outputs = root / "testdata" / "p4_16_samples_outputs"
-    for path in _samples(root):
+    for path in samples(root):
         try:
             program = check_file(path, [path.parent])
         except P4Error as error:
@@ -74,7 +74,8 @@ def count_samples(root: Path, *, compile_code: bool = False) -> tuple[Count, Cou
     return checked, loaded, described
 
 
-def _samples(root: Path) -> Iterator[Path]:
+def samples(root: Path) -> Iterator[Path]:
+    """Yield the sample programs of a p4c checkout that include v1model.p4."""
     for path in sorted((root / "testdata" / "p4_16_samples").glob("*.p4")):
         if _INCLUDES_V1MODEL.search(path.read_text(errors="replace")):
             yield path

@@ -15,6 +15,7 @@ from midflight.errors import P4Error
 from midflight.p4.bmv2json.emit import to_p4
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
+from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.devices.toolchain import compile_p4
 from midflight.runtime.engine import Packets
@@ -23,6 +24,7 @@ from midflight.runtime.p4runtime.entryfiles.reading import read_entries
 from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
 from midflight.runtime.p4runtime.server.switch import Switch
 from tests.bmv2 import BMV2, PROGRAM
+from tests.engine.build import source
 from tests.testbed.test_stf import PROGRAM as PORTS
 
 JSON = (Path(__file__).parent / "golden" / "router.json").read_text()
@@ -212,6 +214,26 @@ def test_jumps_back_are_loops(tmp_path: Path) -> None:
     assert [each[15] for each in left] == [6]
 
 
+METERED = source(
+    header="bit<8> k; bit<8> colour;",
+    metadata="bit<2> colour;",
+    declarations="""
+        direct_meter<bit<2>>(MeterType.packets) m;
+        direct_counter(CounterType.packets) c;
+        action a(bit<8> add) { m.read(meta.colour); hdr.h.k = hdr.h.k + add; }
+        action b() { m.read(meta.colour); hdr.h.k = 0; }
+        table t {
+            key = { hdr.h.k : exact; }
+            actions = { a; b; NoAction; }
+            meters = m;
+            counters = c;
+            default_action = NoAction();
+        }
+    """,
+    ingress="meta.colour = 3; t.apply(); hdr.h.colour = (bit<8>)meta.colour;",
+)
+
+
 @pytest.mark.bmv2
 class TestCompiled:
     pytestmark = BMV2
@@ -227,6 +249,24 @@ class TestCompiled:
             for text in (source, config.config.decode())
         ]
         assert found[0] == found[1]
+
+    @pytest.mark.parametrize("kind", ["source", "json", "bmv2"])
+    def test_direct_meters_colour_packets_that_hit(self, kind: str) -> None:
+        config = compile_p4(METERED)
+        with Bmv2Device() if kind == "bmv2" else HostDevice() as device, device.session() as session:
+            session.load(config.p4info, METERED.encode() if kind == "source" else config.config)
+            session.insert("t", {"hdr.h.k": 1}, "a", {"add": 7})
+            session.insert("t", {"hdr.h.k": 2}, "b")
+            session.insert("t", {"hdr.h.k": 3}, "a", {"add": 1}, rate=1)
+            sent = [bytes([key, 9]) + bytes(30) for key in (1, 2, 3, 3, 4, 1)]
+            left = [data[:2] for _, data in device.process(Packets.from_list([(1, each) for each in sent]))]
+            assert left[:2] + left[4:] == [b"\x08\x00", b"\x00\x00", b"\x04\x03", b"\x08\x00"]
+            assert {left[2], left[3]} <= {b"\x04\x00", b"\x04\x02"}  # BMv2's clock decides
+            assert left[3] == b"\x04\x02"
+            session.set_default("t", "b")
+            (missed,) = device.process(Packets.from_list([(1, sent[4])]))
+            assert missed[1][:2] == b"\x00\x03"
+            assert session.read_entry_counter("t", {"hdr.h.k": 3}).packets == 2
 
     def test_p4c_s_p4info_fits(self) -> None:
         config = compile_p4(PROGRAM)

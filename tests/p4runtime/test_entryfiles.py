@@ -308,3 +308,27 @@ def test_mistakes_in_commands_have_a_line(loaded: Loaded, line: str, message: st
     file, found, said = loaded.mistake(f"# first\n\n  {line}\n")
     assert message in said
     assert (file, found) == ("entries", 3)
+
+
+def test_keys_with_one_name_are_all_matched(tmp_path: Path) -> None:
+    """P4_16 and p4c allow it. Commands match by position, and names get numbers."""
+    key = "key = { hdr.h.c: exact; hdr.h.d: ternary; hdr.h.c: ternary; }"
+    switch = Switch()
+    switch.load(PROGRAM.replace("key = { hdr.h.b: exact; hdr.h.c: ternary; hdr.h.d: range; }", key))
+    target = SwitchTarget(switch)
+    commands, entries = tmp_path / "commands.txt", tmp_path / "entries.json"
+    commands.write_text("table_add rules drop 7 1&&&3 5&&&0xff => 2\ntable_add rules drop 7 1&&&3 6&&&0xff => 2\n")
+    match = {"hdr.h.c#1": 7, "hdr.h.d": ["0x2", "0x3"], "hdr.h.c#2": ["0x7", "0xf"]}
+    row = {"table": "rules", "match": match, "priority": 1, "action_name": "drop"}
+    entries.write_text(json.dumps({"table_entries": [row]}))
+    for path in (commands, entries):
+        apply(read_entries(path, target.schema), target)
+    assert switch.pipeline is not None
+    assert [each.keys for each in switch.pipeline.engine.tables["MyIngress.rules"].entries()] == [
+        (EntryKey(7), EntryKey(1, 3), EntryKey(5, 0xFF)),
+        (EntryKey(7), EntryKey(1, 3), EntryKey(6, 0xFF)),
+        (EntryKey(7), EntryKey(2, 3), EntryKey(7, 0xF)),
+    ]
+    entries.write_text(json.dumps({"table_entries": [{**row, "match": {**match, "hdr.h.c": 7}}]}))
+    with pytest.raises(MidflightError, match="there is no match field"):
+        read_entries(entries, target.schema)

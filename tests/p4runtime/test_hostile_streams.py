@@ -307,7 +307,7 @@ def test_the_cost_of_a_message_is_independent_of_waiting_ones(schema: Schema) ->
 @pytest.mark.parametrize("size", [0, 1, 7, LONGEST, LONGEST + 1, 1 << 30])
 def test_the_length_of_lists_is_limited(schema: Schema, size: int) -> None:
     book, _ = book_of(schema, max_list_size=size, max_timeout_ns=1)
-    lists = book.lists(seen(*range(2 * LONGEST)), now=0)
+    lists = [*book.lists(seen(*range(2 * LONGEST)), now=0), *book.rest(now=0)]
     assert sum(len(each.data) for each in lists) == 2 * LONGEST
     assert max(len(each.data) for each in lists) == min(size or LONGEST, LONGEST)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 import pytest
 from finsy.proto import p4r
@@ -165,9 +167,49 @@ def test_lists_hold_distinct_messages_up_to_their_size(device: HostDevice, ids: 
     listener = Listener(device, ids["seen_t"], max_timeout_ns=10**9, max_list_size=3)
     with listener.raw:
         arrive(device, *packets(1, 1, 2, 1, 3, 4, 4))
-        assert listener.sources() == [[1, 2, 3], [4]]
-        arrive(device, *packets(1))
-        assert listener.sources() == [[1]]
+        assert listener.sources() == [[1, 2, 3]]
+        arrive(device, *packets(1), now=999_000)
+        assert listener.sources() == []
+        assert device.due == 10**9
+        device.advance(10**9)
+        assert listener.sources() == [[4, 1]]
+        assert device.due is None
+        arrive(device, *packets(5), now=1_000_001)
+        arrive(device, *packets(6, 5), now=2_000_001)
+        assert listener.sources() == [[5]]
+        arrive(device, *packets(7, 8), now=2_000_002)
+        assert listener.sources() == [[6, 5, 7]]
+
+
+def test_a_list_that_is_not_full_is_sent_when_its_time_has_come(device: HostDevice, ids: dict[str, int]) -> None:
+    """Even if no further packet arrives."""
+    device.switch.clock = time.monotonic_ns
+    listener = Listener(device, ids["seen_t"], max_timeout_ns=20_000_000, max_list_size=100)
+    with listener.raw:
+        arrive(device, *packets(1, 2), now=time.monotonic_ns() // 1000)
+        found = listener.raw.receive().digest
+        assert len(found.data) == 2
+
+
+def test_lists_are_sent_before_the_program_is_replaced(device: HostDevice, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_timeout_ns=10**12)
+    with listener.raw:
+        arrive(device, *packets(1, 2))
+        pipeline = device.switch.pipeline
+        assert pipeline is not None
+        device.switch.load(pipeline.checked.text)
+        assert listener.sources() == [[1, 2]]
+
+
+def test_a_smaller_size_counts_at_once(device: HostDevice, ids: dict[str, int]) -> None:
+    listener = Listener(device, ids["seen_t"], max_timeout_ns=10**12, max_list_size=9)
+    with listener.raw as raw:
+        arrive(device, *packets(1, 2))
+        entry = p4r.DigestEntry(digest_id=ids["seen_t"])
+        entry.config.max_timeout_ns, entry.config.max_list_size = 10**12, 2
+        raw.write(*updates("MODIFY", p4r.Entity(digest_entry=entry)))
+        arrive(device, *packets(3))
+        assert listener.sources() == [[1, 2]]
 
 
 def test_a_message_is_not_repeated_until_acknowledged_or_timed_out(device: HostDevice, ids: dict[str, int]) -> None:

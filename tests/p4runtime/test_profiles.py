@@ -90,14 +90,18 @@ def hashes(modulus: int) -> list[int]:
     return [zlib.crc32(bytes([client]) + number.to_bytes(2, "big")) % modulus for client, number in ROWS]
 
 
-Devices = pytest.mark.parametrize("kind", [HostDevice, pytest.param(Bmv2Device, marks=BMV2)])
+Devices = pytest.mark.parametrize(
+    ("kind", "json"),
+    [(HostDevice, False), pytest.param(HostDevice, True, marks=BMV2), pytest.param(Bmv2Device, False, marks=BMV2)],
+    ids=["host", "host with BMv2's JSON", "bmv2"],
+)
 Kind = Callable[[], HostDevice | Bmv2Device]
 
 
 @pytest.fixture
-def lab(kind: Kind) -> Iterator[Lab]:
+def lab(kind: Kind, json: bool) -> Iterator[Lab]:
     with kind() as device, device.session() as loader:
-        pipeline = device.compile(CheckedProgram(BALANCER))
+        pipeline = compile_p4(BALANCER) if json else device.compile(CheckedProgram(BALANCER))
         loader.load(pipeline.p4info, pipeline.config)
         with Controller(device.address) as controller:
             controller.become_primary()
@@ -161,7 +165,7 @@ def ordered(entities: list[p4r.Entity]) -> list[bytes]:
     return sorted(each.SerializeToString(deterministic=True) for each in entities)
 
 
-@pytest.mark.parametrize("kind", [HostDevice])
+@pytest.mark.parametrize(("kind", "json"), [(HostDevice, False)])
 def test_a_session_writes_and_reads_them_by_name(lab: Lab) -> None:
     with lab.device.session(election_id=100) as session:
         profiles, key = session.profiles, {"hdr.flow.service": 1}
@@ -203,7 +207,7 @@ def test_p4info_equals_that_of_p4c(kind: Kind) -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("kind", [HostDevice])
+@pytest.mark.parametrize(("kind", "json"), [(HostDevice, False)])
 def test_errors_are_those_of_the_specification(lab: Lab) -> None:
     assert lab.outcome("INSERT", lab.member(1, 1), lab.member(2, 2)) == "OK"
     assert lab.outcome("INSERT", lab.group(1, (1, 1))) == "OK"
@@ -244,7 +248,7 @@ def test_errors_are_those_of_the_specification(lab: Lab) -> None:
     assert set(lab.given(2)) == {2}
 
 
-@pytest.mark.parametrize("kind", [HostDevice])
+@pytest.mark.parametrize(("kind", "json"), [(HostDevice, False)])
 def test_an_atomic_batch_is_undone(lab: Lab) -> None:
     assert lab.outcome("INSERT", lab.member(1, 1), lab.member(2, 2)) == "OK"
     assert lab.outcome("INSERT", lab.group(1, (1, 1), (2, 1))) == "OK"
@@ -261,7 +265,7 @@ def test_an_atomic_batch_is_undone(lab: Lab) -> None:
     assert (lab.controller.read(*wild), lab.given(1)) == (before, found)
 
 
-@pytest.mark.parametrize("kind", [HostDevice])
+@pytest.mark.parametrize(("kind", "json"), [(HostDevice, False)])
 def test_members_and_groups_survive_reconciliation(lab: Lab) -> None:
     assert lab.outcome("INSERT", lab.member(1, 1), lab.member(2, 2)) == "OK"
     assert lab.outcome("INSERT", lab.group(1, (1, 1), (2, 2), size=4)) == "OK"

@@ -226,7 +226,7 @@ class _Program:
         return f"transition select({', '.join(each.text for each in keys)}) {{ {' '.join(cases)} }}"
 
     def _state(self) -> Iterator[tuple[str, str, str | None]]:
-        """Yield the externs as (name, declaration, table of a direct counter)."""
+        """Yield the externs as (name, declaration, table of a direct counter or meter)."""
         for each in self._root["counter_arrays"]:
             name = identifier(each["name"])
             kind = "direct_counter(CounterType.packets_and_bytes)"
@@ -238,19 +238,19 @@ class _Program:
             kind = f"register<bit<{each['bitwidth']}>>({each['size']})"
             yield name, f'@name(".{each["name"]}") {kind} {name};', None
         for each in self._root["meter_arrays"]:
-            if each["is_direct"]:
-                raise refusal("direct meters of BMv2's JSON are not supported yet", each, self._names.file)
             name = identifier(each["name"])
             kind = f"meter({each['size']}, MeterType.{each['type']})"
-            yield name, f'@name(".{each["name"]}") {kind} {name};', None
+            if each["is_direct"]:
+                width = self._names.field(each["result_target"]).width
+                kind = f"direct_meter<bit<{width}>>(MeterType.{each['type']})"
+            yield name, f'@name(".{each["name"]}") {kind} {name};', each["binding"] if each["is_direct"] else None
 
     def _control(self, found: Json, state: list[tuple[str, str, str | None]]) -> tuple[set[str], list[str]]:
-        """Return the direct counters of a control, and its text after the declarations of externs."""
+        """Return the direct counters and meters of a control, and its text after the declarations of externs."""
         tables = {each["name"] for each in found["tables"]}
-        direct = {table: counter for counter, _, table in state if table in tables and table is not None}
-        declarations, body = pipeline(self._names, found, direct)
+        declarations, body = pipeline(self._names, found)
         lines = [*(f"    {each}" for each in declarations), "    apply {", *(f"        {each}" for each in body)]
-        return set(direct.values()), [*lines, "    }", "}"]
+        return {name for name, _, table in state if table in tables}, [*lines, "    }", "}"]
 
     def _checksums(self, name: str, *, verify: bool) -> Iterator[str]:
         statements = Statements(self._names)

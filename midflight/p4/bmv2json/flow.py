@@ -6,34 +6,40 @@ import json
 from collections import Counter
 
 from midflight.p4.bmv2json.names import Json, Names, Value, identifier, refusal
-from midflight.p4.bmv2json.statements import Statements
+from midflight.p4.bmv2json.statements import ALGORITHMS, Statements
 
 __all__ = ["pipeline"]
 
 HIDDEN = "tbl_"
 """The beginning of names of tables that p4c makes for statements outside of tables."""
 
+INDIRECT = ("indirect", "indirect_ws")
+"""The types of tables with an action profile and with an action selector."""
 
-def pipeline(names: Names, found: Json, direct: dict[str, str]) -> tuple[list[str], list[str]]:
+
+def pipeline(names: Names, found: Json) -> tuple[list[str], list[str]]:
     """Return the P4 text of an ingress or egress pipeline of BMv2's JSON: the lines of its declarations and of its
     body.
 
-    `found` is the pipeline's JSON object. `direct` maps the names of tables to those of their direct counters. P4Error
-    for what is not supported.
+    `found` is the pipeline's JSON object. P4Error for what is not supported.
     """
-    return _Pipeline(names, found, direct).lines()
+    return _Pipeline(names, found).lines()
 
 
 class _Pipeline:
-    def __init__(self, names: Names, found: Json, direct: dict[str, str]) -> None:
+    def __init__(self, names: Names, found: Json) -> None:
         self._names = names
         self._found = found
-        self._direct = direct
+        self._counters, self._meters = (
+            {each["binding"]: each for each in names.root[arrays] if each["is_direct"]}
+            for arrays in ("counter_arrays", "meter_arrays")
+        )
+        self._profiles: dict[str, Json] = {each["name"]: each for each in found.get("action_profiles", [])}
         self._actions: dict[int, Json] = {each["id"]: each for each in names.root["actions"]}
         self._nodes: dict[str, Json] = {each["name"]: each for each in [*found["tables"], *found["conditionals"]]}
         self._declared: dict[str, str] = {}
         self._repeated = Counter(each["name"] for each in names.root["actions"])
-        self._declarations: list[str] = []
+        self._declarations = [self._profile(each) for each in self._profiles.values()]
 
     def lines(self) -> tuple[list[str], list[str]]:
         order = self._order()
@@ -92,16 +98,35 @@ class _Pipeline:
             hit, miss = following.get("__HIT__"), following.get("__MISS__")
             return [f"if ({table}.apply().hit) {{ {go(hit)} }} else {{ {go(miss)} }}"]
         targets = dict.fromkeys(following.values())
-        if len(targets) <= 1:
+        indirect = node["type"] in INDIRECT  # a miss runs no action, and continues at the base_default_next
+        if len(targets) <= 1 and not (indirect and node.get("base_default_next") not in targets):
             after = next(iter(targets), node.get("base_default_next"))
             return [go(after), f"{table}.apply();"]
         lines = [f"switch ({table}.apply().action_run) {{"]
         seen = set()
         for action, number in zip(node["actions"], node["action_ids"], strict=True):
-            if (name := self._action(number)) not in seen:
+            if (name := self._action(number, self._metered(node))) not in seen:
                 seen.add(name)
                 lines.append(f"    {name}: {{ {go(following.get(action))} }}")
+        if indirect:
+            lines.append(f"    default: {{ {go(node.get('base_default_next'))} }}")
         return [*lines, "}"]
+
+    def _profile(self, found: Json) -> str:
+        """Return the declaration of an action profile or selector. The JSON lacks the width of a selector's hash."""
+        kind = f"action_profile({found['max_size']})"
+        if selector := found.get("selector"):
+            if selector["algo"] not in ALGORITHMS:
+                raise refusal(f"the algorithm {selector['algo']!r} is not supported", found, self._names.file)
+            kind = f"action_selector(HashAlgorithm.{selector['algo']}, {found['max_size']}, 64)"
+        return f'@name(".{found["name"]}") {kind} {identifier(found["name"])};'
+
+    def _metered(self, table: Json) -> str:
+        """Return the statement that each action of a table begins with: the table's meter is read at each hit."""
+        if table["name"] not in self._meters:
+            return ""
+        meter = self._meters[table["name"]]
+        return f"{identifier(meter['name'])}.read({self._names.field(meter['result_target']).text});"
 
     def _inlined(self, node: Json) -> list[str]:
         """Return the statements of a hidden table's only action."""
@@ -113,17 +138,21 @@ class _Pipeline:
         ]
         return Statements(self._names, data).all(action["primitives"])
 
-    def _action(self, number: int) -> str:
-        """Return the name of an action in the P4 text, after declaring it. p4c repeats actions for each use."""
+    def _action(self, number: int, first: str) -> str:
+        """Return the name of an action in the P4 text, after declaring it. p4c repeats actions for each use.
+
+        `first` is a statement before those of the action, or empty.
+        """
         action = self._actions[number]
-        same = json.dumps([action["name"], action["runtime_data"], action["primitives"]], sort_keys=True)
+        same = json.dumps([action["name"], action["runtime_data"], action["primitives"], first], sort_keys=True)
         if same in self._declared:
             return self._declared[same]
-        if not action["primitives"] and not action["runtime_data"] and action["name"] in ("NoAction", ".NoAction"):
+        empty = not (action["primitives"] or action["runtime_data"] or first)
+        if empty and action["name"] in ("NoAction", ".NoAction"):
             self._declared[same] = "NoAction"
             return "NoAction"
         # p4c specialises an action for tables that give it different arguments. It stays one action for controllers.
-        variant = "@variant " if self._repeated[action["name"]] > 1 else ""
+        variant = "@variant " if first or self._repeated[action["name"]] > 1 else ""
         name = self._declared[same] = f"action_{number}"
         data = [
             Value(f"p{at}_{identifier(each['name'])}", each["bitwidth"])
@@ -133,19 +162,16 @@ class _Pipeline:
             f'@name("{each["name"]}") bit<{each["bitwidth"]}> {value.text}'
             for each, value in zip(action["runtime_data"], data, strict=True)
         )
-        body = " ".join(Statements(self._names, data).all(action["primitives"]))
+        body = " ".join([*([first] if first else []), *Statements(self._names, data).all(action["primitives"])])
         self._declarations.append(f'{variant}@name(".{action["name"]}") action {name}({parameters}) {{ {body} }}')
         return name
 
     def _table(self, node: Json) -> str:
         """Declare a table, and return its name in the P4 text."""
-        if node["type"] != "simple":
-            raise refusal(
-                f"tables of type {node['type']!r} of BMv2's JSON are not supported yet", node, self._names.file
-            )
-        if node.get("direct_meters"):
-            raise refusal("direct meters of BMv2's JSON are not supported yet", node, self._names.file)
-        name = f"table_{node['id']}"
+        if node["type"] not in ("simple", *INDIRECT):
+            raise refusal(f"a table of type {node['type']!r} is not supported", node, self._names.file)
+        name, first = f"table_{node['id']}", self._metered(node)
+        profile = self._profiles[node["action_profile"]] if node["type"] in INDIRECT else None
         keys, kinds = [], []
         for each in node["key"]:
             target = each["target"]
@@ -157,7 +183,10 @@ class _Pipeline:
             label = each.get("name") or ".".join(target)
             keys.append(f'{text} : {each["match_type"]} @name("{label}");')
             kinds.append(is_valid)
-        actions = {self._action(each): self._actions[each]["name"] for each in node["action_ids"]}
+        if profile and "selector" in profile:
+            code = Statements(self._names).code
+            keys += [f"{code.exact(each).text} : selector;" for each in profile["selector"]["input"]]
+        actions = {self._action(each, first): self._actions[each]["name"] for each in node["action_ids"]}
         if len(set(actions.values())) < len(actions):
             raise refusal(f"table {node['name']} has several variants of an action", node, self._names.file)
         lines = [f'@name(".{node["name"]}") table {name} {{']
@@ -166,27 +195,31 @@ class _Pipeline:
         lines.append("    actions = { " + " ".join(f"{each};" for each in actions) + " }")
         if default := node.get("default_entry"):
             const = "const " if default.get("action_const") else ""
-            lines.append(f"    {const}default_action = {self._call(default['action_id'], default['action_data'])};")
+            call = self._call(default["action_id"], default["action_data"], first)
+            lines.append(f"    {const}default_action = {call};")
         lines.append(f"    size = {node['max_size']};")
         if node.get("support_timeout") is True:
             lines.append("    support_timeout = true;")
-        if node["name"] in self._direct:
-            lines.append(f"    counters = {self._direct[node['name']]};")
+        for what, found in (("counters", self._counters), ("meters", self._meters)):
+            if node["name"] in found:
+                lines.append(f"    {what} = {identifier(found[node['name']]['name'])};")
+        if profile:
+            lines.append(f"    implementation = {identifier(profile['name'])};")
         if entries := node.get("entries"):
             lines.append("    const entries = {")
             for entry in sorted(entries, key=lambda each: int(each.get("priority", 0))):
                 matched = [_keyset(key, kind) for key, kind in zip(entry["match_key"], kinds, strict=True)]
                 action = entry["action_entry"]
-                call = self._call(action["action_id"], action["action_data"])
+                call = self._call(action["action_id"], action["action_data"], first)
                 lines.append(f"        ({', '.join(matched)}) : {call};")
             lines.append("    }")
         self._declarations += [*lines, "}"]
         return name
 
-    def _call(self, number: int, given: list[str]) -> str:
+    def _call(self, number: int, given: list[str], first: str) -> str:
         parameters = self._actions[number]["runtime_data"]
         values = [f"{each['bitwidth']}w{int(value, 16)}" for each, value in zip(parameters, given, strict=True)]
-        return f"{self._action(number)}({', '.join(values)})"
+        return f"{self._action(number, first)}({', '.join(values)})"
 
 
 def _keyset(key: Json, is_bool: bool) -> str:

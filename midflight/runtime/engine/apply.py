@@ -11,7 +11,7 @@ from midflight.runtime.engine.code import POINTER, Applied, Code, Place, Unit, V
 from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, MemberLayout, actions_of
 from midflight.runtime.engine.expressions import value
 from midflight.runtime.engine.externs.counters import count_direct
-from midflight.runtime.engine.externs.meters import execute_direct
+from midflight.runtime.engine.externs.meters import execute_direct, forget_direct
 from midflight.runtime.engine.lookup import lookup_function
 from midflight.runtime.engine.members import chosen_member, number_in
 from midflight.runtime.engine.noting import Event, note
@@ -57,6 +57,9 @@ class Tables:
         b = code.b
         run(lower_all(code, table.before))
         default = code.slot_pointer(f"{table.name}.default")
+        for instance in table.direct:
+            if instance.kind == "direct_meter":
+                forget_direct(code, instance)
         if layout.search == "none":
             entry, hit = default, code.constant(1, 0)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -10,9 +11,23 @@ from finsy.proto import p4i, p4t
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.status import Code, Refusal
 
-__all__ = ["NEEDS_PRIORITY", "Described", "Names", "Schema"]
+__all__ = ["NEEDS_PRIORITY", "Described", "Names", "Schema", "match_fields"]
 
 NEEDS_PRIORITY = frozenset({p4i.MatchField.TERNARY, p4i.MatchField.RANGE, p4i.MatchField.OPTIONAL})
+
+
+def match_fields(table: p4i.Table) -> dict[str, p4i.MatchField]:
+    """Return the match fields of a table by name, in the table's order.
+
+    P4 allows several keys with one name. They get numbers: `hdr.h.a#1` is the first key named `hdr.h.a`, and so on.
+    """
+    times = Counter(each.name for each in table.match_fields)
+    seen: Counter[str] = Counter()
+    fields = {}
+    for each in table.match_fields:
+        seen[each.name] += 1
+        fields[each.name if times[each.name] == 1 else f"{each.name}#{seen[each.name]}"] = each
+    return fields
 
 
 class Described(Protocol):

@@ -38,8 +38,10 @@ class DeviceProcessor:
 
     @property
     def due(self) -> int | None:
-        """The simulator's time in nanoseconds for the next `advance`; None if no frame waits in a queue."""
-        if self._queueing is None or not self._queueing.queued:
+        """The simulator's time in nanoseconds for the next `advance`; None if neither a frame waits in a queue nor a
+        digest for others of its list.
+        """
+        if self._queueing is None:
             return None
         due = self._queueing.due
         return None if due is None else self._clock.when(due)

@@ -111,5 +111,4 @@ class Switch:
                 self.lost += len(frames)
             elif frames:
                 self._simulator.at(now + self._latency if time is None else max(time, now), self.send, frames)
-        if not departures or departures[0][0] is not None:  # only switches with queues
-            self.wake()
+        self.wake()

@@ -9,7 +9,7 @@ from midflight.runtime.p4runtime.client.messages import action_message, entry_me
 from midflight.runtime.p4runtime.entryfiles.commands import Commands, default_update
 from midflight.runtime.p4runtime.entryfiles.names import action_of, field_of, resolve
 from midflight.runtime.p4runtime.entryfiles.steps import Step, Write
-from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
+from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema, match_fields
 from midflight.testbed.stf.syntax import Add, CheckCounter, Command, Remove, SetDefault
 
 __all__ = ["Entries"]
@@ -66,11 +66,11 @@ class Entries:
         table = resolve("table", self._schema.tables, line.table)
         given: dict[str, object] = {}
         for name, text in line.matches:
-            field = field_of(table, name)
-            given[field.name] = _value(field, text)
-        for field in table.match_fields:
+            full, field = field_of(table, name)
+            given[full] = _value(field, text)
+        for full, field in match_fields(table).items():
             if field.match_type == p4i.MatchField.EXACT:
-                given.setdefault(field.name, 0)
+                given.setdefault(full, 0)
         priority = 0
         if any(each.match_type in NEEDS_PRIORITY for each in table.match_fields):
             if line.priority is None:

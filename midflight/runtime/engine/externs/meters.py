@@ -13,7 +13,7 @@ from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.externs.registers import size_of
 from midflight.runtime.engine.layout import scalar_width
 
-__all__ = ["BYTES", "COLOURS", "COUNTS", "WORDS", "execute", "execute_direct", "read_direct"]
+__all__ = ["BYTES", "COLOURS", "COUNTS", "WORDS", "execute", "execute_direct", "forget_direct", "read_direct"]
 
 WORDS = 16
 """The number of 64-bit words in the state of one meter."""
@@ -24,6 +24,9 @@ BYTES = 1
 CIR, CBURST, PIR, PBURST, CTOKENS, PTOKENS, LAST, SET, COUNTS = range(9)
 COLOURS = 3
 MILLION = 1_000_000
+
+NO_COLOUR = COLOURS
+"""The value of a direct meter's slot after a miss."""
 
 
 def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
@@ -38,6 +41,11 @@ def execute(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     store(code, target, code.resize(colour, scalar_width(target.type)))
 
 
+def forget_direct(code: Code, instance: ir.Instance) -> None:
+    """Emit that a direct meter has no colour for the packet, until an entry of its table is hit."""
+    code.set_slot(f"{instance.name}.colour", code.i64(NO_COLOUR))
+
+
 def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
     """Emit the metering of the packet by a direct meter, for the table entry with the number `entry` (an LLVM value).
 
@@ -47,14 +55,14 @@ def execute_direct(code: Code, instance: ir.Instance, entry: Value) -> None:
 
 
 def read_direct(code: Code, call: ir.Call, instance: ir.Instance) -> None:
-    """Emit `direct_meter.read(result)`, which stores the colour of the last packet that hit the meter's table.
+    """Emit `direct_meter.read(result)`, which stores the packet's colour: 0 green, 1 yellow, 2 red.
 
-    In the action of an entry, that is the current packet: 0 green, 1 yellow, 2 red. In the default action after a miss,
-    it is an earlier one.
+    In an action that runs on a miss, `result` keeps its value, as in BMv2.
     """
     target = call.arguments[0]
     colour = code.slot_value(f"{instance.name}.colour")
-    store(code, target, code.resize(colour, scalar_width(target.type)))
+    with code.when(code.b.icmp_unsigned("!=", colour, code.i64(NO_COLOUR))):
+        store(code, target, code.resize(colour, scalar_width(target.type)))
 
 
 def _colour(code: Code, instance: ir.Instance, index: Value) -> Value:

@@ -25,6 +25,7 @@ from typing import Literal
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.schema import match_fields
 from midflight.runtime.p4runtime.values import encode
 
 __all__ = ["MatchValue", "decode_match", "encode_match", "match_value", "number"]
@@ -79,11 +80,13 @@ def match_value(kind: Literal["exact", "lpm", "ternary", "range"], value: object
 def encode_match(table: p4i.Table, match: Mapping[str, object]) -> list[p4r.FieldMatch]:
     """Return the P4Runtime messages for a match: values by field name, in the forms of the module's table.
 
+    Several fields with one name are numbered, as by `match_fields`.
+
     Fields that match everything have no message. DeviceError, which names the table and the field, for an unknown
     field, a value that does not fit its field, an omitted exact field, or a match kind that is not in the table.
     """
     name = table.preamble.name
-    fields = {field.name: field for field in table.match_fields}
+    fields = match_fields(table)
     for each in match:
         if each not in fields:
             hint = f"its key is {', '.join(fields)}" if fields else "it has no key"
@@ -104,12 +107,13 @@ def decode_match(table: p4i.Table, messages: list[p4r.FieldMatch]) -> dict[str, 
     """Return the match that P4Runtime messages describe, by field name; values are as the module's table says.
 
     Fields without a message, which match everything, are left out. The messages must come from a device with this
-    table; KeyError for the id of a field that the table does not have.
+    table; KeyError for the id of a field that the table does not have. Several fields with one name are
+    numbered, as by `match_fields`.
     """
-    fields = {field.id: field for field in table.match_fields}
+    names = {field.id: name for name, field in match_fields(table).items()}
     match: dict[str, MatchValue] = {}
     for message in messages:
-        name, read = fields[message.field_id].name, int.from_bytes
+        name, read = names[message.field_id], int.from_bytes
         match message.WhichOneof("field_match_type"):
             case "exact":
                 match[name] = read(message.exact.value, "big")

@@ -18,7 +18,7 @@ from midflight.runtime.p4runtime.client.messages import action_message, entry_me
 from midflight.runtime.p4runtime.entryfiles.names import action_of, resolve
 from midflight.runtime.p4runtime.entryfiles.replication import Replication
 from midflight.runtime.p4runtime.entryfiles.steps import Read, Step, Write
-from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
+from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema, match_fields
 
 __all__ = ["Commands", "default_update", "read_commands"]
 
@@ -129,7 +129,8 @@ class Commands:
             if rank > LOWEST:
                 raise MidflightError(f"priority {rank} is too large", hint=f"the largest is {LOWEST}")
             priority = LOWEST + 1 - rank
-        match = {each.name: field_value(each, text) for each, text in zip(info.match_fields, matches, strict=True)}
+        named = zip(match_fields(info).items(), matches, strict=True)
+        match = {name: field_value(each, text) for (name, each), text in named}
         entry = entry_message(self.schema, info.preamble.name, match, priority)
         entry.action.CopyFrom(self._action(info, action, values))
         return [self.add(entry)]

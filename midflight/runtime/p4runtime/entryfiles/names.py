@@ -8,7 +8,7 @@ from typing import TypeVar
 from finsy.proto import p4i
 
 from midflight.errors import MidflightError
-from midflight.runtime.p4runtime.schema import Described, Schema
+from midflight.runtime.p4runtime.schema import Described, Schema, match_fields
 
 __all__ = ["action_of", "field_of", "find", "resolve"]
 
@@ -53,12 +53,12 @@ def action_of(schema: Schema, table: p4i.Table, wanted: str) -> p4i.Action:
     return resolve(f"action of table {table.preamble.name}", allowed, wanted)
 
 
-def field_of(table: p4i.Table, wanted: str) -> p4i.MatchField:
-    """Return the match field `wanted` of a table, by its full name or the end of it.
+def field_of(table: p4i.Table, wanted: str) -> tuple[str, p4i.MatchField]:
+    """Return the match field `wanted` of a table, by its full name or the end of it, with its name in `match_fields`.
 
     A header's validity may be written in any way. MidflightError if there is no such field, or several.
     """
-    fields: dict[str, p4i.MatchField] = {_plain(each.name): each for each in table.match_fields}
+    fields = {_plain(name): (name, each) for name, each in match_fields(table).items()}
     return fields[find(f"match field of table {table.preamble.name}", fields, _plain(wanted))]
 
 

@@ -92,8 +92,8 @@ class _Reader:
         match: dict[str, object] = {}
         if "match" in pairs and not _is_null(pairs["match"][1]):
             for name, (key, value) in self._yaml.mapping(pairs["match"][1], "a match").items():
-                field = self._at(key, partial(field_of, table, name))
-                match[field.name] = self._match(value)
+                full, _ = self._at(key, partial(field_of, table, name))
+                match[full] = self._match(value)
         priority = int(self._number(pairs["priority"][1])) if "priority" in pairs else 0
         if not priority and any(each.match_type in NEEDS_PRIORITY for each in table.match_fields):
             raise MidflightError(f"table {table.preamble.name}: the entry needs a priority, of at least 1")

@@ -10,7 +10,7 @@ from finsy.proto import p4i, p4t
 from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.p4.p4info import p4info
-from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema
+from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema, match_fields
 from midflight.runtime.p4runtime.server.translation import Codec, Strings, codec_of
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import flat_types
@@ -187,8 +187,8 @@ def _table(
     strings: dict[str, Strings],
     loose: bool,
 ) -> BoundTable:
-    given = {field.name: field for field in info.match_fields}
-    truth = {field.name: (field.bitwidth, field.match_type) for field in own.match_fields}
+    given = match_fields(info)
+    truth = {name: (field.bitwidth, field.match_type) for name, field in match_fields(own).items()}
     keys = ", ".join(f"{name}: {p4i.MatchField.MatchType.Name(kind).lower()}" for name, (_, kind) in truth.items())
     kinds = {name: (field.bitwidth, field.match_type) for name, field in given.items()}
     if loose:
@@ -214,7 +214,7 @@ def _table(
         codecs = tuple(codec_of(each.variable.type, width, strings) for each, width in data)
         bound = BoundAction(action, tuple(params[key] for key in wanted), codecs, reference.scope)
         by_id[reference.id] = by_name[name] = bound
-    fields = tuple(given[field.name] for field in own.match_fields)
+    fields = tuple(given[name] for name in truth)
     codecs = tuple(
         codec_of(key.expression.type, each.bitwidth, strings) for key, each in zip(table.keys, fields, strict=True)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from finsy.proto import p4r
 
@@ -56,11 +57,19 @@ class _Sent:
             self.drop(number)
 
 
-class DigestBook:
-    """The enabled digests and their unacknowledged messages. `dropped` counts messages beyond `UNACKNOWLEDGED`.
+@dataclass(slots=True)
+class _Waiting:
+    """The distinct messages of the next list of one digest, and the time in microseconds when the first arrived."""
 
-    At the end of a batch of packets, incomplete lists are sent as well. Nothing therefore waits for `max_timeout_ns`,
-    and the lists depend only on the packets.
+    since: int
+    messages: dict[Message, None] = field(default_factory=dict)
+
+
+class DigestBook:
+    """The enabled digests, the messages of their next lists, and their unacknowledged messages.
+
+    A list is sent when it has `max_list_size` messages, and `max_timeout_ns` after its first message arrived. `dropped`
+    counts messages beyond `UNACKNOWLEDGED`.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -68,18 +77,27 @@ class DigestBook:
         self.dropped = 0
         self._schema = schema
         self._sent: dict[int, _Sent] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._last = 0
 
+    @property
+    def due(self) -> int | None:
+        """The time in microseconds at which the next list is to be sent even if it is not full; None without one."""
+        return min((self._due(number) for number in self._waiting), default=None)
+
+    @property
+    def patience(self) -> int | None:
+        """The shortest time in microseconds that a message may wait for its list; None if no message waits."""
+        return min((each.max_timeout_ns // 1000 for each in self.configs.values() if _size(each) > 1), default=None)
+
     def lists(self, messages: Iterable[Digest], now: int) -> list[p4r.DigestList]:
-        """Return the lists to send for the messages of a batch that ended at `now`, in microseconds.
+        """Return the lists to send at `now`, in microseconds, when these messages arrive.
 
         Messages of digests that are not enabled are ignored, and so are messages that equal one in the same list or an
-        unacknowledged one. Beyond the limit of unacknowledged messages, further ones are dropped and counted in
-        `dropped`.
+        unacknowledged one. Messages beyond the limit of unacknowledged ones are counted in `dropped`.
         """
         by_name = {each.preamble.name: each.preamble.id for each in self._schema.digests}
-        waiting: dict[int, dict[Message, None]] = {}
-        lists = []
+        lists = [self._next(number, now) for number in list(self._waiting) if self._due(number) <= now]
         for number, each in self.configs.items():
             self._sent.setdefault(number, _Sent()).expire(now * 1000 - each.ack_timeout_ns)
         for message in messages:
@@ -87,17 +105,21 @@ class DigestBook:
             config = self.configs.get(number)
             if config is None:
                 continue
-            listed, sent = waiting.setdefault(number, {}), self._sent[number]
-            if message.values in listed or message.values in sent:
+            waiting, sent = self._waiting.get(number) or _Waiting(now), self._sent[number]
+            if message.values in waiting.messages or message.values in sent:
                 continue
-            if len(sent) + len(listed) >= UNACKNOWLEDGED:
+            if len(sent) + len(waiting.messages) >= UNACKNOWLEDGED:
                 self.dropped += 1
                 continue
-            listed[message.values] = None
-            wanted = config.max_list_size if config.max_timeout_ns else 1
-            if len(listed) == min(wanted or LONGEST, LONGEST):
-                lists.append(self._list(number, list(waiting.pop(number)), now * 1000))
-        return lists + [self._list(number, list(listed), now * 1000) for number, listed in waiting.items() if listed]
+            waiting.messages[message.values] = None
+            self._waiting[number] = waiting
+            if len(waiting.messages) >= _size(config):
+                lists.append(self._next(number, now))
+        return lists
+
+    def rest(self, now: int) -> list[p4r.DigestList]:
+        """Return the lists that are not full, to send them at `now`, in microseconds, because the program ends."""
+        return [self._next(number, now) for number in list(self._waiting)]
 
     def acknowledge(self, digest_id: int, list_id: int) -> None:
         """Acknowledge a list, so that its messages may be sent again. Ignores an unknown list.
@@ -134,6 +156,7 @@ class DigestBook:
         self.read(digest_id)
         del self.configs[digest_id]
         self._sent.pop(digest_id, None)
+        self._waiting.pop(digest_id, None)
 
     def read(self, digest_id: int) -> p4r.DigestEntry.Config:
         """Return an enabled digest's configuration.
@@ -148,12 +171,24 @@ class DigestBook:
     def _name(self, digest_id: int) -> str:
         return f"digest {self._schema.digests.of_id(digest_id).preamble.name}"
 
-    def _list(self, number: int, listed: list[Message], now: int) -> p4r.DigestList:
-        digest = self._schema.digests.of_id(number)
+    def _due(self, number: int) -> int:
+        """Return the time in microseconds at which the next list of a digest is to be sent."""
+        config, waiting = self.configs[number], self._waiting[number]
+        full = len(waiting.messages) >= _size(config)  # after a change of the configuration
+        return waiting.since if full else waiting.since - -config.max_timeout_ns // 1000
+
+    def _next(self, number: int, now: int) -> p4r.DigestList:
+        """Return the next list of a digest, and begin another one."""
+        digest, listed = self._schema.digests.of_id(number), list(self._waiting.pop(number).messages)
         self._last += 1
         if self.configs[number].ack_timeout_ns:
-            self._sent[number].add(self._last, listed, now)
-        message = p4r.DigestList(digest_id=number, list_id=self._last, timestamp=now)
+            self._sent[number].add(self._last, listed, now * 1000)
+        message = p4r.DigestList(digest_id=number, list_id=self._last, timestamp=now * 1000)
         for values in listed:
             message.data.append(encode_data(digest.type_spec, self._schema.types, list(values)))
         return message
+
+
+def _size(config: p4r.DigestEntry.Config) -> int:
+    """Return the number of messages in a full list."""
+    return min(config.max_list_size or LONGEST, LONGEST) if config.max_timeout_ns else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -54,12 +54,12 @@ class Messages:
         self._deliver_traces(pipeline)
         self._deliver_log(pipeline)
         digests = pipeline.engine.digests()
-        if digests:
-            if self.listener is not None:
-                for message in digests:
-                    self.listener.digest(message)
-            for each in pipeline.digests.lists(digests, now):
-                self._send(p4r.StreamMessageResponse(digest=each), "digest")
+        if self.listener is not None:
+            for message in digests:
+                self.listener.digest(message)
+        due = pipeline.digests.due
+        if digests or (due is not None and due <= now):
+            self._send_lists(pipeline.digests.lists(digests, now))
 
     def deliver_idle(self, pipeline: Pipeline, now: int) -> None:
         """Notify controllers of entries that have been idle for their timeout, at `now` in microseconds."""
@@ -100,8 +100,11 @@ class Messages:
             times=None if output.times is None else output.times[keep],
         )
 
-    def retire(self, pipeline: Pipeline) -> None:
-        """Add the counts of lost messages of a pipeline that ends to those of this object."""
+    def retire(self, pipeline: Pipeline, now: int) -> None:
+        """Send the digests of a pipeline that ends at `now`, in microseconds, and add its counts of lost messages to
+        those of this object.
+        """
+        self._send_lists(pipeline.digests.rest(now))
         self._lost += _lost_by(pipeline)
 
     def lost(self, pipeline: Pipeline | None) -> Mapping[str, int]:
@@ -127,6 +130,10 @@ class Messages:
             stop, self.assertion = self.assertion, None
             with self._faults.survived("stopping on an assertion"):
                 stop()
+
+    def _send_lists(self, lists: Iterable[p4r.DigestList]) -> None:
+        for each in lists:
+            self._send(p4r.StreamMessageResponse(digest=each), "digest")
 
     def _send(self, response: p4r.StreamMessageResponse, what: str) -> None:
         """Send a message to the primary of every role that receives it."""

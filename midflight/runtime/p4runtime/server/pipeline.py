@@ -96,6 +96,14 @@ class Pipeline:
             raise Refusal(Code.INVALID_ARGUMENT, f"the program has no table {name}: p4c removed it from the JSON")
         return self.tables[number]
 
+    @property
+    def due(self) -> int | None:
+        """The time in nanoseconds at which the next packet leaves its queue, or the next list of digests is to be sent;
+        None if neither is known.
+        """
+        listed = None if self.digests.due is None else self.digests.due * 1000
+        return min((each for each in (self.engine.due, listed) if each is not None), default=None)
+
     def observe(self, down: frozenset[int]) -> None:
         """Record which switch ports cannot send now (`down`), for the groups of the engine.
 

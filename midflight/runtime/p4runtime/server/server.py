@@ -112,12 +112,11 @@ class Server:
 
     async def _start(self) -> None:
         await self._server.start()
-        self._patrol = asyncio.create_task(self._service.patrol())
+        self._tasks = [asyncio.create_task(each) for each in (self._service.patrol(), self._service.send_digests())]
 
     async def _stop(self) -> None:
-        patrol = getattr(self, "_patrol", None)
-        if patrol is not None:
-            patrol.cancel()
+        for each in getattr(self, "_tasks", ()):
+            each.cancel()
         self._service.end_streams()
         await self._server.stop(GRACE)
         # gRPC ends its own tasks in a later iteration of the loop, which must not close before.

@@ -37,6 +37,8 @@ SILENT, PEER_SILENT = 256, 64
 # Timeouts in seconds: of a stream for its first arbitration update, and of a Read for its client to read a part.
 SILENT_PATIENCE, READ_PATIENCE = 10.0, 30.0
 PATROL = 1.0
+# Seconds between two looks for lists of digests to send: half of the shortest `max_timeout_ns`, within these limits.
+SOONEST, LATEST = 0.005, 0.1
 # The maximum number of calls that time out at once.
 AT_ONCE = 16
 # The maximum bytes of one message on a stream. Packets and role configs are far smaller.
@@ -169,6 +171,14 @@ class Service:
                         await asyncio.sleep(0)  # other calls go on between them
                 if tick is None or tick.done():
                     tick = self._stream_pool.submit(self._switch.tick)
+
+    async def send_digests(self) -> None:
+        """Run until cancelled: send lists of digests that are not full when their time has come."""
+        while True:
+            patience = None
+            with self._switch.faults.survived("sending digests"):
+                patience = await asyncio.wrap_future(self._stream_pool.submit(self._switch.send_digests))
+            await asyncio.sleep(LATEST if patience is None else min(LATEST, max(SOONEST, patience / 2e6)))
 
     async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
         """Serve P4Runtime's Write: apply a batch of updates, and report the status of each if one fails."""

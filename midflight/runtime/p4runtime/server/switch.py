@@ -160,6 +160,16 @@ class Switch:
                 if self._carrier is not None:
                     pipeline.observe(self._carrier.down)
 
+    def send_digests(self) -> int | None:
+        """Send the lists of digests whose `max_timeout_ns` has passed. Return the shortest of the enabled digests' in
+        microseconds, or None if there is none.
+        """
+        with self._lock:
+            if (pipeline := self._forwarding) is None:
+                return None
+            self._messages.deliver(pipeline, self._time())
+            return pipeline.digests.patience
+
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
@@ -191,9 +201,11 @@ class Switch:
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds at which the next packet leaves its queue, for `advance`; None if all are empty."""
+        """The time in nanoseconds at which the next packet leaves its queue, or a list of digests is to be sent, for
+        `advance`; None if all queues and lists are empty.
+        """
         with self._lock:
-            return None if self._forwarding is None else self._forwarding.engine.due
+            return None if self._forwarding is None else self._forwarding.due
 
     @property
     def queued(self) -> bool:
@@ -274,7 +286,7 @@ class Switch:
                 except DeviceError as error:
                     raise Refusal(Code.RESOURCE_EXHAUSTED, str(error)) from None
         if self._forwarding is not None:
-            self._messages.retire(self._forwarding)
+            self._messages.retire(self._forwarding, self._time())
         self._forwarding, self._saved = pipeline, None
 
     # Traces and log messages
