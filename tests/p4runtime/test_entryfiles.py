@@ -9,12 +9,13 @@ import pytest
 
 from midflight.errors import MidflightError
 from midflight.p4.ir import EntryKey
-from midflight.runtime.engine import Engine, Entry
+from midflight.runtime.engine import Engine, Entry, Packets
 from midflight.runtime.engine.counters import CounterValue
 from midflight.runtime.engine.meters import MeterConfig
 from midflight.runtime.p4runtime.entryfiles.reading import read_entries
 from midflight.runtime.p4runtime.entryfiles.steps import SwitchTarget, apply
 from midflight.runtime.p4runtime.server.switch import Switch
+from tests.p4runtime.support import PROGRAMS
 
 PROGRAM = """\
 #include <core.p4>
@@ -332,3 +333,61 @@ def test_keys_with_one_name_are_all_matched(tmp_path: Path) -> None:
     entries.write_text(json.dumps({"table_entries": [{**row, "match": {**match, "hdr.h.c": 7}}]}))
     with pytest.raises(MidflightError, match="there is no match field"):
         read_entries(entries, target.schema)
+
+
+PROFILES = """
+act_prof_create_member servers forward 1 5
+act_prof_create_member servers forward 2 6
+act_prof_create_group servers
+act_prof_add_member_to_group servers 0 0
+act_prof_add_member_to_group servers 1 0
+table_indirect_add balance 1 => 1
+table_indirect_add_with_group balance 2 => 0
+"""
+
+
+def balancer(tmp_path: Path, commands: str) -> Switch:
+    switch = Switch()
+    switch.load((PROGRAMS / "balancer.p4").read_text())
+    path, target = tmp_path / "commands.txt", SwitchTarget(switch)
+    path.write_text(commands)
+    apply(read_entries(path, target.schema), target)
+    return switch
+
+
+def given(switch: Switch, service: int) -> set[int]:
+    """Return what the actions gave to packets with different hashes."""
+    sent = [(1, bytes([service, each]) + bytes(62)) for each in range(40)]
+    return {int.from_bytes(data[4:6], "big") for _, data in switch.process(Packets.from_list(sent))}
+
+
+def test_commands_for_action_profiles(tmp_path: Path) -> None:
+    switch = balancer(tmp_path, PROFILES)
+    assert [given(switch, each) for each in (1, 2, 3)] == [{6}, {5, 6}, {0}]
+    more = "act_prof_modify_member servers forward 1 1 9\nact_prof_remove_member_from_group servers 0 0\n"
+    switch = balancer(tmp_path, PROFILES + more)
+    assert [given(switch, each) for each in (1, 2)] == [{9}, {9}]
+    switch = balancer(tmp_path, PROFILES + "table_delete balance 1\nact_prof_delete_group servers 0\n")
+    assert [given(switch, each) for each in (1, 2)] == [{6}, {0}]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("act_prof_create_member nothing forward 1 5", "there is no action profile 'nothing'"),
+        ("act_prof_create_member servers forward 1", "takes port, given, not 1 values"),
+        ("act_prof_delete_member servers 2", "has no member 2"),
+        ("act_prof_delete_group servers 1", "has no group 1"),
+        ("act_prof_add_member_to_group servers 0 0", "member 0 is in group 0 already"),
+        ("act_prof_remove_member_from_group servers 0 1", "has no group 1"),
+        ("table_indirect_add balance 3 => 7", "has no member 7"),
+        ("table_indirect_add balance 3 => 0 1", "one member follows the match, not 2 values"),
+        ("table_indirect_add_with_group balance 3 => 1", "has no group 1"),
+    ],
+)
+def test_mistakes_in_commands_for_action_profiles(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(MidflightError) as caught:
+        balancer(tmp_path, PROFILES + line)
+    assert message in caught.value.message
+    assert caught.value.place is not None
+    assert caught.value.place.line == 9

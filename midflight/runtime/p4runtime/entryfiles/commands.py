@@ -16,6 +16,7 @@ from midflight.errors import MidflightError, Place
 from midflight.runtime.p4runtime.client.matches import number
 from midflight.runtime.p4runtime.client.messages import action_message, entry_message, register_messages
 from midflight.runtime.p4runtime.entryfiles.names import action_of, resolve
+from midflight.runtime.p4runtime.entryfiles.profiles import ProfileCommands
 from midflight.runtime.p4runtime.entryfiles.replication import Replication
 from midflight.runtime.p4runtime.entryfiles.steps import Read, Step, Write
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema, match_fields
@@ -30,11 +31,20 @@ MILLION = 1_000_000
 # The parameters of each command, for its usage line.
 USAGE = {
     "table_add": "TABLE ACTION MATCH... => [PARAMETER...] [PRIORITY]",
+    "table_indirect_add": "TABLE MATCH... => MEMBER [PRIORITY]",
+    "table_indirect_add_with_group": "TABLE MATCH... => GROUP [PRIORITY]",
     "table_set_default": "TABLE ACTION [PARAMETER...]",
     "table_reset_default": "TABLE",
     "table_modify": "TABLE ACTION HANDLE [=>] [PARAMETER...]",
     "table_delete": "TABLE HANDLE",
     "table_clear": "TABLE",
+    "act_prof_create_member": "PROFILE ACTION [PARAMETER...]",
+    "act_prof_modify_member": "PROFILE ACTION MEMBER [PARAMETER...]",
+    "act_prof_delete_member": "PROFILE MEMBER",
+    "act_prof_create_group": "PROFILE",
+    "act_prof_delete_group": "PROFILE GROUP",
+    "act_prof_add_member_to_group": "PROFILE MEMBER GROUP",
+    "act_prof_remove_member_from_group": "PROFILE MEMBER GROUP",
     "mc_mgrp_create": "GROUP",
     "mc_mgrp_destroy": "GROUP",
     "mc_node_create": "INSTANCE PORT...",
@@ -75,7 +85,8 @@ def read_commands(text: str, file: str, schema: Schema) -> list[Step]:
 
 
 class Commands:
-    """Translates commands. It remembers the nodes of multicast groups and the entries, which have handles.
+    """Translates commands. It remembers what has handles: entries, the nodes of multicast groups, and the members and
+    groups of action profiles.
 
     The handle of an entry is its number in its table, from 0, without the entries that the program declares.
     """
@@ -83,6 +94,7 @@ class Commands:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.replication = Replication()
+        self.profiles = ProfileCommands(schema)
         self.added: dict[int, list[p4r.TableEntry | None]] = {}
 
     def steps(self, words: Sequence[str], place: Place | None = None) -> list[Step]:
@@ -112,6 +124,26 @@ class Commands:
     # Tables
 
     def _table_add(self, table: str, action: str, *rest: str) -> list[p4r.Update]:
+        info, entry, values = self._matched(table, rest)
+        entry.action.CopyFrom(self._action(info, action, values))
+        return [self.add(entry)]
+
+    def _table_indirect_add(self, table: str, *rest: str) -> list[p4r.Update]:
+        return self._indirect(table, rest, group=False)
+
+    def _table_indirect_add_with_group(self, table: str, *rest: str) -> list[p4r.Update]:
+        return self._indirect(table, rest, group=True)
+
+    def _indirect(self, table: str, rest: Sequence[str], *, group: bool) -> list[p4r.Update]:
+        info, entry, values = self._matched(table, rest)
+        what = "group" if group else "member"
+        if len(values) != 1:
+            raise MidflightError(f"table {info.preamble.name}: one {what} follows the match, not {len(values)} values")
+        entry.action.CopyFrom(self.profiles.reference(info, _count(values[0], what), group=group))
+        return [self.add(entry)]
+
+    def _matched(self, table: str, rest: Sequence[str]) -> tuple[p4i.Table, p4r.TableEntry, list[str]]:
+        """Return a table, an entry of it without an action, and the words of a command between match and priority."""
         info = resolve("table", self.schema.tables, table)
         words = list(rest)
         fields = len(info.match_fields)
@@ -131,9 +163,7 @@ class Commands:
             priority = LOWEST + 1 - rank
         named = zip(match_fields(info).items(), matches, strict=True)
         match = {name: field_value(each, text) for (name, each), text in named}
-        entry = entry_message(self.schema, info.preamble.name, match, priority)
-        entry.action.CopyFrom(self._action(info, action, values))
-        return [self.add(entry)]
+        return info, entry_message(self.schema, info.preamble.name, match, priority), values
 
     def add(self, entry: p4r.TableEntry) -> p4r.Update:
         """Return the update that adds an entry, which gets the next handle of its table."""
@@ -186,6 +216,29 @@ class Commands:
         return action_message(
             self.schema, table.preamble.name, info.preamble.name, dict(zip(names, values, strict=True))
         )
+
+    # Action profiles
+
+    def _act_prof_create_member(self, profile: str, action: str, *values: str) -> list[p4r.Update]:
+        return self.profiles.create_member(profile, action, values)
+
+    def _act_prof_modify_member(self, profile: str, action: str, member: str, *values: str) -> list[p4r.Update]:
+        return self.profiles.modify_member(profile, action, _count(member, "member"), values)
+
+    def _act_prof_delete_member(self, profile: str, member: str) -> list[p4r.Update]:
+        return self.profiles.delete_member(profile, _count(member, "member"))
+
+    def _act_prof_create_group(self, profile: str) -> list[p4r.Update]:
+        return self.profiles.create_group(profile)
+
+    def _act_prof_delete_group(self, profile: str, group: str) -> list[p4r.Update]:
+        return self.profiles.delete_group(profile, _count(group, "group"))
+
+    def _act_prof_add_member_to_group(self, profile: str, member: str, group: str) -> list[p4r.Update]:
+        return self.profiles.add_member(profile, _count(member, "member"), _count(group, "group"))
+
+    def _act_prof_remove_member_from_group(self, profile: str, member: str, group: str) -> list[p4r.Update]:
+        return self.profiles.remove_member(profile, _count(member, "member"), _count(group, "group"))
 
     # Replication
 

@@ -174,11 +174,13 @@ class Service:
 
     async def send_digests(self) -> None:
         """Run until cancelled: send lists of digests that are not full when their time has come."""
+        sent, patience = self._stream_pool.submit(self._switch.send_digests), None
         while True:
-            patience = None
-            with self._switch.faults.survived("sending digests"):
-                patience = await asyncio.wrap_future(self._stream_pool.submit(self._switch.send_digests))
             await asyncio.sleep(LATEST if patience is None else min(LATEST, max(SOONEST, patience / 2e6)))
+            if sent.done():
+                with self._switch.faults.survived("sending digests"):
+                    patience = sent.result()
+                sent = self._stream_pool.submit(self._switch.send_digests)
 
     async def Write(self, request: p4r.WriteRequest, context: Context) -> p4r.WriteResponse:  # noqa: N802
         """Serve P4Runtime's Write: apply a batch of updates, and report the status of each if one fails."""
