@@ -234,11 +234,45 @@ METERED = source(
 )
 
 
+COMPUTED = source(
+    types="header i_t { bit<8> a; bit<8> b; }",
+    header="bit<8> x; bit<8> y; bit<16> z;",
+    headers="i_t[4] s; i_t copied;",
+    metadata="bit<2> at;",
+    parser="""
+        state start { packet.extract(hdr.h); transition next; }
+        state next {
+            packet.extract(hdr.s.next);
+            hdr.copied = hdr.s.last;
+            transition select(hdr.s.last.a) { 0 .. 127: next; default: accept; }
+        }
+    """,
+    declarations="""
+        action mark() { hdr.h.y = 255; }
+        table t {
+            key = { hdr.s[meta.at].a : exact; }
+            actions = { mark; NoAction; }
+            const entries = { 0 : mark(); 1 : mark(); 2 : mark(); 200 : mark(); }
+        }
+    """,
+    ingress="""
+        std.egress_spec = 2;
+        meta.at = hdr.h.x[1:0];
+        bit<16> most = 16w1 << hdr.h.x[3:0];
+        hash(hdr.h.z, HashAlgorithm.crc32, 16w0, { hdr.h.x, hdr.h.y }, most);
+        if (hdr.s[meta.at].isValid()) { t.apply(); }
+        log_msg("{}", { std });
+    """,
+)
+
+
 @pytest.mark.bmv2
 class TestCompiled:
     pytestmark = BMV2
 
-    @pytest.mark.parametrize("source", [SOURCE, PORTS, PROGRAM], ids=["router", "ports", "everything"])
+    @pytest.mark.parametrize(
+        "source", [SOURCE, PORTS, PROGRAM, COMPUTED], ids=["router", "ports", "everything", "computed"]
+    )
     def test_random_packets_agree(self, source: str, tmp_path: Path) -> None:
         config = compile_p4(source)
         chance = random.Random(7)

@@ -136,6 +136,8 @@ class _Program:
         yield "struct metadata_t {"
         for header in names.root["headers"]:
             if header["metadata"] and header["name"] != "standard_metadata":
+                if header["header_type"] not in names.types:
+                    continue  # a header union, of which no packet has a header
                 for field in names.types[header["header_type"]]["fields"]:
                     lists = kept.get((header["name"], field[0]))
                     note = f"@field_list({', '.join(f'8w{each}' for each in lists)}) " if lists else ""

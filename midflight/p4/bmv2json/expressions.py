@@ -151,7 +151,8 @@ class Expressions:
         if kind == "bool":
             return "true" if node["value"] else "false"
         if kind == "field" and node["value"][1] == "$valid$":
-            return f"{self.names.header(node['value'][0])}.isValid()"
+            base = node["value"][0]
+            return f"{self.header(base) if isinstance(base, dict) else self.names.header(base)}.isValid()"
         if kind is not None:
             value = self.exact(node)
             return f"({value.text} != 0)"
@@ -192,6 +193,8 @@ class Expressions:
             case None if node.get("op") == "dereference_header_stack":
                 index = self.exact(node["right"])
                 return f"{self.header(node['left'])}[{_index(index)}]"
+            case "stack_field" if node["value"][1] == "last":
+                return f"{self.names.stack(node['value'][0])}.last"
             case kind:
                 raise refusal(f"a header of type {kind or node.get('op')!r} is not supported")
 

@@ -172,11 +172,12 @@ class _Pipeline:
             raise refusal(f"a table of type {node['type']!r} is not supported", node, self._names.file)
         name, first = f"table_{node['id']}", self._metered(node)
         profile = self._profiles[node["action_profile"]] if node["type"] in INDIRECT else None
-        keys, kinds = [], []
+        keys, kinds, code = [], [], Statements(self._names).code
         for each in node["key"]:
             target = each["target"]
-            is_valid = target[1] == "$valid$"
-            value = self._names.field(target)
+            computed = isinstance(target, dict)
+            is_valid = not computed and target[1] == "$valid$"
+            value = code.exact(target) if computed else self._names.field(target)
             text = f"{self._names.header(target[0])}.isValid()" if is_valid else value.text
             if each.get("mask"):
                 text = f"({text} & {value.width}w{int(each['mask'], 16)})"
@@ -184,7 +185,6 @@ class _Pipeline:
             keys.append(f'{text} : {each["match_type"]} @name("{label}");')
             kinds.append(is_valid)
         if profile and "selector" in profile:
-            code = Statements(self._names).code
             keys += [f"{code.exact(each).text} : selector;" for each in profile["selector"]["input"]]
         actions = {self._action(each, first): self._actions[each]["name"] for each in node["action_ids"]}
         if len(set(actions.values())) < len(actions):

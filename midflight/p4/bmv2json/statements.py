@@ -84,6 +84,14 @@ class Statements:
                 return f"{target.text} = {f'(int<{target.width}>) {value}' if target.signed else value};"
             case "assign_VL":
                 return f"{code.target(given[0]).text} = {code.target(given[1]).text};"
+            case "assign_header" if self._is_metadata(given[0]):  # which are structs in P4
+                left, right = given[0]["value"], given[1]["value"]
+                fields = [name for name, *_ in self._names.types[self._names.headers[left]["header_type"]]["fields"]]
+                return " ".join(
+                    self._one({**node, "op": "assign", "parameters": [_field(left, name), _field(right, name)]})
+                    for name in fields
+                    if not name.startswith("_padding")  # which p4c adds to fill whole bytes
+                )
             case "assign_header" | "assign_header_stack" | "assign_union" | "assign_union_stack":
                 return f"{code.header(given[0])} = {code.header(given[1])};"
             case "add_header":
@@ -111,10 +119,10 @@ class Statements:
                 name, target = identifier(given[0]["value"]), code.target(given[2])
                 return f"{name}.execute_meter<bit<{target.width}>>({code.modular(given[1], 32)}, {target.text});"
             case "modify_field_with_hash_based_offset":
-                target, size = code.target(given[0]), int(given[3]["value"], 16)
+                target, size = code.target(given[0]), code.modular(given[3], 64)
                 values, algorithm, _ = self.inputs(given[2]["value"], node)
                 base = code.modular(given[1], target.width)
-                return f"hash({target.text}, {algorithm}, {base}, {values}, 64w{size});"
+                return f"hash({target.text}, {algorithm}, {base}, {values}, {size});"
             case "modify_field_rng_uniform":
                 target = code.target(given[0])
                 low, high = (code.modular(each, target.width) for each in given[1:3])
@@ -155,6 +163,9 @@ class Statements:
             case _:
                 raise refusal(f"the primitive {op!r} of BMv2's JSON is not supported yet", node, self._names.file)
 
+    def _is_metadata(self, node: Json) -> bool:
+        return node["type"] == "header" and bool(self._names.headers[node["value"]]["metadata"])
+
     @property
     def _registers(self) -> list[Json]:
         registers: list[Json] = self._names.root["register_arrays"]
@@ -169,3 +180,7 @@ class Statements:
             stack, member = node["value"]
             return f"{self._names.stack(stack)}.next.{identifier(member)}"
         raise refusal(f"extraction to a {node['type']!r} is not supported")
+
+
+def _field(header: str, name: str) -> Json:
+    return {"type": "field", "value": [header, name]}

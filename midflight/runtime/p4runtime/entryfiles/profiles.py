@@ -85,7 +85,9 @@ class ProfileCommands:
         return [_group(p4r.Update.MODIFY, info, group, known.groups[group])]
 
     def reference(self, table: p4i.Table, handle: int, *, group: bool) -> p4r.TableAction:
-        """Return the action of an entry that refers to a member, or to a group, of its table's profile."""
+        """Return the action of an entry that refers to a member, or to a group, of its table's profile. MidflightError
+        if the table has no profile, or the profile no such member or group.
+        """
         info = self._schema.profile_of(table)
         if info is None:
             raise MidflightError(f"table {table.preamble.name} has no action profile")

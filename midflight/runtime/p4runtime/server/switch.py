@@ -161,14 +161,11 @@ class Switch:
                     pipeline.observe(self._carrier.down)
 
     def send_digests(self) -> int | None:
-        """Send the lists of digests whose `max_timeout_ns` has passed. Return the shortest of the enabled digests' in
-        microseconds, or None if there is none.
-        """
+        """Send lists of digests that are due. Return the shortest `max_timeout_ns`, in microseconds, or None."""
         with self._lock:
-            if (pipeline := self._forwarding) is None:
-                return None
-            self._messages.deliver(pipeline, self._time())
-            return pipeline.digests.patience
+            if (pipeline := self._forwarding) is not None:
+                self._messages.deliver(pipeline, self._time())
+            return None if pipeline is None else pipeline.digests.patience
 
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
@@ -178,8 +175,7 @@ class Switch:
         """
         with self._lock:
             self._now = now
-            pipeline = self._forwarding
-            if pipeline is None:
+            if (pipeline := self._forwarding) is None:
                 return Packets.from_list([])
             return self._finish(pipeline, pipeline.engine.process(packets, now, times), now)
 
@@ -189,8 +185,7 @@ class Switch:
         Packets to the CPU port and digests are queued for the controllers. Without a pipeline, there are none.
         """
         with self._lock:
-            pipeline = self._forwarding
-            if pipeline is None:
+            if (pipeline := self._forwarding) is None:
                 return Packets.from_list([])
             return self._finish(pipeline, pipeline.engine.advance(time), time // 1000)
 
@@ -201,9 +196,7 @@ class Switch:
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds at which the next packet leaves its queue, or a list of digests is to be sent, for
-        `advance`; None if all queues and lists are empty.
-        """
+        """The time in nanoseconds for the next `advance`: see `Pipeline.due`. None without a pipeline."""
         with self._lock:
             return None if self._forwarding is None else self._forwarding.due
 
@@ -460,8 +453,7 @@ class Switch:
         # Packets are processed while the compiler runs.
         fresh = build(request.config, programs=self._programs, apart=self._apart, **self._options)
         with self._lock:
-            others = [each for each in self._kept if each is not fresh.checked]
-            self._kept = [*others, fresh.checked][-_KEPT:]
+            self._kept = [*(each for each in self._kept if each is not fresh.checked), fresh.checked][-_KEPT:]
             self._demand_pusher(request)
             if request.action == Actions.VERIFY_AND_SAVE:
                 self._saved = fresh
