@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from midflight.testbed.fuzz.draw import Draw, width_of
 from midflight.testbed.fuzz.expressions import Expressions
 from midflight.testbed.fuzz.scope import HeaderAt, Scope, Value
@@ -11,11 +13,15 @@ from midflight.testbed.fuzz.types import ENUM, FIRST, SERIAL, VARIABLE, Types
 __all__ = ["draw_parser"]
 
 
-def draw_parser(draw: Draw, types: Types) -> Tree:
-    """Return the parser of a program. Its states extract headers in the order of `types`, some of them or all."""
+def draw_parser(draw: Draw, types: Types, features: Collection[str]) -> Tree:
+    """Return the parser of a program. Its states extract headers in the order of `types`, some of them or all. With
+    the feature `value_sets`, some compare with value sets, which stay empty.
+    """
     # Not metadata, which BMv2 does not clear before it parses a clone.
     scope = Scope("parser", [each for each in types.values if each.header], types.headers)
-    targets = [each for each in types.values if not each.header and each.kind not in (ENUM, "inner_t")]
+    # p4c drops assignments before a later one, even if the parser fails between them: each field has one state.
+    targets = [each for each in types.values if not each.header and each.kind not in (ENUM, SERIAL, "inner_t")]
+    sets: list[str] = []
     names = {path: f"p{number}" for number, path in enumerate(types.order)}
     states: list[str | Tree] = []
     for number, path in enumerate(types.order):
@@ -39,15 +45,16 @@ def draw_parser(draw: Draw, types: Types) -> Tree:
         if number == 0 or (path != VARIABLE and not elements[0].union):
             scope.valid = [*scope.valid, path] if path not in scope.valid else scope.valid
         body: list[str | Tree] = list(before)
-        for _ in range(draw.between(0, 2)):
-            body.append(_assign(draw, scope, targets))
+        for _ in range(min(len(targets), draw.between(0, 2))):
+            target = targets.pop(draw.between(0, len(targets) - 1))
+            body.append(_assign(draw, scope, target))
         if draw.chance(0.1):
             amount = Tree("", ("(bit<32>)", Expressions(draw, scope).of("bit<2>", 1), " * 8"))
             body.append(Tree("statement", ("packet.advance(", amount, ");\n")))
         if draw.chance(0.1):
             condition = Expressions(draw, scope).of("bool", 2)
             body.append(Tree("statement", ("verify(", condition, ", error.HeaderTooShort);\n")))
-        body.append(_transition(draw, scope, later))
+        body.append(_transition(draw, scope, later, sets if "value_sets" in features else None))
         state = "start" if number == 0 else names[path]
         states.append(Tree("", (f"state {state} {{\n", *body, "}\n")))
     return Tree(
@@ -55,6 +62,7 @@ def draw_parser(draw: Draw, types: Types) -> Tree:
         (
             "parser parse(packet_in packet, out headers_t hdr, ",
             "inout metadata_t meta, inout standard_metadata_t std) {\n",
+            *(Tree("declaration", (f"value_set<bit<8>>(4) {each};\n",)) for each in sets),
             *states,
             "}\n",
         ),
@@ -67,15 +75,13 @@ def _small(draw: Draw) -> Tree:
     return Tree("bit<3>", (f"{FIRST}.tag[{low + 2}:{low}]",))
 
 
-def _assign(draw: Draw, scope: Scope, targets: list[Value]) -> Tree:
+def _assign(draw: Draw, scope: Scope, target: Value) -> Tree:
     """Return an assignment to metadata."""
-    kinds = {each.kind for each in scope.readable()}
-    target = draw.pick([each for each in targets if "<" in each.kind or each.kind == "bool" or each.kind in kinds])
     return Tree("statement", (f"{target.path} = ", Expressions(draw, scope).of(target.kind, 2), ";\n"))
 
 
-def _transition(draw: Draw, scope: Scope, later: list[str]) -> Tree:
-    """Return a transition to a later state or `accept`."""
+def _transition(draw: Draw, scope: Scope, later: list[str], sets: list[str] | None) -> Tree:
+    """Return a transition to a later state or `accept`. A value set that it compares with is added to `sets`."""
     if not later:
         return Tree("", ("transition accept;\n",))
     if draw.chance(0.2):
@@ -96,6 +102,9 @@ def _transition(draw: Draw, scope: Scope, later: list[str]) -> Tree:
         keys = ", ".join(_keyset(draw, width_of(kind)) for kind in kinds)
         keys = keys if len(kinds) == 1 else f"({keys})"
         cases.append(Tree("case", (f"{keys}: {draw.pick([*later, 'accept'])};\n",)))
+    if sets is not None and kinds == ["bit<8>"]:
+        sets.append(draw.name("vs"))
+        cases.append(Tree("case", (f"{sets[-1]}: {draw.pick([*later, 'accept'])};\n",)))
     target = draw.pick([*later, "accept"])
     return Tree("", ("transition select(", join(values, between=", "), ") {\n", *cases, f"default: {target};\n}}\n"))
 

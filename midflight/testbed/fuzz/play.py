@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.compiled import Compiled
+from midflight.runtime.engine.records import Digest
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.entryfiles.commands import read_commands
 from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, SwitchTarget, Target, Write, apply
@@ -25,6 +27,9 @@ __all__ = ["Bmv2", "Embedded", "Finding", "Host", "Judge", "Outcome", "Unsupport
 
 PROGRAM, ENTRIES = "program.p4", "entries.txt"
 """The names of a case's files."""
+
+DIGESTS, MORE = 1.5, 0.02
+"""The seconds that BMv2 has for the digests of a case, and for further ones than those that are expected."""
 
 PATIENCE = 10.0
 """The seconds that BMv2 has for the packets of a case, and for its start."""
@@ -37,11 +42,13 @@ class Outcome:
     """What a switch did with a case.
 
     `sent` has, for each packet that arrived, the packets that left, as pairs of port and bytes in any fixed order.
-    `counters` has the cells of each counter by name.
+    `counters` has the cells of each counter by name; for a direct counter, with the entries in any fixed order.
+    `digests` has the different messages of each digest by name, sorted, because BMv2 does not repeat a message.
     """
 
     sent: tuple[tuple[tuple[int, bytes], ...], ...]
     counters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    digests: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,10 @@ def difference(expected: Outcome, received: Outcome, names: tuple[str, str]) -> 
         others = received.counters.get(name, cells)
         if cells != others:
             return f"counter {name}:\n  {names[0]:<{width}} {cells}\n  {names[1]:<{width}} {others}"
+    for name in sorted({*expected.digests, *received.digests}):
+        left_messages, right_messages = (each.digests.get(name, ()) for each in (expected, received))
+        if left_messages != right_messages:
+            return f"digest {name}:\n  {names[0]:<{width}} {left_messages}\n  {names[1]:<{width}} {right_messages}"
     return ""
 
 
@@ -126,10 +137,11 @@ class Embedded:
         switch.load(source, PROGRAM, p4info)
         if traced:
             switch.trace(self, lambda _: None)
-        target = SwitchTarget(switch)
+        target, learned = SwitchTarget(switch), _Learned()
+        switch.listen(learned)
         _fill(case, target, checked.program.tables)
         sent = _play(case, lambda packets: switch.process(packets, 1))
-        return Outcome(sent, _counters(target, target.schema.counters))
+        return Outcome(sent, _counters(target, checked.program.tables), learned.messages)
 
 
 class Host:
@@ -190,7 +202,7 @@ class Bmv2:
             return found
         try:
             session.load(config.p4info, config.config)
-            expected = self._run(case, device, session, config.config)
+            expected = self._run(case, device, session, config.config, found.digests)
         except (DeviceError, MidflightError) as error:
             self._stop()
             return Finding("failed", f"BMv2: {error}")
@@ -202,14 +214,25 @@ class Bmv2:
         text = difference(expected, other, ("BMv2", "embedded switch with BMv2's JSON"))
         return Finding("differs", text, expected) if text else None
 
-    def _run(self, case: Case, device: Bmv2Device, session: Session, program: bytes) -> Outcome:
+    def _run(
+        self,
+        case: Case,
+        device: Bmv2Device,
+        session: Session,
+        program: bytes,
+        digests: Mapping[str, Collection[tuple[int, ...]]],
+    ) -> Outcome:
+        """Run a case on BMv2, and wait for as many different messages as there are in `digests`."""
         tables = [table["name"] for pipeline in json.loads(program)["pipelines"] for table in pipeline["tables"]]
         target = SessionTarget(session)
-        schema = target.schema
+        schema, session.subscriptions = target.schema, set()
         try:
+            for each in schema.digests:
+                session.subscribe(each.preamble.name)
             _fill(case, target, tables)
             sent = _play(case, device.process)
-            return Outcome(sent, _counters(target, schema.counters))
+            messages = _receive(session, sum(map(len, digests.values()))) if len(schema.digests) else {}
+            return Outcome(sent, _counters(target, tables), messages)
         finally:
             if device.alive:  # BMv2 keeps groups and sessions when it gets another program
                 _remove_replication(target)
@@ -228,6 +251,33 @@ class Bmv2:
             session.close()
         if device is not None:
             device.close()
+
+
+class _Learned:
+    """Collects the different messages of digests by name, sorted."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, tuple[tuple[int, ...], ...]] = {}
+
+    def packet_in(self, values: Mapping[int, int], payload: bytes) -> None:
+        """Ignore a packet-in."""
+
+    def digest(self, digest: Digest) -> None:
+        """Add a message."""
+        known = self.messages.get(digest.name, ())
+        self.messages[digest.name] = tuple(sorted({*known, digest.values}))
+
+
+def _receive(session: Session, wanted: int) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Return the messages of digests that arrive until there are `wanted` different ones, and shortly afterwards."""
+    learned, end = _Learned(), time.monotonic() + DIGESTS
+    while True:
+        complete = sum(map(len, learned.messages.values())) >= wanted
+        arrived = session.digests(MORE if complete else 0.1)
+        for each in arrived:
+            learned.digest(Digest(each.name, tuple(each.values.values())))
+        if not arrived and (complete or time.monotonic() > end):
+            return learned.messages
 
 
 def _guarded(run: Callable[[], Outcome]) -> Outcome | Finding:
@@ -259,24 +309,34 @@ def _fill(case: Case, target: Target, tables: Collection[str]) -> None:
     lines = [
         line
         for line in str(case.commands).splitlines()
-        if not line.startswith("table_add") or line.split()[1] in tables
+        if not line.startswith(("table_", "act_prof_")) or line.split()[1].removesuffix("_p") in tables
     ]
     apply(read_commands("\n".join(lines), ENTRIES, target.schema), target)
 
 
-def _counters(target: Target, counters: Iterable[p4i.Counter]) -> dict[str, tuple[int, ...]]:
-    """Return the cells of all counters, as packets, bytes or both, as the program declares them."""
+def _counters(target: Target, tables: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Return the cells of all counters, and of the direct counters of `tables`: packets, bytes or both, as declared."""
     found: dict[str, tuple[int, ...]] = {}
-    for each in counters:
-        cells: list[int] = []
-        for entity in target.read(p4r.Entity(counter_entry=p4r.CounterEntry(counter_id=each.preamble.id))):
-            data = entity.counter_entry.data
-            if each.spec.unit != p4i.CounterSpec.BYTES:
-                cells.append(data.packet_count)
-            if each.spec.unit != p4i.CounterSpec.PACKETS:
-                cells.append(data.byte_count)
-        found[each.preamble.name] = tuple(cells)
+    for each in target.schema.counters:
+        entities = target.read(p4r.Entity(counter_entry=p4r.CounterEntry(counter_id=each.preamble.id)))
+        found[each.preamble.name] = _cells(each.spec, (one.counter_entry.data for one in entities))
+    for direct in target.schema.direct_counters:
+        if target.schema.tables.of_id(direct.direct_table_id).preamble.name in tables:
+            wanted = p4r.DirectCounterEntry(table_entry=p4r.TableEntry(table_id=direct.direct_table_id))
+            entries = [one.direct_counter_entry for one in target.read(p4r.Entity(direct_counter_entry=wanted))]
+            entries.sort(key=lambda entry: (entry.table_entry.priority, [str(one) for one in entry.table_entry.match]))
+            found[direct.preamble.name] = _cells(direct.spec, (one.data for one in entries))
     return found
+
+
+def _cells(spec: p4i.CounterSpec, data: Iterable[p4r.CounterData]) -> tuple[int, ...]:
+    cells: list[int] = []
+    for each in data:
+        if spec.unit != p4i.CounterSpec.BYTES:
+            cells.append(each.packet_count)
+        if spec.unit != p4i.CounterSpec.PACKETS:
+            cells.append(each.byte_count)
+    return tuple(cells)
 
 
 def _remove_replication(target: Target) -> None:

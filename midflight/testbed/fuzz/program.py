@@ -18,7 +18,7 @@ __all__ = ["FEATURES", "Case", "draw_case"]
 
 FEATURES = (
     "stacks", "unions", "varbit", "loops", "registers", "counters", "meters", "hash", "checksum", "multicast", "clone",
-    "again", "truncate", "functions", "subs", "verify",
+    "again", "truncate", "functions", "subs", "verify", "digests", "profiles", "value_sets", "direct",
 )  # fmt: skip
 """What a program may have beside the rest. Each program has a part of them, so that they also occur alone."""
 
@@ -35,6 +35,8 @@ KINDS = (
     "int<16>",
     "bool",
 )
+
+NUMBERS = tuple(each for each in KINDS if each.startswith("bit<"))
 
 PARAMETERS = "(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t std)"
 
@@ -61,6 +63,8 @@ class _Program:
         self._features = frozenset(each for each in FEATURES if draw.chance(0.45))
         if "again" in self._features:  # BMv2 sends the whole packet again after `truncate`
             self._features -= {"truncate"}
+        if "multicast" in self._features:  # and whole replicas
+            self._features -= {"truncate"}
         self._types = Types()
         self._functions: list[Callee] = []
         self._procedures: list[Callee] = []
@@ -74,20 +78,29 @@ class _Program:
         if "functions" in self._features:
             parts += [self._function() for _ in range(draw.between(1, 3))]
             parts += [self._procedure() for _ in range(draw.between(0, 2))]
-        parts.append(draw_parser(draw, self._types))
+        learned = [self._learned() for _ in range(draw.between(1, 2))] if "digests" in self._features else []
+        parts += [each for _, _, each in learned]
+        parts.append(draw_parser(draw, self._types, self._features))
         parts.append(self._checksums("verify_it", verify=True))
         subs: list[Callee] = []
         if "subs" in self._features:
             made, sub = self._sub()
             parts.append(made)
             subs.append(sub)
-        parts.append(self._control("ingress", subs))
-        parts.append(self._control("egress", subs))
+        parts.append(self._control("ingress", subs, [(name, kinds) for name, kinds, _ in learned]))
+        parts.append(self._control("egress", subs, []))
         parts.append(self._checksums("compute_it", verify=False))
         parts.append(self._deparser())
         parts.append("V1Switch(parse(), verify_it(), ingress(), egress(), compute_it(), deparse()) main;\n")
         commands = [*self._replication(), *self._commands]
         return Case(join(parts), join(commands), draw_packets(draw, self._types, packets))
+
+    def _learned(self) -> tuple[str, tuple[str, ...], Tree]:
+        """A struct for a digest: its name, the types of its fields, and its declaration."""
+        draw, name = self._draw, self._draw.name("learned")
+        kinds = tuple(draw.pick(NUMBERS) for _ in range(draw.between(1, 3)))
+        fields = " ".join(f"{kind} d{at};" for at, kind in enumerate(kinds))
+        return name, kinds, Tree("declaration", (f"struct {name} {{ {fields} }}\n",))
 
     # Functions
 
@@ -147,9 +160,9 @@ class _Program:
         scope.functions, scope.procedures = list(self._functions), list(self._procedures)
         return scope
 
-    def _control(self, name: str, subs: list[Callee]) -> Tree:
+    def _control(self, name: str, subs: list[Callee], learned: list[tuple[str, tuple[str, ...]]]) -> Tree:
         draw, types = self._draw, self._types
-        objects = Objects(self._features, stacks=types.stacks)
+        objects = Objects(self._features, stacks=types.stacks, digests=learned)
         parts: list[str | Tree] = [f"control {name}{PARAMETERS} {{\n"]
         for each in subs:
             called = draw.name("sub")
@@ -167,7 +180,7 @@ class _Program:
             made, action = self._action(name, scope, objects)
             parts.append(made)
             actions.append(action)
-        tables = Tables(draw, name)
+        tables = Tables(draw, name, self._features)
         plain = Scope(name, list(scope.values), scope.headers, [FIRST], functions=scope.functions)
         made_tables = [tables.table(plain, actions) for _ in range(draw.between(0, 4))]
         objects.tables += [known for _, known in made_tables]
@@ -185,7 +198,7 @@ class _Program:
         draw = self._draw
         if "registers" in self._features and name == "ingress":
             for _ in range(draw.between(1, 2)):
-                kind, register = draw.pick([each for each in KINDS if each.startswith("bit<")]), draw.name("r")
+                kind, register = draw.pick(NUMBERS), draw.name("r")
                 parts.append(Tree("declaration", (f"register<{kind}>(16) {register};\n",)))
                 objects.registers.append((register, kind))
         if "counters" in self._features:
@@ -200,8 +213,7 @@ class _Program:
     def _action(self, control: str, outer: Scope, objects: Objects) -> tuple[Tree, Callee]:
         draw, name = self._draw, self._draw.name("a")
         directed = [(draw.pick(("in", "inout", "out", "inout")), draw.pick(KINDS)) for _ in range(draw.between(0, 2))]
-        numbers = [each for each in KINDS if each.startswith("bit<")]
-        parameters = [*directed, *(("", draw.pick(numbers)) for _ in range(draw.between(0, 2)))]
+        parameters = [*directed, *(("", draw.pick(NUMBERS)) for _ in range(draw.between(0, 2)))]
         scope, text, before = self._directed(parameters, "action")
         scope.values += outer.values
         scope.headers, scope.valid = outer.headers, [FIRST]

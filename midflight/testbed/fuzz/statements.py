@@ -34,6 +34,7 @@ class Objects:
 
     registers: pairs of name and type, with 2 to the power of 4 cells; counters and meters have as many
     stacks: pairs of path and size
+    digests: pairs of a struct's name and the types of its fields, those that are not sent yet
     tables: those that are not applied yet, because a control applies a table in one place only
     features: the names of the kinds of statement that the program may have
     """
@@ -43,6 +44,7 @@ class Objects:
     counters: list[str] = field(default_factory=list)
     meters: list[tuple[str, str]] = field(default_factory=list)
     stacks: list[tuple[str, int]] = field(default_factory=list)
+    digests: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     tables: list[TableAt] = field(default_factory=list)
     subs: list[Callee] = field(default_factory=list)
 
@@ -333,7 +335,14 @@ class Statements:
             ]
         if objects.meters:
             choices.append(self._meter)
+        if objects.digests and not self._scope.loops:
+            choices += [self._digest] * 3
         return draw.pick(choices)()
+
+    def _digest(self) -> Tree:
+        name, kinds = self._objects.digests.pop()
+        values = join([self._expressions.of(kind, 2) for kind in kinds], between=", ")
+        return self._statement(f"digest<{name}>(1, {{ ", values, " });")
 
     def _register(self) -> Tree | None:
         name, kind = self._draw.pick(self._objects.registers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from midflight.testbed.fuzz.draw import Draw, width_of
@@ -18,12 +19,22 @@ RANGE_WIDTHS = range(1, 32)
 """The widths of range keys: for wider ones, p4c makes `_` an empty range."""
 
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An action profile or selector of one table: its name, its constructor, and the values that a selector hashes."""
+
+    name: str
+    kind: str
+    selecting: list[str]
+
+
 @dataclass(slots=True)
 class Tables:
     """Generates tables of one control. `commands` are the lines of simple_switch_CLI that fill them, by table."""
 
     draw: Draw
     control: str
+    features: Collection[str] = ()
     commands: dict[str, list[Tree]] = field(default_factory=dict)
 
     def table(self, scope: Scope, actions: list[Callee]) -> tuple[Tree, TableAt]:
@@ -42,18 +53,33 @@ class Tables:
             if arguments is None:
                 continue
             refs.append((each, f"{each.name}({arguments})" if directed else each.name))
-        parts: list[str | Tree] = [f"table {name} {{\n"]
+        profile = self._profile(name, scope) if keys and "profiles" in self.features and draw.chance(0.4) else None
+        counted = bool(keys) and "direct" in self.features and draw.chance(0.6)
+        parts: list[str | Tree] = []
+        if profile:
+            parts.append(Tree("declaration", (f"{profile.kind} {profile.name};\n",)))
+        if counted:
+            kind = draw.pick(("packets", "bytes", "packets_and_bytes"))
+            parts.append(Tree("declaration", (f"direct_counter(CounterType.{kind}) {name}_c;\n",)))
+        parts.append(f"table {name} {{\n")
         if keys:
-            parts.append(
-                join(["key = { ", *(Tree("", (text, f" : {kind}{note}; ")) for text, kind, _, note in keys), "}\n"])
-            )
+            selecting = profile.selecting if profile else []
+            matching = [Tree("", (text, f" : {kind}{note}; ")) for text, kind, _, note in keys]
+            parts.append(join(["key = { ", *matching, *(f"{each} : selector; " for each in selecting), "}\n"]))
         parts.append(join(["actions = { ", *(Tree("case", (f"{text}; ",)) for _, text in refs), "NoAction; }\n"]))
-        if refs and draw.chance(0.5):
+        if counted:
+            parts.append(f"counters = {name}_c;\n")
+        if profile:
+            parts.append(f"implementation = {profile.name};\nsize = 64;\n")
+            self._entries(name, keys, refs, profile)
+        elif refs and draw.chance(0.5):
             callee, text = draw.pick(refs)
             parts.append(Tree("case", (f"default_action = {self._call(callee, text)};\n",)))
         else:
             parts.append("default_action = NoAction();\n")
-        if keys and draw.chance(0.4):
+        if profile:
+            pass
+        elif keys and not counted and draw.chance(0.4):
             parts.append(self._const_entries(keys, refs))
         elif keys:
             parts.append("size = 64;\n")
@@ -61,6 +87,35 @@ class Tables:
         parts.append("}\n")
         spoils = frozenset[str]().union(*(callee.spoils for callee, _ in refs))
         return Tree("declaration", tuple(parts)), TableAt(name, tuple(callee.name for callee, _ in refs), spoils)
+
+    def _profile(self, table: str, scope: Scope) -> Profile:
+        """Return an action profile or selector for a table."""
+        draw = self.draw
+        name = f"{table}_p"
+        if draw.chance(0.5):
+            return Profile(name, "action_profile(64)", [])
+        values = [each.path for each in scope.readable() if each.kind.startswith("bit<")]
+        kind = f"action_selector(HashAlgorithm.{draw.pick(('crc16', 'crc32'))}, 64, 16)"
+        return Profile(name, f"@max_group_size(16) {kind}", [draw.pick(values) for _ in range(draw.between(1, 3))])
+
+    def _filled(self, table: str, refs: list[tuple[Callee, str]], profile: Profile) -> list[str]:
+        """Fill a profile, and return the handles of its members and groups, as the end of an entry's line."""
+        draw, lines = self.draw, list[str]()
+        name, members, groups = f"{self.control}.{profile.name}", draw.between(1, 4), 0
+        for _ in range(members):
+            callee, _ = draw.pick([*refs, (None, "")])
+            data = [] if callee is None else [str(value) for _, value in self._arguments(callee)]
+            action = "NoAction" if callee is None else f"{self.control}.{callee.name}"
+            lines.append(" ".join(["act_prof_create_member", name, action, *data]))
+        if profile.selecting:
+            groups = draw.between(0, 2)
+        for group in range(groups):
+            lines.append(f"act_prof_create_group {name}")
+            listed = draw.some(range(members), members) or [0]
+            lines += [f"act_prof_add_member_to_group {name} {each} {group}" for each in listed]
+        made = self.commands.setdefault(table, [])
+        made += [Tree("statement", (f"{each}\n",)) for each in lines]
+        return [*(f"_add {each}" for each in range(members)), *(f"_add_with_group {each}" for each in range(groups))]
 
     def _keys(self, scope: Scope) -> list[tuple[Tree, str, str, str]]:
         """Return keys as expression, match kind, type and annotation."""
@@ -133,7 +188,14 @@ class Tables:
             found.append(Tree("case", (f"({key}) : {self._call(callee, text)};\n",)))
         return Tree("case", (join(["const entries = {\n", *found, "}\n"]),))
 
-    def _entries(self, table: str, keys: list[tuple[Tree, str, str, str]], refs: list[tuple[Callee, str]]) -> None:
+    def _entries(
+        self,
+        table: str,
+        keys: list[tuple[Tree, str, str, str]],
+        refs: list[tuple[Callee, str]],
+        profile: Profile | None = None,
+    ) -> None:
+        choices = self._filled(table, refs, profile) if profile else []
         ranked = any(kind in ("ternary", "range", "optional") for _, kind, *_ in keys)
         seen: list[str] = []
         for rank in range(1, self.draw.between(1, 8)):
@@ -155,11 +217,15 @@ class Tables:
             if key in seen:
                 continue
             seen.append(key)
-            callee, _ = self.draw.pick([*refs, (None, "")])
-            data = [] if callee is None else [str(value) for _, value in self._arguments(callee)]
-            words = [key, "=>", *data, *([str(rank)] if ranked else [])]
-            action = "NoAction" if callee is None else f"{self.control}.{callee.name}"
-            line = f"table_add {self.control}.{table} {action} {' '.join(words)}"
+            end = [str(rank)] if ranked else []
+            if choices:
+                how, _, handle = self.draw.pick(choices).partition(" ")
+                line = " ".join([f"table_indirect{how} {self.control}.{table}", key, "=>", handle, *end])
+            else:
+                callee, _ = self.draw.pick([*refs, (None, "")])
+                data = [] if callee is None else [str(value) for _, value in self._arguments(callee)]
+                action = "NoAction" if callee is None else f"{self.control}.{callee.name}"
+                line = " ".join([f"table_add {self.control}.{table} {action}", key, "=>", *data, *end])
             self.commands.setdefault(table, []).append(Tree("statement", (line + "\n",)))
 
     def _match(self, kind: str, of: str) -> tuple[int | None, int, int]:
