@@ -150,10 +150,7 @@ class Switch:
         return self.clock() // 1000 if self._carrier is None else self._carrier.now
 
     def tick(self) -> None:
-        """Notify controllers of entries whose idle timeout has passed, and check which ports can send.
-
-        The server calls it once a second.
-        """
+        """Notify controllers of idle entries, and check which ports can send. The server calls it once a second."""
         with self._lock:
             if (pipeline := self._forwarding) is not None:
                 self._messages.deliver_idle(pipeline, self._time())
@@ -464,9 +461,8 @@ class Switch:
                     self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the requested parts of the config: of the saved one if there is one, otherwise of the current one.
-
-        Before the first one, the response has no config. Raises Refusal for another device id.
+        """Return the requested parts of the saved config, or of the current one; empty before the first one. Refusal
+        for another device id.
         """
         with self._lock:
             self.demand_device(request.device_id)
