@@ -286,13 +286,10 @@ parser ingress_parse(packet_in packet, out headers_t hdr, out metadata_t meta,
 // The kernel of gradients: Aggregate.ingress in aggregate.py, with workers=4, lanes=32, slots=256, operation='sum',
 // number='int32', overflow='saturate', base=0, rank=-1, switches=0, first=0.
 // Sum `lanes` numbers of every worker, element by element, and multicast the sum when all have sent theirs.
-// Its longest chain of operations that depend on each other takes 20 stages.
+// Its longest chain of operations that depend on each other takes 15 stages.
 control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<8> worker;
     bit<48> chunk;
-    bit<48> there;
-    int<48> ahead;
-    bool fresh;
     bit<4> mine;
     bit<4> before;
     int<32> value;
@@ -364,12 +361,10 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
     bit<32> held_high_value;
     bit<32> ahead_by;
     bit<32> held_low_value;
-    bit<32> low;
-    bit<16> high;
-    bit<32> smaller;
-    bit<48> part_2;
+    bit<32> newer_by;
+    bit<32> older_by;
     bit<4> power;
-    bit<4> part_3;
+    bit<4> part_2;
     bit<4> chosen;
 
     Register<int<32>, bit<9>>(512, 0) held_high;
@@ -871,52 +866,41 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         } else {
             held_low_value = held_low_read.execute(hdr.gradients.slot[8:0]);
         }
-        if (ahead_by == 0x80000000) {
-            held_low_value = chunk[31:0];
-        }
-        there = held_high_value[31:16] ++ held_low_value;
-        if (there == 0) {
-            ahead = 1;
+        if (held_high_value == 0 || (ahead_by[31:31] == 0 && ahead_by != 0)) {
+            newer_by = 1;
+            older_by = 0;
+        } else if (ahead_by == 0) {
+            newer_by = chunk[31:0] |-| held_low_value;
+            older_by = held_low_value |-| chunk[31:0];
         } else {
-            low = chunk[31:0] - there[31:0];
-            high = chunk[47:32] - there[47:32];
-            smaller = min(chunk[31:0], there[31:0]);
-            if (smaller != there[31:0]) {
-                high = high - 1;
-            }
-            part_2 = high ++ low;
-            ahead = (int<48>)part_2;
+            newer_by = 0;
+            older_by = 1;
         }
-        if (ahead[47:47] == 1) {
+        if (older_by != 0) {
             meta.verdict = DROP;
             return;
         }
-        if (ahead[47:47] == 0 && ahead != 0) {
-            fresh = true;
-        } else {
-            fresh = false;
-        }
         power_of_two.apply();
         mine = power;
-        if (fresh) {
+        if (newer_by != 0) {
             // before = self.seen.update(wire.slot, lambda old: mine if fresh else old | mine)
             before = (bit<4>)seen_write.execute(hdr.gradients.slot[8:0]);
         } else {
             before = (bit<4>)seen_or.execute(hdr.gradients.slot[8:0]);
         }
-        part_3 = before & mine;
-        if (fresh) {
+        part_2 = before & mine;
+        if (newer_by != 0) {
             chosen = mine;
         } else {
             chosen = before | mine;
         }
         // lane 0
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value = 0;
         } else {
             value = hdr.gradients.values_0;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total = value;
             // total = self.total[lane].update_fetch(wire.slot, lambda old: value if fresh else self.combined(old,
             // value))
@@ -926,12 +910,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_0 = total;
         // lane 1
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_1 = 0;
         } else {
             value_1 = hdr.gradients.values_1;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_1_value = value_1;
             total_1_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -939,12 +923,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_1 = total_1_value;
         // lane 2
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_2 = 0;
         } else {
             value_2 = hdr.gradients.values_2;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_2_value = value_2;
             total_2_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -952,12 +936,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_2 = total_2_value;
         // lane 3
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_3 = 0;
         } else {
             value_3 = hdr.gradients.values_3;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_3_value = value_3;
             total_3_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -965,12 +949,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_3 = total_3_value;
         // lane 4
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_4 = 0;
         } else {
             value_4 = hdr.gradients.values_4;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_4_value = value_4;
             total_4_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -978,12 +962,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_4 = total_4_value;
         // lane 5
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_5 = 0;
         } else {
             value_5 = hdr.gradients.values_5;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_5_value = value_5;
             total_5_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -991,12 +975,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_5 = total_5_value;
         // lane 6
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_6 = 0;
         } else {
             value_6 = hdr.gradients.values_6;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_6_value = value_6;
             total_6_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1004,12 +988,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_6 = total_6_value;
         // lane 7
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_7 = 0;
         } else {
             value_7 = hdr.gradients.values_7;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_7_value = value_7;
             total_7_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1017,12 +1001,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_7 = total_7_value;
         // lane 8
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_8 = 0;
         } else {
             value_8 = hdr.gradients.values_8;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_8_value = value_8;
             total_8_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1030,12 +1014,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_8 = total_8_value;
         // lane 9
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_9 = 0;
         } else {
             value_9 = hdr.gradients.values_9;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_9_value = value_9;
             total_9_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1043,12 +1027,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_9 = total_9_value;
         // lane 10
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_10 = 0;
         } else {
             value_10 = hdr.gradients.values_10;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_10_value = value_10;
             total_10_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1056,12 +1040,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_10 = total_10_value;
         // lane 11
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_11 = 0;
         } else {
             value_11 = hdr.gradients.values_11;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_11_value = value_11;
             total_11_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1069,12 +1053,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_11 = total_11_value;
         // lane 12
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_12 = 0;
         } else {
             value_12 = hdr.gradients.values_12;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_12_value = value_12;
             total_12_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1082,12 +1066,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_12 = total_12_value;
         // lane 13
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_13 = 0;
         } else {
             value_13 = hdr.gradients.values_13;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_13_value = value_13;
             total_13_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1095,12 +1079,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_13 = total_13_value;
         // lane 14
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_14 = 0;
         } else {
             value_14 = hdr.gradients.values_14;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_14_value = value_14;
             total_14_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1108,12 +1092,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_14 = total_14_value;
         // lane 15
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_15 = 0;
         } else {
             value_15 = hdr.gradients.values_15;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_15_value = value_15;
             total_15_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1121,12 +1105,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_15 = total_15_value;
         // lane 16
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_16 = 0;
         } else {
             value_16 = hdr.gradients.values_16;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_16_value = value_16;
             total_16_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1134,12 +1118,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_16 = total_16_value;
         // lane 17
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_17 = 0;
         } else {
             value_17 = hdr.gradients.values_17;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_17_value = value_17;
             total_17_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1147,12 +1131,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_17 = total_17_value;
         // lane 18
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_18 = 0;
         } else {
             value_18 = hdr.gradients.values_18;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_18_value = value_18;
             total_18_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1160,12 +1144,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_18 = total_18_value;
         // lane 19
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_19 = 0;
         } else {
             value_19 = hdr.gradients.values_19;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_19_value = value_19;
             total_19_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1173,12 +1157,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_19 = total_19_value;
         // lane 20
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_20 = 0;
         } else {
             value_20 = hdr.gradients.values_20;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_20_value = value_20;
             total_20_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1186,12 +1170,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_20 = total_20_value;
         // lane 21
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_21 = 0;
         } else {
             value_21 = hdr.gradients.values_21;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_21_value = value_21;
             total_21_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1199,12 +1183,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_21 = total_21_value;
         // lane 22
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_22 = 0;
         } else {
             value_22 = hdr.gradients.values_22;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_22_value = value_22;
             total_22_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1212,12 +1196,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_22 = total_22_value;
         // lane 23
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_23 = 0;
         } else {
             value_23 = hdr.gradients.values_23;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_23_value = value_23;
             total_23_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1225,12 +1209,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_23 = total_23_value;
         // lane 24
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_24 = 0;
         } else {
             value_24 = hdr.gradients.values_24;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_24_value = value_24;
             total_24_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1238,12 +1222,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_24 = total_24_value;
         // lane 25
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_25 = 0;
         } else {
             value_25 = hdr.gradients.values_25;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_25_value = value_25;
             total_25_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1251,12 +1235,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_25 = total_25_value;
         // lane 26
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_26 = 0;
         } else {
             value_26 = hdr.gradients.values_26;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_26_value = value_26;
             total_26_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1264,12 +1248,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_26 = total_26_value;
         // lane 27
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_27 = 0;
         } else {
             value_27 = hdr.gradients.values_27;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_27_value = value_27;
             total_27_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1277,12 +1261,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_27 = total_27_value;
         // lane 28
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_28 = 0;
         } else {
             value_28 = hdr.gradients.values_28;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_28_value = value_28;
             total_28_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1290,12 +1274,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_28 = total_28_value;
         // lane 29
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_29 = 0;
         } else {
             value_29 = hdr.gradients.values_29;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_29_value = value_29;
             total_29_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1303,12 +1287,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_29 = total_29_value;
         // lane 30
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_30 = 0;
         } else {
             value_30 = hdr.gradients.values_30;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_30_value = value_30;
             total_30_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1316,12 +1300,12 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         }
         hdr.gradients.values_30 = total_30_value;
         // lane 31
-        if (!fresh && part_3 != 0) {
+        if (newer_by == 0 && part_2 != 0) {
             value_31 = 0;
         } else {
             value_31 = hdr.gradients.values_31;
         }
-        if (fresh) {
+        if (newer_by != 0) {
             total_31_value = value_31;
             total_31_write.execute(hdr.gradients.slot[8:0]);
         } else {
@@ -1332,7 +1316,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         hdr.gradients.epoch = meta.epoch;
         if (chosen != 15) {
             meta.verdict = DROP;
-        } else if (!fresh && part_3 != 0) {
+        } else if (newer_by == 0 && part_2 != 0) {
             meta.verdict = REPLY;
         } else {
             meta.verdict = MULTICAST;

@@ -30,18 +30,21 @@ class Context:
     """A kernel being lowered. `block` collects statements; `line` is the line of the user's source of the current one.
 
     `checksums` maps the variable of a hash's input to the variables of its hashes by seed, `known` a variable to the
-    condition whose truth it has.
+    condition whose truth it has. `signs` maps the variable of a distance, of which only the sign matters, to two others
+    of 32 bits: the first is above 0 if the distance is, and the second if it is below 0. `body` is the whole kernel.
     """
 
     primitive: Primitive
     architecture: Architecture
     locals: dict[str, Kind | None]
     line: Line
+    body: tuple[Statement, ...] = ()
     block: list[Any] = field(default_factory=list)
     registers: dict[str, Stored] = field(default_factory=dict)
     added: dict[str, Register] = field(default_factory=dict)
     checksums: dict[str, dict[int, Local]] = field(default_factory=dict)
     known: dict[Local, Expr] = field(default_factory=dict)
+    signs: dict[Local, tuple[Local, Local]] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
 
     def register(self, name: str) -> Register:

@@ -47,7 +47,8 @@ def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
     """
     kernel = primitive.kernel
     code = Context(primitive, architecture, dict(kernel.locals), Line(kernel.line, kernel.file))
-    body = run(_block(code, separated(kernel.body, code.locals)))
+    code.body = separated(kernel.body, code.locals)
+    body = run(_block(code, code.body))
     return without_unused(Lowered(body, code.locals, code.registers, tuple(code.seeds)))
 
 
@@ -61,6 +62,8 @@ def _block(code: Context, body: tuple[Statement, ...]) -> Walk[Statements]:
 
 def _statement(code: Context, each: Statement) -> Walk[None]:
     match each:
+        case Assign(target=Local() as distance) if distance in code.signs:
+            pass  # only its sign is used, which is known
         case Assign(target=target, value=value):
             yield assign(code, target, value)
         case If(condition=test, yes=yes, no=no):

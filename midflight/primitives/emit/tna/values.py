@@ -393,6 +393,9 @@ def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
         operator, left, right = ORDER.get(operator, operator), right, left
     kind = left.kind
     assert kind is not None
+    if isinstance(left, Local) and left in code.signs:
+        done: Expr = yield condition(code, _sign(code, left, operator))
+        return done
     if operator in ("==", "!=") and isinstance(right, Const) and (few := masked(left, right.value)) is not None:
         left, right = few
         kind = left.kind
@@ -412,6 +415,20 @@ def _comparison(code: Context, expr: Compare) -> Walk[Expr]:
     extreme, test = {">=": ("min", "=="), "<": ("min", "!="), ">": ("max", "!="), "<=": ("max", "==")}[operator]
     found = code.assigned("smaller" if extreme == "min" else "larger", Binary(extreme, one, other, kind))
     return Compare(test, found, other)
+
+
+def _sign(code: Context, distance: Local, operator: str) -> Expr:
+    """Return the comparison of a distance with 0 by the variables that say whether it is above or below."""
+    newer, older = (Compare("!=", each, Const(0, each.kind)) for each in code.signs[distance] if each.kind is not None)
+    tests: dict[str, Expr] = {
+        ">": newer,
+        "<": older,
+        "<=": Not(newer),
+        ">=": Not(older),
+        "!=": Logic("||", newer, older),
+        "==": Logic("&&", Not(newer), Not(older)),
+    }
+    return tests[operator]
 
 
 def _overflow(code: Context, left: Expr, right: Expr) -> Walk[Expr]:

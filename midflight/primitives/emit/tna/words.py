@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from typing import TypeAlias
 
 from midflight.primitives.emit.tna.context import Context
 from midflight.primitives.emit.tna.replacing import replaced
+from midflight.primitives.emit.tna.serials import Lowering, access_serial, serial_number
 from midflight.primitives.emit.tna.values import assign, atom
 from midflight.primitives.kernel.register import Register
 from midflight.primitives.kernel.typed import (
@@ -21,7 +21,6 @@ from midflight.primitives.kernel.typed import (
     Concat,
     Const,
     Expr,
-    If,
     Local,
     Logic,
     Not,
@@ -42,24 +41,23 @@ WORD = 32
 """The bits of a word."""
 
 
-Lowering: TypeAlias = Callable[[Context, Access], Walk[None]]
-
-
 def access_words(
     code: Context, each: Access, register: Register, array: str, new: Expr, access: Lowering
 ) -> Walk[None]:
     """Lower an access to a register of more than 32 bits to one access to each of its words, by `access`.
 
     `array` is the register's name, and `new` its new value. Words whose updates need others come after these. A serial
-    number is divided into its upper part, which decides first, and its lower word (see `_serial`). KernelError, with
+    number is divided into its upper part, which decides first, and its lower word (see `serials.py`). KernelError, with
     the place in the kernel, if the words decide together, or the register is signed.
     """
     width = register.kind.width
     if register.kind.signed:
         raise _refusal(code, array, register)
-    number = _serial_number(new, each)
+    number = serial_number(new, each)
     if number is not None:
-        yield _serial(code, each, register, array, number, access)
+        if register.initial or width >= 2 * WORD:
+            raise _refusal(code, array, register)
+        yield access_serial(code, each, register, array, number, access)
         return
     count = -(-width // WORD)
     kinds = [Kind(min(WORD, width - WORD * place)) for place in range(count)]
@@ -267,65 +265,6 @@ class _Division:
             same = Compare("==", one, other)
             total = same if isinstance(total, Truth) else Logic("&&", total, same)
         return total if operator == "==" else Not(total)
-
-
-def _serial_number(new: Expr, each: Access) -> Expr | None:
-    """Return the number that an access stores if it is newer by RFC 1982 or the element is empty, as `advance` does."""
-    if not isinstance(new, Choose) or each.fetch or _reads_old(new.yes) or not isinstance(new.no, Old):
-        return None
-    kind, test, number = new.no.kind, new.condition, new.yes
-    signed = Kind(kind.width, signed=True)
-    newer = Compare(">", Cast(Binary("-", number, new.no, kind), signed), Const(0, signed))
-    empty = Compare("==", new.no, Const(0, kind))
-    return number if test == Logic("||", empty, newer) else None
-
-
-def _serial(
-    code: Context,
-    each: Access,
-    register: Register,
-    array: str,
-    number: Expr,
-    access: Lowering,
-) -> Walk[None]:
-    """Lower the access that stores a newer serial number.
-
-    The number's upper part is stored above a bit that says that the element is not empty, at the top of a word: numbers
-    modulo 2**32 are then ordered as those parts are. If it is newer, the lower word is replaced, and if it is the same,
-    the larger lower word stays.
-    """
-    width = register.kind.width
-    above = width - WORD
-    if register.initial or above >= WORD:
-        raise _refusal(code, array, register)
-    word, top = Kind(WORD), Kind(above)
-    index: Expr = yield atom(code, each.index, "index")
-    whole: Expr = yield atom(code, number, "number")
-    shape = Kind(WORD - above)
-    upper: Expr = yield atom(code, Concat(Slice(whole, width - 1, WORD, top), Const(1, shape), word), f"{array}_upper")
-    lower: Expr = Slice(whole, WORD - 1, 0, word)
-    old, signed = Old(word), Kind(WORD, signed=True)
-    there = code.fresh(f"{array}_high", word)
-    empty, none = Compare("==", old, Const(0, word)), Const(0, signed)
-    newer = Compare(">", Cast(Binary("-", upper, old, word), signed), none)
-    name = code.array(f"{array}_high", word, register.size, 0)
-    step = replace(each, register=name, lane=None, index=index, target=there, condition=Truth(True),
-                   new=Choose(Logic("||", empty, newer), upper, old, word))  # fmt: skip
-    yield access(code, step)
-    ahead: Expr = yield atom(code, Binary("-", upper, there, word), "ahead_by")
-    replaces = Logic("||", Compare("==", there, Const(0, word)), Compare(">", Cast(ahead, signed), none))
-    same = Compare("==", ahead, Const(0, word))
-    larger = Choose(Compare(">", lower, old), lower, old, word)
-    name = code.array(f"{array}_low", word, register.size, 0)
-    below = code.fresh(f"{array}_low", word)
-    step = replace(step, register=name, target=below,
-                   new=Choose(replaces, lower, Choose(same, larger, old, word), word))  # fmt: skip
-    yield access(code, step)
-    # Half of the range ahead is neither newer nor older. It counts as older, also for those who subtract the result.
-    half = Compare("==", ahead, Const(1 << (WORD - 1), word))
-    code.add(If(half, (Assign(below, lower, code.line),), (), code.line))
-    if each.target is not None:
-        yield assign(code, each.target, Concat(Slice(there, WORD - 1, WORD - above, top), below, register.kind))
 
 
 def _marks(code: Context) -> dict[Local, bool]:
