@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -83,11 +83,13 @@ class Layout:
     """How the headers of a packet follow each other.
 
     `first` is the first header. `after` maps a header to a field of it, and to the next header for each value of the
-    field; -1 stands for all other values. The packet's payload follows a header that is not in it.
+    field; -1 stands for all other values. The packet's payload follows a header that is not in it. If `choose` is
+    given, it returns the next header from all before it, or None.
     """
 
     first: Header
     after: Mapping[Header, tuple[str, Mapping[int, Header]]]
+    choose: Callable[[Parts], Header | None] | None = None
 
     def parse(self, data: bytes) -> tuple[Parts, bytes]:
         """Return the headers of a packet with their values, and the payload. A header that is cut off is payload."""
@@ -97,6 +99,9 @@ class Layout:
             values = at.unpack(data)
             parts.append((at, values))
             data = data[at.size :]
+            if self.choose is not None:
+                at = self.choose(parts)
+                continue
             field, following = self.after.get(at, ("", {}))
             at = following.get(values[field], following.get(-1)) if field else None
         return parts, data

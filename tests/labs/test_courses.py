@@ -87,8 +87,8 @@ def test_the_texts_are_complete(lab: Lab) -> None:
     assert [each.points for each in lab.tests if each.points <= 0] == []
 
 
-def test_labs_are_numbered_without_gaps() -> None:
-    assert [each.number for each in LABS] == list(range(1, len(LABS) + 1))
+def test_labs_have_different_numbers() -> None:
+    assert len({each.number for each in LABS}) == len(LABS)
 
 
 @each_lab

@@ -1,0 +1,1 @@
+"""The lab "ECMP with an action selector"."""

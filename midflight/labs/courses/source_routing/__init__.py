@@ -1,0 +1,1 @@
+"""The lab "Source routing"."""
