@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from midflight.errors import MidflightError
 from midflight.primitives import REQUEST, Message, Program, Schema, Threshold
-from midflight.runtime.controller.alerts import Alerts
+from midflight.runtime.controller.alerts import Alert, Alerts
+from midflight.runtime.controller.observe.alerts import AlertLog
 from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import Session
@@ -103,3 +105,21 @@ def test_an_alert_names_its_fields(device: HostDevice, session: Session) -> None
     assert repr(alert) == "Alert(app: sensor=1, value=901)"
     with pytest.raises(AttributeError, match="it has sensor, value"):
         _ = alert.level
+
+
+def test_a_log_returns_as_many_alerts_as_asked_for(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = threading.Event()
+
+    def follow(*, let: Callable[[float], float]) -> Iterator[Alert]:
+        yield from (Alert.of("app", "s1", {"value": value}) for value in (901, 902))
+        arrived.set()
+        while let(0.1):
+            pass
+
+    alerts = Alerts(PROGRAM, {"s1": session})
+    monkeypatch.setattr(alerts, "follow", follow)
+    with AlertLog(alerts, lambda _switch, _application: None) as log:
+        assert arrived.wait(10)
+        assert [each.alert for each in log.latest(5)] == [(901,), (902,)]
+        assert [each.alert for each in log.latest(1)] == [(902,)]
+        assert log.latest(0) == []

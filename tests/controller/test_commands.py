@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from midflight.errors import MidflightError
+from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
+from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.service.client import CommandClient
 from midflight.runtime.controller.service.commands import Commands
@@ -106,6 +107,39 @@ def test_an_ended_job_is_gone_from_the_switches_and_the_saved_state(running: Run
     assert controller.steering["s1"].admitted == {}, "a new epoch does not start it again"
     running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
     assert running.json("withdraw", "sums")["switches"] == ["s1"]
+
+
+def test_a_job_has_ended_even_if_a_switch_refuses(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(application: int) -> None:
+        raise DeviceError(f"s1 refuses to withdraw {application}")
+
+    controller = running.deployment.controller
+    running.run("admit", "sums", "--hosts", "h1,h2", "--server", "h3")
+    monkeypatch.setattr(controller.steering["s1"], "withdraw", refuse)
+    with pytest.raises(DeviceError, match="s1 refuses"):
+        controller.withdraw("sums")
+    saved = running.deployment.store.desired
+    assert saved is not None
+    assert saved["state"]["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [({"token": 1 << 64}, "a token has 64 bits"), ({"port": 70_000}, "UDP port 70000 is not in")]
+)
+def test_an_invalid_admission_is_refused_also_while_the_switch_is_off(
+    running: Running, wrong: dict[str, int], message: str
+) -> None:
+    controller = running.deployment.controller
+    with controller.fleet.lock:
+        controller.switches["s1"].lose("it is off")
+        with pytest.raises(MidflightError, match=message):
+            controller.admit("hot", [running.deployment.network.host("h1")], switch="s1", **wrong)  # type: ignore[arg-type]
+    assert ("hot", "s1") not in controller.fleet.desired.admissions
+
+
+def test_a_controller_needs_an_endpoint_for_each_switch(running: Running) -> None:
+    with pytest.raises(MidflightError, match="not those of the graph's switches"):
+        Controller(running.deployment.controller.program, [], running.deployment.network.graph)
 
 
 def test_state_and_counters_come_from_the_switch(running: Running) -> None:

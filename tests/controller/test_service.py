@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from midflight.errors import DeviceError, KernelError, MidflightError, Place
+from midflight.errors import DeviceError, KernelError, KernelErrors, MidflightError, Place
 from midflight.runtime.controller.service.client import CommandClient
 from midflight.runtime.controller.service.server import CommandServer
 from midflight.runtime.p4runtime.client.link import RequestError
@@ -23,6 +23,7 @@ PLACE = Place("app.py", 3, 5, 2, "    if x:")
 def refuse(arguments: dict[str, Any]) -> dict[str, Any]:
     errors: dict[str, Exception] = {
         "kernel": KernelError("no such name", place=PLACE, hint="spell it"),
+        "kernels": KernelErrors([KernelError("no such name", place=PLACE), KernelError("too wide", hint="cast it")]),
         "device": RequestError("s1 refuses", Code.PERMISSION_DENIED),
         "bug": ZeroDivisionError("oops"),
     }
@@ -56,6 +57,12 @@ def test_errors_arrive_unchanged(folder: Path) -> None:
         with pytest.raises(KernelError) as caught:
             client.call("refuse", how="kernel")
         assert (caught.value.message, caught.value.hint, caught.value.place) == ("no such name", "spell it", PLACE)
+        with pytest.raises(KernelErrors) as several:
+            client.call("refuse", how="kernels")
+        assert [(each.message, each.place, each.hint) for each in several.value.errors] == [
+            ("no such name", PLACE, ""),
+            ("too wide", None, "cast it"),
+        ]
         with pytest.raises(DeviceError, match="s1 refuses"):
             client.call("refuse", how="device")
         with pytest.raises(MidflightError, match=r"the controller failed: .*oops"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from midflight.errors import DeviceError
 from midflight.primitives import REQUEST, Balance, Message, Program, Schema, Steering
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.endpoint.reliable import Address
@@ -206,6 +207,19 @@ def test_requests_take_another_way_when_a_forwarder_between_dies(lab: Lab) -> No
     assert lab.client.lost(routed) == []
     lab.net.revive("s4")
     assert not lab.net.controller.recovery.avoid(), "it is used again"
+
+
+def test_a_way_around_that_a_switch_refused_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise DeviceError("s1 refuses")
+
+    lab.net.kill("s4")
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.net.controller.services, "apply", refuse)
+        with pytest.raises(DeviceError, match="s1 refuses"):
+            lab.net.controller.recovery.avoid()
+    assert lab.net.controller.recovery.avoid()
+    assert not lab.net.controller.recovery.avoid()
 
 
 def test_when_the_path_selector_dies_static_weights_return_and_nothing_is_lost(lab: Lab) -> None:

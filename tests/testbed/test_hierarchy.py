@@ -210,6 +210,7 @@ def test_a_switch_without_room_leaves_all_sums_to_the_server() -> None:
     ("workers", "words"),
     [
         (["h1", "h4", "h2"], "the workers on a are not consecutive"),
+        ([], "needs at least one worker"),
     ],
 )
 def test_an_invalid_tree_is_rejected(workers: list[str], words: str) -> None:

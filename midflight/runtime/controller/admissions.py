@@ -16,7 +16,7 @@ from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Sender, members, port_to
-from midflight.runtime.steering.standing import check_rate
+from midflight.runtime.steering.standing import check_rate, check_token
 
 __all__ = ["Admissions"]
 
@@ -56,10 +56,13 @@ class Admissions:
         """
         check_distinct(hosts)
         check_distinct(senders)
+        check_token(token)  # also if the switch is off, as are the port and the ways to the hosts
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
             behind = WORKER_PORT + found.id if port is None else port
+            if not 0 < behind < 1 << 16:
+                raise MidflightError(f"UDP port {behind} is not in 1..65535")
             request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders), token, tuple(members))
             self._apply(request)
             self.used[application, switch] = None
@@ -100,8 +103,7 @@ class Admissions:
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
         """Send an application's mirrored packets to hosts, each by the port of the switch that leads to the host.
 
-        MidflightError if no switch runs the application, if its kernel mirrors nothing, if a host is named twice, or if
-        a host is not on that switch. DeviceError if the switch refuses.
+        Parameters, effects and errors are those of `Controller.mirror`.
         """
         check_distinct(hosts)
         fleet = self._fleet
@@ -127,7 +129,7 @@ class Admissions:
         """Write all admissions and mirrors of the desired state, with the current epoch, to the switches that are on.
 
         What a switch has already is not written again. MidflightError if a host is out of reach of its switch;
-        DeviceError if a switch refuses an entry.
+        DeviceError if a switch refuses an entry. What came before the error stays written.
         """
         for request in self._fleet.desired.admissions.values():
             self._apply(request)

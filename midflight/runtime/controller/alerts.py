@@ -120,8 +120,8 @@ class Alerts:
         """Subscribe to an application's alerts on the switch of this name, or on all switches that run it if the name
         is empty.
 
-        Does nothing if the kernel raises no alerts. A controller subscribes when it admits an application. DeviceError
-        if a switch refuses.
+        Does nothing if the kernel raises no alerts, or if there is no such application or switch. A controller
+        subscribes when it admits an application. DeviceError if a switch refuses; those before it stay subscribed to.
         """
         digest = next((each for each, (name, _) in self._digests.items() if name == application), "")
         for name, session in self._sessions.items():
@@ -174,7 +174,8 @@ class Alerts:
         let: a replacement for `time.sleep` on networks in virtual time; it gets the seconds to wait and returns the
             seconds that have passed, or 0 if nothing more will happen.
 
-        MidflightError if fewer alerts arrive in time.
+        MidflightError if fewer alerts arrive in time. Before that, `collect` is called, which may wait longer than
+        `timeout` for switches that are not `prompt`.
         """
         left = timeout
         while True:
@@ -207,8 +208,8 @@ class Alerts:
         """Yield alerts as they arrive from now on, until none has arrived for `timeout` seconds, or indefinitely if it
         is None.
 
-        application, wanted: yield only the alerts that `heard` would return with them. let: a replacement for
-        `time.sleep`, as in `wait`; the iterator also ends when it returns 0.
+        application, wanted: yield only the alerts that `heard` would return with them; others do not extend the wait.
+        let: a replacement for `time.sleep`, as in `wait`; the iterator also ends when it returns 0.
         """
         with self._lock:
             self._poll_all()

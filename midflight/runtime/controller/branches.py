@@ -55,7 +55,8 @@ def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Bra
 
     Workers are numbered from 0 in the order of `workers`, in which those on one switch must be consecutive; the
     switches are numbered after them, from the top down. The topmost switch is the first that all paths pass.
-    MidflightError if the paths form no tree, or if it has more than 256 workers and switches together.
+    MidflightError if there are no workers, if a worker has no path to the server, if the workers on one switch are not
+    consecutive, if the paths have no switch in common, or if the tree has more than 256 workers and switches together.
     """
     children, top = _children(graph, workers, server)
     numbers = {each: number for number, each in enumerate(workers)}
@@ -87,6 +88,8 @@ def branches(graph: Graph, workers: Sequence[str], server: str) -> dict[str, Bra
 
 def _children(graph: Graph, workers: Sequence[str], server: str) -> tuple[dict[str, list[str]], str]:
     """Return the children of each switch on the workers' paths, and the topmost switch."""
+    if not workers:
+        raise MidflightError("a tree of switches needs at least one worker")
     ways = []
     for each in workers:
         path = graph.path(each, server)

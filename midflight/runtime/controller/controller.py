@@ -8,7 +8,7 @@ from functools import partial
 from random import SystemRandom
 from types import TracebackType
 
-from midflight.errors import DeviceError
+from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.packet import Randomness
 from midflight.primitives.state import State
@@ -57,14 +57,17 @@ class Controller:
     * now: returns the time in nanoseconds, for the age of metrics.
     * random: draws tokens; None is the operating system's source of randomness.
     * mtu: the largest IP packet, in bytes.
-    * programs: the cache of compiled programs, shared with devices that compile in this process; None for a new one.
-    * changed: called with this controller after each change of the desired state.
+    * programs: the cache of compiled programs, shared with devices that compile in this process; None for a new one
+      that uses the code which this user's processes have compiled (`user_programs`).
+    * changed: called with this controller after each change of the desired state, and before a new epoch is written.
     * saved: the desired state of a previous controller, or None to start with empty registers and tables. With it,
       switches that still run its program only get the entries that differ, and switches that do not answer count as
       off.
 
     A switch runs the applications that it has room for: see `placements`. MidflightError if the program or a parameter
-    is wrong, and DeviceError if a switch does not answer or rejects the program; then all sessions are closed again.
+    is wrong, if the endpoints are not those of the graph's switches, or if neither a switch nor a host can compute a
+    saved job. DeviceError if a switch does not answer or rejects the program, or if its compiler is missing. After an
+    error, all sessions are closed, and switches that the program was loaded into keep it.
     """
 
     def __init__(
@@ -85,8 +88,14 @@ class Controller:
         saved: SavedState | None = None,
     ) -> None:
         switches: dict[str, ManagedSwitch] = {}
+        given = [*endpoints]
+        if sorted(each.name for each in given) != sorted(each.name for each in graph.switches):
+            names = ", ".join(each.name for each in graph.switches)
+            raise MidflightError(
+                "the endpoints are not those of the graph's switches", hint=f"pass one each for {names}"
+            )
         with ExitStack() as stack:
-            for each in endpoints:
+            for each in given:
                 switches[each.name] = ManagedSwitch(each, (capabilities or {}).get(each.name))
                 stack.callback(switches[each.name].close)
                 try:
@@ -210,8 +219,9 @@ class Controller:
 
         Replaces an earlier admission on the same switch; idempotent. If the switch is off, it is admitted when the
         switch is on again. MidflightError if the switch does not run the application, if none is named and not exactly
-        one does, if a host is named twice or out of reach, if two of `hosts` are behind the same port of the switch, or
-        if `token` is not 0 to 2**64 - 1. DeviceError if the switch refuses. After an error, nothing has changed.
+        one does, if a host is named twice or out of reach, if two of `hosts` are behind the same port of the switch, if
+        `port` is not 1 to 65535, or if `token` is not 0 to 2**64 - 1. DeviceError if the switch refuses. After an
+        error, the earlier admission, if there is one, still holds.
         """
         self.admissions.admit(
             application, hosts, senders=senders, switch=switch, port=port, token=token, members=members
@@ -237,7 +247,8 @@ class Controller:
 
         If the application has a job, the job ends on all switches. `switch` may be empty if only one switch runs the
         application, or if it has a job. MidflightError if the named switch does not run it, or if none is named, there
-        is no job, and not exactly one does. DeviceError if a switch refuses.
+        is no job, and not exactly one does. DeviceError if a switch refuses: an application without a job then stays
+        admitted; a job has ended, but that switch and those after it still hold its entries.
         """
         with self.fleet.lock:
             if application in self.jobs.jobs:
@@ -260,9 +271,10 @@ class Controller:
         """Send copies of the packets that an application's kernel mirrors to `hosts`, or stop that if there are none.
 
         Replaces earlier hosts. The hosts must be connected to the switch itself, since a copy keeps the destination of
-        the original packet. `switch` may be empty if only one switch runs the application. MidflightError if the
-        named switch does not run it, if none is named and not exactly one does, if the kernel mirrors nothing, or if a
-        host is named twice or not connected to the switch.
+        the original packet. `switch` may be empty if only one switch runs the application. A switch that is off mirrors
+        when it is on again. MidflightError if the named switch does not run it, if none is named and not exactly one
+        does, if the kernel mirrors nothing, or if a host is named twice or not connected to the switch. DeviceError if
+        the switch refuses. After an error, nothing has changed.
         """
         self.admissions.mirror(application, hosts, switch=switch)
 
@@ -271,8 +283,9 @@ class Controller:
         admitted on.
 
         The key is None if the application is admitted on all ports. Counting starts at the admission and includes
-        requests beyond the rate limit. `switch` may be empty if only one switch runs the application. MidflightError if
-        it is not admitted there.
+        requests beyond the rate limit. `switch` may be empty if only one switch runs the application. Sends requests to
+        the switch. MidflightError if the named switch does not run it, if none is named and not exactly one does, or if
+        it is not admitted there. DeviceError if the switch does not answer.
         """
         return self.admissions.counters(application, switch)
 
@@ -303,7 +316,8 @@ class Controller:
 
         Packets between controller and switch carry the values, so this works on every device. `switch` may be empty if
         only one switch runs the application. MidflightError if the named switch does not run it, or if none is named
-        and not exactly one does.
+        and not exactly one does. DeviceError if there has never been a session with the switch. Reading and writing
+        raise DeviceError if it does not answer.
         """
         return self.switches[self.fleet.running(application, switch)].state(application)
 
@@ -315,9 +329,10 @@ class Controller:
         retransmit them; a switch whose P4 stays the same is left alone.
 
         MidflightError, before anything has changed, if the program does not compile, if an application that has a group
-        would be removed or changed, or if neither a switch nor a server could compute for a group. DeviceError if a
-        switch rejects the program; then all switches are rolled back to their current state. A switch that dies and
-        cannot be rolled back is off until it is revived.
+        would be removed or changed, if the `Steering` would change while there are services, or if neither a switch nor
+        a server could compute for a group. DeviceError if a switch rejects the program or its compiler is missing; then
+        all switches are rolled back to their current state. A switch that dies and cannot be rolled back is off until
+        it is revived.
         """
         change_program(self.fleet, self.jobs, self.recovery, program)
         self.alerts.adopt(program)
@@ -343,7 +358,9 @@ class Controller:
         """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
 
         Begins a new epoch, from which workers notice that state was lost. MidflightError if there is no such switch, or
-        if its endpoint cannot turn it on; DeviceError if it does not start.
+        if its endpoint cannot turn it on; DeviceError if it does not start or refuses its program, which leaves it off.
+        Once it is on, MidflightError if neither a switch nor a host can compute a job, and DeviceError if any switch
+        refuses an entry.
         """
         self.recovery.revive(switch)
 
@@ -352,6 +369,7 @@ class Controller:
 
         Routes avoid it, and another switch takes over its jobs. If it is the only path between some hosts, it is
         restarted and only forwards. If no switch can compute a job, the server does; without a server, the workers sum
-        among themselves. MidflightError if there is no such switch, or if its endpoint cannot turn it off.
+        among themselves. MidflightError if there is no such switch, or if its endpoint cannot turn it off; DeviceError
+        if it does not start again, or if another switch refuses an entry.
         """
         self.recovery.give_up(switch)

@@ -62,7 +62,8 @@ class DeployedSwitch:
 
         The election id exceeds those of all earlier controllers of this deployment. The session does not displace a
         connected primary of another deployment that has bid higher; when that primary has disconnected, it bids above
-        it. DeviceError if the switch does not answer or has such a primary.
+        it. DeviceError if the switch does not answer or has such a primary, MidflightError if the store cannot be
+        written; the session is then closed.
         """
         bid = self._bid or self._store.election(self.name) + _BID_STEP
         it = self.address
@@ -85,11 +86,11 @@ class DeployedSwitch:
                     f"another controller is the primary of {self.name}, with election id {session.highest}",
                     hint="that controller has to disconnect, or to leave the switch's role to this one",
                 )
+            self._store.elected(self.name, bid)
         except BaseException:
             session.close()
             raise
         self._bid = bid
-        self._store.elected(self.name, bid)
         return session
 
     def power(self, *, on: bool) -> None:  # noqa: ARG002

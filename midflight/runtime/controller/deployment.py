@@ -52,8 +52,12 @@ class Deployment:
     with each event. `metrics` counts requests, events and alerts; None is a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
-    deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network.
-    DeviceError if nothing is deployed yet and a switch does not answer or rejects the program.
+    deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network, if
+    there is neither a program nor a saved state, or if the store cannot be written. DeviceError if a switch rejects the
+    program, or if nothing is deployed yet and a switch does not answer.
+
+    If the desired state cannot be saved later on, for example on a full disk, the method of the controller that has
+    changed it raises MidflightError. The switches then have the change; the next change that is saved includes it.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Deployment:
         self.store = store
         self.metrics = metrics or Metrics()
         self.began = time.time()
+        """The time at which this process began, in seconds since 1970."""
         self.ended = threading.Event()
         """Set once `withdraw_all` has ended the deployment."""
         self._loader = loader
@@ -145,7 +150,7 @@ class Deployment:
         """Change the program of all switches to that of another source, in one transaction: see `Controller.change`.
 
         An application keeps its id if the new program has one of the same name. MidflightError if the file or the
-        program is wrong, DeviceError if a switch rejects it; then nothing has changed.
+        program is wrong; then nothing has changed. DeviceError if a switch rejects it; then all are rolled back.
         """
         with self.controller.fleet.lock:
             program = succeeding(self.controller.program, source.load(self._loader))
@@ -162,7 +167,8 @@ class Deployment:
         answer.
 
         The switches keep their program and routes, so they still forward. Those that do not answer, returned by name,
-        also keep their admissions. Calling it again does nothing and returns an empty list.
+        also keep their admissions. Calling it again does nothing and returns an empty list. MidflightError if the store
+        cannot be written; the deployment has then not ended, but the switches are withdrawn.
         """
         absent: list[str] = []
         self.expiry.close()

@@ -18,7 +18,8 @@ _INTERVAL = 0.1
 class Expiry:
     """Calls `Services.expire` of a controller in a thread, and emits an event for each service. A context manager.
 
-    If a switch refuses the static weights, it tries again, and emits one event for it. It starts at once.
+    It checks ten times a second. If a switch refuses the static weights, it tries again, and emits an event whenever
+    the reason is not that of the attempt before. It starts at once.
     """
 
     def __init__(self, controller: Controller, emit: OnEvent) -> None:

@@ -67,7 +67,10 @@ class Fleet:
         return self.desired.program
 
     def request(self, desired: DesiredState) -> None:
-        """Replace the desired state and call `changed`. Writes nothing to the switches."""
+        """Replace the desired state and call `changed`, whose errors propagate; the new state then stays.
+
+        Writes nothing to the switches.
+        """
         self.desired = desired
         self.changed()
 
@@ -76,7 +79,7 @@ class Fleet:
         switches.
 
         `changed` is called first, which saves the epoch before any switch learns of it. A later controller then never
-        starts with an older epoch.
+        starts with an older epoch. Errors of `changed` propagate; the epoch has then begun.
         """
         self.epoch = (self.epoch + 1) % EPOCHS
         self.changed()
@@ -145,7 +148,8 @@ class Fleet:
     def configurations(self, program: Program) -> dict[str, Configuration]:
         """Return, by switch name, what each switch would run of a program: as much as it has room for, compiled.
 
-        P4Error if the program's P4 is invalid or a device's compiler rejects it. Nothing is sent to a switch.
+        P4Error if the program's P4 is invalid or a device's compiler rejects it; DeviceError if the compiler is
+        missing. Nothing is sent to a switch.
         """
         made: dict[tuple[str, CheckedProgram], PipelineConfig] = {}
         wanted = {}

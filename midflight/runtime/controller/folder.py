@@ -65,7 +65,10 @@ class StateFolder:
 
     @property
     def holder(self) -> str:
-        """The decimal id of the process that holds the folder or held it last; empty if there has been none."""
+        """The decimal id of the process that holds the folder or held it last; empty if there has been none.
+
+        OSError if the folder is closed.
+        """
         return self._content.partition(" ")[0]
 
     @property

@@ -93,7 +93,8 @@ class SummationTree:
         """Return the receivers of the results of a switch that computes the job: its own workers and the switches below
         it.
 
-        MidflightError if two of them are behind the same port, for an Aggregate that the tree does not sum.
+        For an Aggregate that the tree does not sum, they are those of `Flat.receivers`. MidflightError if two are then
+        behind the same port, or if the workers form no tree.
         """
         if not self._covers(job.application):
             return self._flat.receivers(graph, job, switch)
@@ -104,6 +105,8 @@ class SummationTree:
 
         Those are its own workers, each worker below a switch below it (a switch's sum has the address of the worker
         that completed it, and the number of that switch), and the switch above, which sends results for all workers.
+        For an Aggregate that the tree does not sum, they are those of `Flat.senders`. MidflightError if the workers
+        form no tree, or one is out of reach.
         """
         if not self._covers(job.application):
             return self._flat.senders(graph, job, switch)

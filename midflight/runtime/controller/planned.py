@@ -42,7 +42,7 @@ class Planned:
         )
 
     def check(self, graph: Graph, job: Job) -> None:
-        """Do nothing: if the hosts of a job do not fit, `receivers` and `senders` raise MidflightError."""
+        """Do nothing: any hosts fit. If the plan's switch cannot compute for them, `switches` returns none."""
         self._flat.check(graph, job)
 
     def switches(self, graph: Graph, job: Job) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Planned:
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the workers of the job, with the ports of the switch by which they are reached.
 
-        MidflightError if two workers are behind the same port.
+        MidflightError if two workers are behind the same port, or if one is out of the switch's reach.
         """
         return self._flat.receivers(graph, job, switch)
 

@@ -19,9 +19,9 @@ def change_program(fleet: Fleet, jobs: JobScheduler, recovery: Recovery, program
     """Change the program of all switches of a controller in one transaction: see `Controller.change`.
 
     `fleet`, `jobs` and `recovery` are the controller's. Every switch verifies the program before the first one changes.
-    MidflightError if the program is invalid or does not fit an open group, before anything has changed. DeviceError if
-    a switch rejects the program, after all switches were rolled back; its hint names those that are off because that
-    failed.
+    MidflightError if the program is invalid, does not fit an open group, or changes the `Steering` of services, before
+    anything has changed. DeviceError if a switch rejects the program, after all switches were rolled back; its hint
+    names those that are off because that failed.
     """
     with fleet.lock:
         for name in jobs.jobs:

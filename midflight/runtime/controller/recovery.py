@@ -26,11 +26,12 @@ class Recovery:
         self._admissions = admissions
 
     def start(self) -> None:
-        """Load the program into every switch, with empty registers and the entries of its maps, then write jobs and
-        routes.
+        """Load the program into every switch, with empty registers and the entries of its maps, then write the jobs,
+        admissions, mirrors and services of the desired state, and the routes.
 
-        If the switches follow a plan, all verify their programs before the first one loads its own. DeviceError if a
-        switch does not answer or rejects the program.
+        If the switches follow a plan, all verify their programs before the first one loads its own. MidflightError if
+        neither a switch nor a host can compute a job; DeviceError if a switch does not answer or rejects the program or
+        an entry. After an error, nothing is rolled back: some switches may run the program, with a part of the entries.
         """
         with self._fleet.lock:
             if isinstance(self._fleet.strategy, Planned):
@@ -51,9 +52,11 @@ class Recovery:
     def revive(self, switch: str) -> None:
         """Turn a switch on, or restart it if it is on, with its program and table entries and with empty registers.
 
-        A new epoch begins, and all jobs are assigned again. MidflightError if there is no such switch, if its endpoint
-        cannot turn it on, or if neither a switch nor a host can compute a job; DeviceError if it does not start or
-        refuses its program, which leaves it off.
+        A new epoch begins, and all jobs are assigned again. MidflightError if there is no such switch, or if its
+        endpoint cannot turn it on; DeviceError if it does not start or refuses its program, which leaves it off.
+        Afterwards, MidflightError if neither a switch nor a host can compute a job, and DeviceError if any switch
+        refuses an entry; the switch is then on and has its program, and the routes are written as far as switches
+        accept them.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -66,7 +69,9 @@ class Recovery:
         """Turn a switch off and compute without it until it is revived: routes avoid it, and jobs are assigned again.
 
         If hosts would lose each other, it is restarted instead and only forwards. MidflightError if there is no such
-        switch, if its endpoint cannot turn it off, or if neither a switch nor a host can compute a job.
+        switch, if its endpoint cannot turn it off, or if neither a switch nor a host can compute a job; DeviceError if
+        it does not start again, or if another switch refuses an entry. Except for the first two errors, it counts as
+        given up.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -82,7 +87,8 @@ class Recovery:
 
         Call it once the desired state is set (`SavedState.restore`). A switch that still runs its program only gets the
         entries that differ. Any other is loaded again, and a new epoch begins because its state is lost; it is not in
-        the result. Switches that are off are left alone. DeviceError if a switch rejects an entry or the program.
+        the result. Switches that are off are left alone. MidflightError if neither a switch nor a host can compute a
+        job; DeviceError if a switch does not answer, or rejects an entry or the program. Nothing is rolled back.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -126,22 +132,28 @@ class Recovery:
 
         The requests of services then take the other way, and so do all packets if the switches follow a plan, which is
         then made again. Otherwise, if no services are steered, or if a job runs, whose requests have to pass the switch
-        that computes, routes stay. Writes only to switches that are on. DeviceError if one of them does not answer.
+        that computes, routes stay. Writes only to switches that are on. DeviceError if one of them refuses; those
+        before it have the new routes, and the next call tries again.
         """
         fleet = self._fleet
         with fleet.lock:
+            before = fleet.graph
             moves = isinstance(fleet.strategy, Planned) or (fleet.desired.services and not self._jobs.jobs)
             if not moves or not self._find_ways():
                 return False
-            self._services.apply()
-            self._install()
+            try:
+                self._services.apply()
+                self._install()
+            except BaseException:
+                fleet.graph = before
+                raise
             return True
 
     def rearrange(self) -> None:
         """Begin a new epoch, assign every job to the best switches or server again, and then update the routes.
 
-        Writes only to switches that are on. MidflightError if neither a switch nor a host can compute a job; the routes
-        are still written.
+        Writes only to switches that are on. MidflightError if neither a switch nor a host can compute a job,
+        DeviceError if a switch refuses an entry; the routes are still written.
         """
         self._fleet.next_epoch()
         self._apply()

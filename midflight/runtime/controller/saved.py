@@ -70,7 +70,7 @@ class SavedState:
         """
         try:
             self._restore(fleet, jobs)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise MidflightError(f"the saved state is damaged: {error!r}") from None
 
     def _restore(self, fleet: Fleet, jobs: JobScheduler) -> None:

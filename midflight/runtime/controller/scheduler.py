@@ -76,8 +76,10 @@ class JobScheduler:
         """Start a new job of an application in place of its current one, and return its workers' parameters in order.
 
         Worker n, from 0, runs on the n-th host. Requests are addressed to `server`, which computes if no switch does;
-        None for no server. MidflightError if the application is not an Aggregate, the hosts do not fit it (see
-        `check`), or if neither a switch nor a host can compute it; the current job then continues.
+        None for no server. MidflightError if the application is not an Aggregate, the hosts do not fit it (see `check`)
+        or the strategy, or neither a switch nor a host can compute the job; the current job then continues. DeviceError
+        if a switch refuses; the current job then stays, but some of its switches may compute for the new one or be
+        withdrawn.
         """
         fleet = self._fleet
         with fleet.lock:
@@ -98,13 +100,16 @@ class JobScheduler:
         """End the current job of an application and withdraw it from all switches that are on. Does nothing without a
         job.
 
-        DeviceError if a switch refuses; the job has ended all the same.
+        DeviceError if a switch refuses; the job has ended all the same, but that switch and those after it still hold
+        its entries.
         """
         with self._fleet.lock:
             job = self.jobs.pop(application, None)
             if job is not None:
-                self._withdraw(job.application, job.receivers)
-                self._fleet.changed()
+                try:
+                    self._withdraw(job.application, job.receivers)
+                finally:
+                    self._fleet.changed()
 
     def arrange(self, job: Job, *, restart: bool = False) -> None:
         """Assign a job to the best switches or to its server, with the current epoch, and write that to the switches
@@ -112,7 +117,7 @@ class JobScheduler:
 
         The server starts from the initial state if `restart` is True or if it takes over from switches. Switches that
         no longer compute are withdrawn. Changes `job.receivers`. MidflightError if neither a switch nor a host can
-        compute it.
+        compute the job; nothing is written then. DeviceError if a switch refuses; what came before stays written.
         """
         fleet, application = self._fleet, job.application
         receivers = self._receivers(job) if fleet.offload else {}
@@ -148,7 +153,8 @@ class JobScheduler:
         """Assign every current job to the best switches or to its server, with the current epoch, and write that to the
         switches that are on.
 
-        MidflightError for the first job that neither a switch nor a host can compute; the jobs before it are arranged.
+        MidflightError for the first job that neither a switch nor a host can compute, DeviceError if a switch refuses;
+        the jobs before that one are arranged.
         """
         for job in self.jobs.values():
             self.arrange(job)

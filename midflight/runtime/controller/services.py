@@ -59,8 +59,8 @@ class Services:
         """Start steering requests to `address`, an IPv4 or IPv6 address or prefix (CS-ID), to instances by weight.
 
         weights: by the host's name; each is finite and at least 0. They are also the static weights, which apply when
-        updates stop: see `expire`. MidflightError if the name is empty or in use, if the address is in use by a service
-        or a host, if the prefix contains a host's address, or if the program's `Steering` has no room.
+        updates stop: see `expire`. MidflightError if the name is empty or in use, if the address is invalid or in use
+        by a service or a host, if the prefix contains a host's address, or if the program's `Steering` has no room.
         """
         with self._fleet.lock:
             steering, desired = self._steering, self._fleet.desired
@@ -121,13 +121,14 @@ class Services:
     ) -> int:
         """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
 
-        A bucket counts once, at however many switches it moved.
+        A bucket counts once, no matter at how many switches it moved.
+
         `weights` are by the host's name; empty `traffic_class` means the requests without a class. Hosts that are left
         out get no new flows. As few flows move as possible. With `switch`, only the requests that enter the network
-        there follow these weights; a later call without it ends that. With `valid`, all weights of the service, also
-        those of other classes, hold for this many seconds of the controller's clock: see `expire`. A later call without
-        it, for any class, makes them permanent. MidflightError if `valid` is not above 0, or above 1e9, or if there is
-        no such switch.
+        there follow these weights; a later call without `switch` ends that. With `valid`, all weights of the service,
+        also those of other classes, hold for this many seconds of the controller's clock: see `expire`. A later call
+        without `valid`, for any class, makes them permanent. MidflightError if `valid` is not a number above 0 and up
+        to 1e9, if there is no such switch, or if a new instance exceeds what the program's `Steering` has room for.
         """
         with self._fleet.lock:
             found = self[service]
@@ -241,7 +242,8 @@ class Services:
     def counters(self, switch: str) -> dict[str, Count]:
         """Return the packets and bytes that a switch has sent to each instance, by the name of its host.
 
-        Sends requests to the switch. MidflightError if there is no such switch; DeviceError if it does not answer.
+        Instances to which the switch has no way are left out. Sends requests to the switch. MidflightError if there is
+        no such switch; DeviceError if it does not answer, or if there has never been a session with it.
         """
         names = {each: name for name, each in self._fleet.desired.instances.items()}
         with self._fleet.lock:
@@ -292,7 +294,7 @@ class Services:
     def apply(self) -> None:
         """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`.
 
-        DeviceError if a switch refuses an entry.
+        DeviceError if a switch refuses an entry; the switches before it have been written.
         """
         desired = self._fleet.desired
         self._write(desired)

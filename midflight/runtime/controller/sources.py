@@ -58,12 +58,15 @@ class ProgramSource:
 
         The text is written to a subfolder of `folder` under the file's own name, because the generated P4 names the
         files of kernels. `ids` are the applications that the program had before, in order, with their ids, which it
-        gets again. MidflightError if the text no longer defines all of them, for example because a file that it imports
-        has changed; otherwise the errors of the loader, and OSError if the text cannot be written.
+        gets again. MidflightError if the text cannot be written, or no longer defines all of them, for example because
+        a file that it imports has changed; otherwise the errors of the loader.
         """
         copy = folder / self.digest[:12] / self.file.name
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_text(self.text, encoding="utf-8")
+        try:
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(self.text, encoding="utf-8")
+        except OSError as error:
+            raise MidflightError(f"{copy}: {error.strerror}") from None
         made = loader(copy, self.name, self.file.parent)
         if missing := [name for name in ids if name not in made.applications]:
             raise MidflightError(
@@ -79,7 +82,7 @@ class ProgramSource:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> ProgramSource:
-        """Return the source that a JSON object describes: one that `document` returned. KeyError if it is damaged."""
+        """Return the source that a JSON object from `document` describes. KeyError if a part is missing."""
         return cls(Path(document["file"]), document["text"], document["name"])
 
 

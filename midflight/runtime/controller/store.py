@@ -38,8 +38,9 @@ CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT N
 class Store:
     """The SQLite file `state.sqlite` of a state folder, created if missing. A context manager.
 
-    Methods may be called from any thread, and raise MidflightError if the file cannot be written. MidflightError if the
-    file cannot be opened, is not the state of a controller, or was made by a newer version.
+    Methods may be called from any thread, until `close`. Those that write raise MidflightError if the file cannot be
+    written, for example on a full disk; it then stays as it was. MidflightError if the file cannot be opened, is not
+    the state of a controller, or was made by a newer version.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -44,7 +44,7 @@ class Strategy(Protocol):
     def receivers(self, graph: Graph, job: Job, switch: str) -> tuple[Member | Child, ...]:
         """Return the receivers of a switch's results, workers or switches below; it is one that `switches` returned.
 
-        MidflightError if two receivers are behind the same port.
+        MidflightError if two receivers are behind the same port, or if one is out of reach.
         """
 
     def senders(self, graph: Graph, job: Job, switch: str) -> tuple[Sender, ...]:
@@ -101,7 +101,7 @@ class Flat:
         """Return the workers of the job, with the ports of the switch by which they are reached, in the order of the
         ports.
 
-        MidflightError if two workers are behind the same port.
+        MidflightError if two workers are behind the same port, or if one is out of the switch's reach.
         """
         return members(graph, switch, {each.name: job.port for each in job.hosts})
 

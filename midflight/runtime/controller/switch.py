@@ -97,8 +97,8 @@ class ManagedSwitch:
     def open(self) -> Session:
         """Close the last session, and return a new one to pass to `attach`. Blocks until the switch answers.
 
-        Changes nothing else, so the caller needs no lock. DeviceError if the switch does not answer or has another
-        primary controller.
+        Changes nothing else, so the caller needs no lock. DeviceError if it does not answer, or if another controller
+        is its primary and the endpoint does not allow a backup; the last session is then closed all the same.
         """
         if self._session is not None:
             self._session.close()  # two sessions cannot have the same election id
@@ -135,7 +135,7 @@ class ManagedSwitch:
 
         `checked` is the P4 of that part. `made` caches what has been compiled, by kind of device and program; it is
         added to. A switch that runs the same P4 text already needs no compilation. Sends nothing. P4Error if the
-        device's compiler rejects the text.
+        device's compiler rejects the text, DeviceError if the compiler is missing or fails.
         """
         placed = placement.on(self.name)
         if self._expected is not None and self.running.source == checked.text:
@@ -148,7 +148,7 @@ class ManagedSwitch:
     def state(self, application: str) -> State:
         """Return the registers of an application on this switch, to read and write.
 
-        MidflightError if the program has no such application.
+        MidflightError if the program has no such application, DeviceError if there has never been a session.
         """
         return self.running.program.state(application, self.session.inband)
 
@@ -226,8 +226,9 @@ class ManagedSwitch:
         """Ask the device whether it can run a configuration. Does nothing if the switch is off or runs the same P4
         text.
 
-        DeviceError if it cannot. A device that compiles programs itself does so now rather than during the change. A
-        device that does not implement the action VERIFY of P4Runtime passes.
+        DeviceError if it cannot or does not answer; a switch whose process has died is then off. A device that compiles
+        programs itself does so now rather than during the change. A device that does not implement the action VERIFY of
+        P4Runtime passes.
         """
         if self.on and wanted is not self._loaded and (self._loaded is None or wanted.source != self.running.source):
             try:

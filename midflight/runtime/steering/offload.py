@@ -16,7 +16,7 @@ from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.ledger import Ledger
 from midflight.runtime.steering.routes import Member, Route
-from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing, check_rate
+from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing, check_rate, check_token
 from midflight.runtime.steering.steps import (
     INSTANCES,
     Copies,
@@ -161,8 +161,7 @@ class Offload:
         if not 0 <= wanted.epoch <= 0xFFFF:
             raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
         check_rate(wanted.rate)
-        if not 0 <= wanted.token < 2**64:
-            raise MidflightError("a token has 64 bits")
+        check_token(wanted.token)
         if not 1 <= wanted.group <= 0xFFFF:
             raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
         for other in self._admitted.values():

@@ -12,7 +12,7 @@ from midflight.runtime.steering.entry import Entry
 from midflight.runtime.steering.graph import IPAddress
 from midflight.runtime.steering.routes import Member
 
-__all__ = ["Admission", "Child", "Inlet", "Sender", "Standing", "check_rate"]
+__all__ = ["Admission", "Child", "Inlet", "Sender", "Standing", "check_rate", "check_token"]
 
 _MAX_RATE = 2**31 - 1
 
@@ -99,3 +99,9 @@ def check_rate(rate: int) -> None:
     """Raise MidflightError unless `rate`, in requests a second, is one that an admission can have: 0 to 2**31 - 1."""
     if not 0 <= rate <= _MAX_RATE:
         raise MidflightError(f"a rate of {rate} requests a second is not in 0..{_MAX_RATE}")
+
+
+def check_token(token: int) -> None:
+    """Raise MidflightError unless `token` is one that an admission can have: 0 to 2**64 - 1."""
+    if not 0 <= token < 1 << 64:
+        raise MidflightError("a token has 64 bits")

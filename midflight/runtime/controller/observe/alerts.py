@@ -69,10 +69,11 @@ class AlertLog:
 
     def latest(self, count: int, application: str = "") -> list[TimedAlert]:
         """Return up to the last `count` alerts, oldest first: those of one application, or of all if `application` is
-        empty.
+        empty. A `count` of 0 or less gives none.
         """
         with self._arrived:
-            return [each for each in self._log if application in ("", each.alert.application)][-count:]
+            found = [each for each in self._log if application in ("", each.alert.application)]
+        return found[-count:] if count > 0 else []
 
     def follow(self, listening: Callable[[], bool], application: str = "") -> Iterator[TimedAlert]:
         """Yield alerts as they arrive from now on: those of one application, or of all if `application` is empty.

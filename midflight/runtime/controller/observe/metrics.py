@@ -102,8 +102,10 @@ class Metrics:
         """Serve the metrics over HTTP in a thread. Return the TCP port, and a function that stops the server.
 
         Port 0 chooses a free port. It listens on `address`, by default only on loopback. MidflightError if the port
-        cannot be bound.
+        cannot be bound or is not 0 to 65535.
         """
+        if not 0 <= port <= 65_535:
+            raise MidflightError(f"cannot serve metrics on port {port}", hint="a port is 0 to 65535")
         try:
             server, thread = start_http_server(port, addr=address, registry=self.registry)
         except OSError as error:

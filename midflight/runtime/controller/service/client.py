@@ -31,9 +31,10 @@ class CommandClient:
         self._channel = grpc.insecure_channel(target(folder / "control"), options)
 
     def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
-        """Call the command `name`, a method of `commands.Commands`, with these arguments, and return its result.
+        """Call the command `name`, a key of `Commands.calls`, with these arguments, and return its result.
 
-        Arguments are values that JSON can represent. Blocks for at most `timeout` seconds.
+        Arguments are values that JSON can represent. Blocks for at most `timeout` seconds; after that it raises
+        MidflightError, and the controller may still carry out the command. For `Commands.streams`, see `follow`.
         """
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
         try:
@@ -43,11 +44,12 @@ class CommandClient:
         return result
 
     def follow(self, name: str, /, lost: Callable[[], object] | None = None, **arguments: Any) -> Iterator[Json]:
-        """Call the command `name`, one of `Commands.streams`, and yield its results until the controller ends it.
+        """Call the command `name`, a key of `Commands.streams`, and yield its results until the controller ends it.
 
-        Blocks while there is no result. Closing the iterator ends the command. If the controller dies, `lost()` is
-        called, and the same command continues at the next controller of the folder, such as a standby, as soon as it
-        answers; what happens in between is not reported. Without `lost`, the death of the controller is an error.
+        Blocks while there is no result. Closing the iterator ends the command. If the controller dies after it has
+        answered once, `lost()` is called, and the same command continues at the next controller of the folder, such as
+        a standby, as soon as it answers; what happens in between is not reported. Without `lost`, the death of the
+        controller raises MidflightError.
         """
         method = self._channel.unary_stream(f"/{SERVICE}/{name}", encoded, decoded)
         connected = False

@@ -32,7 +32,8 @@ class Commands:
     """The commands of one deployment, as methods: those of `midflight status`, `admit` and so on.
 
     Each takes a JSON object with the arguments named in its docstring, and returns or yields JSON objects. The client
-    receives any MidflightError.
+    receives any MidflightError, of which DeviceError is one: a switch does not answer or refuses. A missing argument
+    raises KeyError, and one that is no number where a number is expected raises ValueError or TypeError.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -42,7 +43,7 @@ class Commands:
 
     @property
     def calls(self) -> Mapping[str, Call]:
-        """The commands with one result, by name."""
+        """The commands with one result, by name: methods of this class and those in `SteeredServices.calls`."""
         calls = [self.status, self.state, self.resources, self.admit, self.withdraw, self.change, self.counters]
         calls += [self.limit, self.mirror, self.map, self.latest_alerts, self.replan, self.undeploy]
         calls += self._services.calls
@@ -66,7 +67,8 @@ class Commands:
         """Return the contents of an application's registers on a switch: `registers`, lists of numbers by name.
 
         Arguments: `application`, and `switch`, which may be left out if only one switch runs the application.
-        MidflightError if none does, or several and none is named.
+        MidflightError if no switch or not the named one runs it, or several do and none is named. DeviceError if the
+        switch does not answer.
         """
         application = str(arguments["application"])
         controller = self._deployment.controller
@@ -80,8 +82,7 @@ class Commands:
         """Return what an application uses of a switch and what is left: `primitive`, the name of its class,
         and `snapshot`, as `steering.agents.switch.Snapshot`.
 
-        Arguments: those of `state`. Its registers are read in-band. MidflightError if no switch runs it, or several do
-        and none is named.
+        Arguments and errors are those of `state`. Its registers are read in-band.
         """
         found = self.state(arguments)
         application, switch = str(found["application"]), str(found["switch"])
@@ -108,8 +109,9 @@ class Commands:
         Arguments: `application`, `hosts` and `rate` (requests a second). For an Aggregate, `hosts` are its workers in
         order and `server` may name its server; a job starts, and each of `tickets` has what one worker needs to take
         part. Any other application is admitted for the named hosts, or for all hosts; `senders`, `switch` and `port`
-        are those of `Controller.admit`. MidflightError if the application or a host is unknown, or if an argument does
-        not suit the kind of application.
+        are those of `Controller.admit`. MidflightError if the application or a host is unknown, if an argument does
+        not suit the kind of application, or for the reasons of `Controller.admit`, `Controller.limit` and
+        `JobScheduler.enlist`; DeviceError if a switch refuses. After an error, the rate is what it was before.
         """
         application, it = str(arguments["application"]), self._deployment
         controller = it.controller
@@ -140,11 +142,12 @@ class Commands:
         return result
 
     def withdraw(self, arguments: Json) -> Json:
-        """Withdraw an application, and end its job if it has one, so that requests are only forwarded. Return the
+        """Withdraw an application, or end its job on all switches, so that requests are only forwarded. Return the
         switches.
 
-        Arguments: `application`, and `switch` to withdraw it from one switch only. MidflightError if it is not
-        admitted.
+        Arguments: `application`, and `switch` to withdraw it from one switch only, which has no effect on a job.
+        MidflightError if it is not admitted, or if the named switch does not run it. DeviceError if a switch refuses;
+        it stays withdrawn from the switches before that one.
         """
         application, controller = str(arguments["application"]), self._deployment.controller
         switch = str(arguments.get("switch", ""))
@@ -183,7 +186,8 @@ class Commands:
 
         Arguments: `application`, `hosts` (none ends it), and `switch`, which may be left out if only one switch runs
         the application. Return all three. MidflightError if a name is unknown, if the application mirrors nothing, or
-        if a host is not connected to the switch; DeviceError if the switch refuses. Then nothing has changed.
+        if a host is named twice or not connected to the switch; DeviceError if the switch refuses. Then nothing has
+        changed.
         """
         application, controller = str(arguments["application"]), self._deployment.controller
         hosts = [self._host(name) for name in arguments.get("hosts", ())]
@@ -202,8 +206,9 @@ class Commands:
         `places`, where the entries in `put` are written (see `amend`), and `clear`, to delete all other entries. `map`
         may be left out if the application has one map or if nothing is changed, and `switch` if only one switch runs
         the application. Return `application`, `switch` and `maps`: the named map or all, each with its name, the types
-        of key and value, size and entries. MidflightError if a name is unknown or an entry to delete is missing,
-        KernelError if an entry does not fit, DeviceError if the switch refuses.
+        of key and value, size and entries. MidflightError if a name is unknown, the application has no map, or an entry
+        to delete is missing; KernelError if an entry does not fit, two have the same key, or the map is full;
+        DeviceError if the switch refuses.
         """
         application, controller = str(arguments["application"]), self._deployment.controller
         put, delete, clear = (arguments.get(each) for each in ("put", "delete", "clear"))
@@ -228,8 +233,8 @@ class Commands:
         """Change the program of all switches to that of another file: see `Controller.change`.
 
         Arguments: `file`, a path, and `name`, the program in it if there are several. Return the file and the names of
-        the applications. MidflightError if the program is wrong, DeviceError if a switch rejects it; then nothing has
-        changed.
+        the applications. MidflightError if the file or the program is wrong or does not fit the current jobs and
+        services. DeviceError if a switch rejects it; all are then rolled back as far as they answer.
         """
         source = ProgramSource.read(Path(arguments["file"]), arguments.get("name"))
         self._deployment.change(source)
@@ -278,8 +283,8 @@ class Commands:
     def latest_alerts(self, arguments: Json) -> Json:
         """Return the latest alerts, oldest first.
 
-        Arguments: `count`, the largest number of alerts, and `application`, or all if it is left out. MidflightError if
-        there is no such application.
+        Arguments: `count`, the largest number of alerts, and `application`, or all if it is left out. The last 10,000
+        of all applications are kept. MidflightError if there is no such application.
         """
         found = self._deployment.alerts.latest(int(arguments["count"]), self._alerting(arguments))
         return {"alerts": [each.document() for each in found]}
@@ -287,14 +292,16 @@ class Commands:
     def undeploy(self, _: Json) -> Json:
         """End the deployment: withdraw all applications. The controller exits soon afterwards.
 
-        The argument is ignored. Return, as `absent`, the names of the switches that did not answer.
+        The argument is ignored. Return, as `absent`, the names of the switches that did not answer. MidflightError if
+        the end cannot be recorded in the store; the next controller then restores the applications.
         """
         return {"absent": self._deployment.withdraw_all()}
 
     def watch(self, _: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield the result of `status` now, and again whenever it has changed, until `listening` returns False.
+        """Yield the result of `status` now, and again whenever it has changed.
 
-        It is compared with the last one after each event, and at least twice a second. The first argument is ignored.
+        Ends when `listening` returns False or the deployment ends. The status is compared with the last one after each
+        event, and at least twice a second. The first argument is ignored.
         """
         rates = self._new_rates()
         shown = status(self._deployment, rates.latest())
@@ -306,7 +313,7 @@ class Commands:
                 yield found
 
     def alerts(self, arguments: Json, listening: Callable[[], bool]) -> Iterator[Json]:
-        """Yield alerts as they arrive from now on, until `listening` returns False.
+        """Yield alerts as they arrive from now on, until `listening` returns False or the deployment ends.
 
         Argument: `application`, or all if it is left out. MidflightError if there is no such application.
         """

@@ -20,7 +20,10 @@ class RemoteServices:
         self._client = client
 
     def served(self, switch: str = "") -> tuple[Served, ...]:
-        """Return all services, as they are seen from an ingress, or from the whole network if `switch` is empty."""
+        """Return all services, as they are seen from an ingress, or from the whole network if `switch` is empty.
+
+        MidflightError if there is no such switch, or if the controller does not answer.
+        """
         return tuple(
             Served(each["name"], each["cs_id"], tuple(ServedInstance(**it) for it in each["instances"]))
             for each in self._client.call("services", switch=switch)["services"]
@@ -29,8 +32,8 @@ class RemoteServices:
     def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
         """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
 
-        MidflightError if there is no such service, host or switch, if a weight or `valid` is out of its range, or if
-        the controller does not answer.
+        MidflightError if there is no such service, host or switch, if a weight or `valid` is out of its range, if all
+        weights are 0, or if the controller does not answer. DeviceError if a switch refuses.
         """
         found = self._client.call("weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid)
         return int(found["moved"])

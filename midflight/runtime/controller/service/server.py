@@ -32,8 +32,9 @@ _GRACE_PERIOD = 1.0  # seconds for calls in progress to finish before they are c
 class CommandServer:
     """Serves commands by name over gRPC on the Unix socket `socket`, from its creation on. A context manager.
 
-    Each command runs in a thread of its own, up to 32 at a time. The socket gets the mode 0600, so that only its
-    owner can connect. An existing socket is replaced. MidflightError if the socket cannot be bound.
+    Each command runs in a thread of its own, up to 32 at a time; an open stream counts as one, and others wait. The
+    socket gets the mode 0600, so that only its owner can connect. An existing socket is replaced. MidflightError if
+    the socket cannot be bound, or if its path has more than 107 bytes.
     """
 
     def __init__(self, socket: Path, calls: Mapping[str, Call], streams: Mapping[str, Stream]) -> None:

@@ -18,7 +18,10 @@ _PATIENCE = 0.5  # seconds between two comparisons for `watch`
 
 
 class SteeredServices:
-    """The commands about the services of a deployment, as methods like those of `Commands`."""
+    """The commands about the services of a deployment, as methods like those of `Commands`.
+
+    Those that change a service raise DeviceError if a switch refuses. After any error, nothing has changed.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -55,8 +58,9 @@ class SteeredServices:
     def add_service(self, arguments: Json) -> Json:
         """Start steering to a service: see `Services.add`. Arguments: `service`, `address` and `weights`, by host.
 
-        Return all three. MidflightError if the name or the address is in use or invalid, if a host is unknown, or if a
-        weight is not finite and at least 0.
+        Return all three. MidflightError if the name or the address is in use or invalid, if a host is unknown, if
+        `weights` is not an object, if a weight is not finite and at least 0, if all are 0, or if the program has no
+        `Steering` or one without room.
         """
         name, address, weights = str(arguments["service"]), str(arguments["address"]), _weights(arguments)
         self._deployment.controller.services.add(name, address, weights)
@@ -74,10 +78,11 @@ class SteeredServices:
         return {"service": name}
 
     def weigh_service(self, arguments: Json) -> Json:
-        """Set the weights of a service's instances: see `Services.weigh`. Return how many buckets `moved`.
+        """Set the weights of a service's instances: see `Services.weigh`.
 
         Arguments: `service`, `weights`, by host, and those that may be left out, `class`, `switch` and `valid`, in
-        seconds. MidflightError if a name is unknown, or if a weight or `valid` is out of its range.
+        seconds. Return `service`, and as `moved` how many buckets have another instance. MidflightError if a name is
+        unknown, if `weights` is not an object, if a weight or `valid` is out of its range, or if all weights are 0.
         """
         name, weights, valid = str(arguments["service"]), _weights(arguments), arguments.get("valid")
         traffic_class, switch = str(arguments.get("class", "")), str(arguments.get("switch", ""))
@@ -97,7 +102,7 @@ class SteeredServices:
     def balance_service(self, arguments: Json) -> Json:
         """Make a `Balance` follow a service's weights. Arguments: `service` and `application`, empty to end it.
 
-        Return both. MidflightError as `Services.balance` raises it.
+        Return both. Errors are those of `Services.balance`.
         """
         name, application = str(arguments["service"]), str(arguments["application"])
         self._deployment.controller.services.balance(name, application)

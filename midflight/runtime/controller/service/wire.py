@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight import errors
-from midflight.errors import MidflightError, Place
+from midflight.errors import KernelErrors, MidflightError, Place
 
 __all__ = ["SERVICE", "Json", "decoded", "encoded", "error_from", "error_text", "target"]
 
@@ -27,7 +27,7 @@ def encoded(value: Json) -> bytes:
 def decoded(data: bytes) -> Json:
     """Return the JSON object that `encoded` turned into bytes. ValueError if they are not JSON.
 
-    Bytes of JSON that is not an object are not expected: they raise TypeError or ValueError.
+    Bytes of other JSON are not expected: most raise TypeError or ValueError.
     """
     return dict(json.loads(data))
 
@@ -47,22 +47,31 @@ def target(socket: Path) -> str:
 
 
 def error_text(error: MidflightError) -> str:
-    """Return an error as JSON text, which `error_from` decodes: its class, message, hint and place."""
+    """Return an error as JSON text, which `error_from` decodes: its class, message, hint and place.
+
+    For `KernelErrors`, the text has all of its errors. For a class that is not in `midflight.errors`, it names the
+    nearest base class that is.
+    """
+    if isinstance(error, KernelErrors):
+        return json.dumps({"errors": [json.loads(error_text(each)) for each in error.errors]})
     known = next(each.__name__ for each in type(error).__mro__ if getattr(errors, each.__name__, None) is each)
     place = asdict(error.place) if error.place else None
     return json.dumps({"kind": known, "message": error.message, "hint": error.hint, "place": place})
 
 
 def error_from(text: str) -> MidflightError | None:
-    """Return the error that `error_text` encoded, with the same class, message, hint and place.
+    """Return the error that `error_text` encoded, with the class, message, hint and place that the text names.
 
     Return None for any other text.
     """
     try:
         found = json.loads(text)
-        kind = getattr(errors, found["kind"])
-        place = Place(**found["place"]) if found["place"] else None
-        made = kind(found["message"], place=place, hint=found["hint"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        made = KernelErrors(map(_error, found["errors"])) if "errors" in found else _error(found)
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return made if isinstance(made, MidflightError) else None
+
+
+def _error(found: Json) -> Any:
+    place = Place(**found["place"]) if found["place"] else None
+    return getattr(errors, found["kind"])(found["message"], place=place, hint=found["hint"])
