@@ -103,7 +103,8 @@ class Admissions:
     def mirror(self, application: str, hosts: Sequence[Host] = (), *, switch: str = "") -> None:
         """Send an application's mirrored packets to hosts, each by the port of the switch that leads to the host.
 
-        Parameters, effects and errors are those of `Controller.mirror`.
+        Parameters and effects are those of `Controller.mirror`, and so are the errors: MidflightError if a name is
+        wrong or nothing is mirrored, DeviceError if the switch refuses.
         """
         check_distinct(hosts)
         fleet = self._fleet
