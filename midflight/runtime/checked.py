@@ -41,7 +41,8 @@ class CheckedProgram:
     are searched in its folder. A `confined` program may include only the architecture's own files. An `eager` program
     begins to compile as soon as it is checked: its machine code is made while the caller goes on.
 
-    Programs compare by identity. Parts must not be modified.
+    Creating an object checks nothing. A part that raises an error is computed again the next time. Programs compare by
+    identity. Parts must not be modified.
     """
 
     text: str
@@ -79,12 +80,19 @@ class CheckedProgram:
 
     @property
     def compiled(self) -> Compiled:
-        """The native code for the embedded switch. Raises P4Error if the engine does not support a construct."""
+        """The native code for the embedded switch.
+
+        P4Error for an invalid text, or if the engine does not support a construct.
+        """
         return self._part("compiled", self._compiled)
 
     @property
     def bpf(self) -> BpfCompiled:
-        """The XDP program. Raises P4Error if the engine does not support a construct, CodegenError if BPF does not."""
+        """The XDP program.
+
+        P4Error for an invalid text, or if the engine does not support a construct; CodegenError, an UnsupportedError,
+        if LLVM cannot translate it to BPF.
+        """
         return self._part("bpf", lambda: BpfCompiled(self.program))
 
     @property

@@ -28,12 +28,12 @@ class Solved:
     proven: bool
 
     def chosen(self, variable: int) -> bool:
-        """Return whether a binary variable is 1. There must be values."""
+        """Return whether the binary variable of this number is 1. There must be values."""
         assert self.values is not None
         return self.values[variable] > 0.5
 
     def whole(self, variable: int) -> int:
-        """Return the value of an integer variable. There must be values."""
+        """Return the value of the integer variable of this number. There must be values."""
         assert self.values is not None
         return round(self.values[variable])
 
@@ -57,8 +57,9 @@ class Model:
     most: list[float] = field(default_factory=list)
 
     def variable(self, low: float = 0.0, high: float = 1.0, *, integer: bool = True, cost: float = 0.0) -> int:
-        """Add a variable with these bounds, and return its number. `cost` is its factor in the sum that is
-        minimised.
+        """Add a variable with these bounds, inclusive, and return its number.
+
+        With `integer`, it has integer values only. `cost` is its factor in the sum that is minimised.
         """
         self.low.append(low)
         self.high.append(high)
@@ -69,7 +70,7 @@ class Model:
     def constrain(self, terms: Terms, least: float, most: float) -> None:
         """Require that a sum of variables with factors (`terms`) lies between `least` and `most`, inclusive.
 
-        A variable may occur several times.
+        A variable may occur several times; its factors are added.
         """
         for column, factor in terms:
             self.rows.append(len(self.least))
@@ -79,8 +80,9 @@ class Model:
         self.most.append(most)
 
     def solve(self, patience: float, gap: float = 0.0) -> Solved:
-        """Search for the best values for at most `patience` seconds, to within a relative `gap`, and return what was
-        found.
+        """Search for the best values for at most `patience` seconds (at least 0.01), and return what was found.
+
+        The search ends earlier with values within a relative `gap` of the best, which then count as proven.
         """
         matrix = coo_array((self.factors, (self.rows, self.columns)), shape=(len(self.least), len(self.low))).tocsr()
         result = milp(

@@ -197,6 +197,13 @@ def test_a_session_writes_and_reads_them_by_name(lab: Lab) -> None:
             profiles.insert_member("servers", 1, "send")
         with pytest.raises(RequestError, match="has no member 5"):
             session.insert("plain", key, Member(5))
+        for wrong in (-1, 1 << 32):
+            with pytest.raises(DeviceError, match=f"member: {wrong} does not fit"):
+                profiles.insert_member("servers", wrong, "forward", {"port": 1, "given": 1})
+            with pytest.raises(DeviceError, match=f"watch_port: {wrong} does not fit"):
+                profiles.insert_group("servers", 1, [GroupMember(1, watch_port=wrong)])
+            with pytest.raises(DeviceError, match=f"group: {wrong} does not fit"):
+                session.insert("balance", key, Group(wrong))
 
 
 @pytest.mark.parametrize("kind", [pytest.param(Bmv2Device, marks=BMV2)])

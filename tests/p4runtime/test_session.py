@@ -162,6 +162,18 @@ def test_default_actions(session: Session) -> None:
     assert session.read_default("route").action == "ingress.drop"
 
 
+@pytest.mark.parametrize("number", [-1, 1 << 32])
+def test_numbers_that_p4runtime_cannot_carry_are_device_errors(session: Session, number: int) -> None:
+    with pytest.raises(DeviceError, match="multicast group: "):
+        session.multicast(number, [1])
+    with pytest.raises(DeviceError, match="clone session: "):
+        session.clone_session(number, [1])
+    with pytest.raises(DeviceError, match="port: "):
+        session.multicast(1, [number])
+    with pytest.raises(DeviceError, match="instance: "):
+        session.clone_session(1, [(1, number)])
+
+
 def test_a_session_reads_the_existing_pipeline(device: HostDevice, info: p4i.P4Info) -> None:
     with device.session() as session:
         assert session.p4info == info

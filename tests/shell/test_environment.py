@@ -62,6 +62,12 @@ def test_a_failed_installation_has_no_effect(tmp_path: Path) -> None:
     assert names(tmp_path) == {NAME, f"{NAME}.lock"}
 
 
+def test_a_cache_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MidflightError, match=r"no environment for p4runtime-shell in .*Not a directory"):
+        environment(str, variables={"XDG_CACHE_HOME": str(tmp_path / "file")}, install=Installer())
+
+
 def test_leftovers_of_a_killed_installation_are_removed(tmp_path: Path) -> None:
     (tmp_path / "midflight" / f"{NAME}.part-x" / "new").mkdir(parents=True)
     environment(str, variables={"XDG_CACHE_HOME": str(tmp_path)}, install=Installer())

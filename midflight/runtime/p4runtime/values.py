@@ -25,7 +25,7 @@ def encode(value: int, width: int = 0, *, signed: bool = False) -> bytes:
     """Return the shortest big-endian byte string that represents a value.
 
     With `signed`, the value is an `int<width>`, as a negative number or as its two's complement pattern, and the string
-    is sign-extended. Only signed values need `width`.
+    is sign-extended. Only signed values need `width`, in bits. OverflowError for a negative value without `signed`.
     """
     if not signed:
         return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")

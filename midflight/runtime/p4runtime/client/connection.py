@@ -97,7 +97,7 @@ class Connection:
 
     @property
     def highest(self) -> int:
-        """The highest election id in this role, according to the last arbitration update that was processed."""
+        """The highest election id so far in this role, by the last arbitration update that was processed; 0 if none."""
         return U128.decode(self._arbitration.election_id) if self._arbitration.HasField("election_id") else 0
 
     @property
@@ -137,9 +137,10 @@ class Connection:
         """Collect the writes in the `with` block, and send them together at its end; none if the block raises.
 
         With `atomic`, they are one request, and the device applies all of them or none. Otherwise they are sent in
-        requests of at most 1000 writes, and the device applies those that it accepts. Raises RequestError if a write is
-        rejected; its `refused` has the rejected ones. Raises DeviceError inside another batch. Inside `planning`, a
-        batch has no effect.
+        requests of at most 1000 writes, and the device applies those that it accepts. RequestError if writes are
+        rejected; its `refused` has their positions in the batch. If a whole request is rejected, as those of a backup
+        are, or not answered, the writes of earlier requests remain, and later ones are not sent. DeviceError inside
+        another batch. Inside `planning`, a batch has no effect.
         """
         if self._planned is not None:
             yield

@@ -18,7 +18,8 @@ class Difference:
     """The updates that give a device the wanted entities, in the order in which they must be applied.
 
     `missing` entities are inserted, `changed` ones modified, and `stale` ones deleted. `foreign` is the number of
-    entities on the device that are neither wanted nor ours. They are left alone.
+    entities on the device that are neither wanted nor ours. They are left alone. An object is true if there is anything
+    to do.
     """
 
     missing: tuple[p4r.Entity, ...]
@@ -38,8 +39,10 @@ class Difference:
 def difference(wanted: Collection[p4r.Entity], held: Mapping[str, p4r.Entity], ours: Collection[str]) -> Difference:
     """Compare the wanted entities with the entities on a device (`held`), by key.
 
-    An entity on the device that is not wanted is stale if its key is in `ours`, and foreign otherwise. If several
-    wanted entities have the same key, the last one counts.
+    An entity that is wanted and held is changed if its actions with their parameters, its members, its replicas or the
+    committed rate of its meter differ; other parts, such as metadata, are not compared. An entity on the device that is
+    not wanted is stale if its key is in `ours`, and foreign otherwise. If several wanted entities have the same key,
+    the last one counts.
     """
     last = {entity_key(each): each for each in wanted}
     beside = {key: each for key, each in held.items() if key not in last}

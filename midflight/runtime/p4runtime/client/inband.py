@@ -46,8 +46,9 @@ class InBand:
     def __call__(self, requests: Sequence[bytes]) -> list[bytes]:
         """Send requests, which are messages with the common header, and return the answers in the same order.
 
-        Sets the sequence number of each request. Blocks. DeviceError if a request is not answered after 4 attempts of 2
-        s each.
+        Sets the sequence number of each request. Blocks. A request is sent again if no answer at all arrives for 2 s.
+        DeviceError if one is still unanswered after 4 attempts, if the program has no packet-out header with the field
+        `egress_port`, or if the connection fails; any of the requests may have been processed then.
         """
         answers: list[bytes] = []
         for start in range(0, len(requests), WINDOW):

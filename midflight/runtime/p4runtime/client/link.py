@@ -61,7 +61,8 @@ class Link:
     Messages from the device wait in the queues `packets`, `digests`, `traces`, `errors` and `arbitration`, by their
     kind. Methods block. They may be called from any thread other than the link's own. They raise DeviceError if the
     device does not answer in time, and RequestError if it rejects a request. If the device's process has ended, `death`
-    returns the error to raise instead, otherwise None.
+    returns the error to raise instead, otherwise None. The constructor does not connect; it raises DeviceError for an
+    invalid address or TLS file, or if this process may not open enough files.
     """
 
     def __init__(
@@ -119,16 +120,16 @@ class Link:
     def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send a message on the stream, without waiting for an answer. The first one opens the stream.
 
-        Blocks while MOST_UNSENT messages wait to be sent. DeviceError if the device takes none for as long as the
-        link's timeout, or if the link is closed.
+        Blocks while 1024 messages wait to be sent. DeviceError if the device takes none for as long as the link's
+        timeout, if the stream has ended, or if the link is closed.
         """
         self.send_all([message])
 
     def send_all(self, messages: Sequence[p4r.StreamMessageRequest]) -> None:
         """Send messages on the stream, in order, without waiting for answers. The first message on the stream opens it.
 
-        Blocks while MOST_UNSENT messages wait to be sent; DeviceError if the device takes none for as long as the
-        link's timeout.
+        Blocks while 1024 messages wait to be sent. DeviceError as for `send`; the messages before the error may have
+        been sent.
         """
         self._check_open()
         with self._opening:
@@ -177,7 +178,7 @@ class Link:
         """Remove and return all messages of one of the queues. If it is empty, wait up to `timeout` seconds for the
         first.
 
-        Returns an empty list if none arrives.
+        Returns an empty list if none arrives, also if the connection fails.
         """
         with self.arrived:
             if not waiting and timeout > 0:
@@ -189,7 +190,8 @@ class Link:
     def pick(self, waiting: deque[T], wanted: Callable[[T], bool], timeout: float) -> list[T]:
         """Remove and return the messages of one of the queues for which `wanted` returns True; others stay in it.
 
-        Waits up to `timeout` seconds for the first; returns an empty list if none arrives.
+        Waits up to `timeout` seconds for the first; returns an empty list if none arrives. DeviceError if there is none
+        and the connection has failed. `wanted` is called while the link's lock is held, so it must not use the link.
         """
         with self.arrived:
             if timeout > 0:

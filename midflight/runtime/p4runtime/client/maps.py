@@ -101,7 +101,10 @@ class Maps:
         return {names: each.entries for names, each in self._writers.items()}
 
     def fill(self, entries: Mapping[tuple[str, str], Iterable[Entry]]) -> None:
-        """Replace the remembered entries of these maps. Nothing is written before `install`. Ignores unknown maps."""
+        """Replace the remembered entries of these maps, as `MapWriter.fill`, and ignore unknown maps.
+
+        Nothing is written before `install`.
+        """
         for names, those in entries.items():
             if names in self._writers:
                 self._writers[names].fill(those)
@@ -109,8 +112,8 @@ class Maps:
     def install(self, session: Entries | None = None) -> None:
         """Write the entries of all maps to the device, whose tables must be empty, and use `session` from now on.
 
-        Skips maps that the device's compiler removed because no packet can reach them. Raises DeviceError if the device
-        rejects an entry.
+        None is the session so far. Skips maps that the device's compiler removed because no packet can reach them.
+        DeviceError if there has been no session, or if the device rejects an entry; the others may have been written.
         """
         self._session = session or self._session
         for each in self._writers.values():
@@ -127,7 +130,7 @@ class MapWriter(MutableMapping[Key, int]):
 
     Keys and values are as in `Map`. Reading returns the device's entries. Methods raise KeyError for an entry that does
     not exist, KernelError if a key or value does not fit the map or the map is full, and DeviceError if the device
-    rejects a request.
+    rejects a request or there has been no session yet.
     """
 
     def __init__(self, maps: Maps, table: str, shape: Map) -> None:
@@ -149,7 +152,11 @@ class MapWriter(MutableMapping[Key, int]):
         self._map.keep(entry)
 
     def remove(self, key: Key, *, send: bool = True) -> None:
-        """Remove an entry; without `send`, only from those that are remembered. KeyError if there is none."""
+        """Remove an entry; without `send`, only from those that are remembered.
+
+        KeyError if none with this key is remembered, even if the device has one. DeviceError if the device rejects the
+        removal; the entry is still remembered then.
+        """
         entry = self._map.find(self._map.parts(key))
         if entry is None:
             raise KeyError(key)
@@ -219,14 +226,21 @@ class MapWriter(MutableMapping[Key, int]):
             self.insert(self._map.key(each.parts), each.value, priority=each.priority)
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """Replace the remembered entries; KernelError if one does not fit the map. Writes nothing to the device."""
+        """Replace the remembered entries. Writes nothing to the device.
+
+        KernelError if one does not fit the map, or if they are more than its size; then only those before it are
+        remembered.
+        """
         for each in self._map.entries:
             del self._map[self._map.key(each.parts)]
         for each in entries:
             self._map.insert(self._map.key(each.parts), each.value, priority=each.priority)
 
     def install(self) -> None:
-        """Write all remembered entries to the device, whose table must be empty. DeviceError if it rejects one."""
+        """Write all remembered entries to the device, whose table must be empty.
+
+        DeviceError if it rejects one; those before it remain on the device.
+        """
         for each in self._map.entries:
             self._insert(each)
 

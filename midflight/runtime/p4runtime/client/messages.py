@@ -9,15 +9,15 @@ import numpy.typing as npt
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
-from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, encoded
+from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, encoded, number
 from midflight.runtime.p4runtime.client.profiles import Choice, choice_message, read_choice
 from midflight.runtime.p4runtime.client.results import DigestMessage, TableEntry
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
 from midflight.runtime.p4runtime.values import ValueType, decode_data, encode, encode_data, flat_names, flat_types
 
 __all__ = [
-    "action_message", "bytes_for", "cell_type", "entry_message", "pipeline_action", "read_digests", "read_entry",
-    "read_replica", "register_messages", "replica_messages", "signed",
+    "action_message", "bytes_for", "cell_type", "clone_message", "entry_message", "group_message", "pipeline_action",
+    "read_digests", "read_entry", "read_replica", "register_messages", "replica_messages", "signed",
 ]  # fmt: skip
 
 
@@ -38,7 +38,10 @@ def pipeline_action(name: str) -> Actions.Action.ValueType:
 
 
 def read_digests(schema: Schema, message: p4r.DigestList) -> list[DigestMessage]:
-    """Return the digest messages in a list from the device. Refusal for a digest that the schema does not have."""
+    """Return the digest messages in a list from the device.
+
+    Refusal, a DeviceError, for a digest that the schema does not have, or data that does not fit its type.
+    """
     info = schema.digests.of_id(message.digest_id)
     names, kinds = flat_names(info.type_spec, schema.types), flat_types(info.type_spec, schema.types)
     found = []
@@ -55,7 +58,8 @@ def entry_message(
     """Return a message with an entry's table, match, priority and meter.
 
     A `rate` other than 0 configures the direct meter: it is the rate of both buckets in units per second, and each
-    bucket holds a tenth of a second. Raises DeviceError, with the allowed values, for anything that does not fit.
+    bucket holds a tenth of a second. DeviceError, with the allowed values, for an unknown table, a match or a rate that
+    does not fit, and for a priority of 0 where one is needed, another one where none is needed, or one above 2**31 - 1.
     """
     info = schema.tables.named(table)
     name = info.preamble.name
@@ -64,8 +68,9 @@ def entry_message(
         raise DeviceError(f"table {name}: an entry needs a priority", hint="at least 1; the largest wins")
     if priority and not needed:
         raise DeviceError(f"table {name}: its entries have no priority", hint="it has only exact and lpm fields")
+    number(priority, 31, f"table {name}, priority")
     message = p4r.TableEntry(table_id=info.preamble.id, match=encode_match(info, match), priority=priority)
-    if rate:
+    if number(rate, 63, f"table {name}, rate"):
         burst = max(1, rate // 10)
         message.meter_config.CopyFrom(p4r.MeterConfig(cir=rate, cburst=burst, pir=rate, pburst=burst))
     return message
@@ -101,7 +106,7 @@ def action_message(schema: Schema, table: str, action: str | Choice, params: Map
 def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
     """Return a table entry that the device sent, with names of fields, actions and parameters instead of ids.
 
-    Refusal for an id that the schema does not have.
+    Refusal, a DeviceError, for the id of a table or an action that the schema does not have.
     """
     info = schema.tables.of_id(entry.table_id)
     choice = read_choice(schema, entry.action)
@@ -125,9 +130,28 @@ def read_entry(schema: Schema, entry: p4r.TableEntry) -> TableEntry:
 def replica_messages(ports: Iterable[int | tuple[int, int]]) -> list[p4r.Replica]:
     """Return P4Runtime's replicas for ports of the switch, or for (port, instance) pairs; the instance of a port alone
     is 0.
+
+    DeviceError for a negative number, or one of more than 32 bits. The device may accept only smaller ones.
     """
     pairs = [(each, 0) if isinstance(each, int) else each for each in ports]
-    return [p4r.Replica(port=encode(port), instance=instance) for port, instance in pairs]
+    return [
+        p4r.Replica(port=encode(number(port, 32, "port")), instance=number(instance, 32, "instance"))
+        for port, instance in pairs
+    ]
+
+
+def group_message(group: int, ports: Iterable[int | tuple[int, int]]) -> p4r.PacketReplicationEngineEntry:
+    """Return the message for a multicast group of this number. `ports` and DeviceError are as in `replica_messages`."""
+    entry = p4r.MulticastGroupEntry(
+        multicast_group_id=number(group, 32, "multicast group"), replicas=replica_messages(ports)
+    )
+    return p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
+
+
+def clone_message(session: int, ports: Iterable[int | tuple[int, int]]) -> p4r.PacketReplicationEngineEntry:
+    """Return the message for a clone session of this number. `ports` and DeviceError are as in `replica_messages`."""
+    entry = p4r.CloneSessionEntry(session_id=number(session, 32, "clone session"), replicas=replica_messages(ports))
+    return p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
 
 
 def read_replica(replica: p4r.Replica) -> tuple[int, int]:
@@ -137,7 +161,10 @@ def read_replica(replica: p4r.Replica) -> tuple[int, int]:
 
 
 def cell_type(schema: Schema, info: p4i.Register) -> ValueType:
-    """Return the type of a register's cells. Raises DeviceError for cells with several members."""
+    """Return the type of a register's cells.
+
+    DeviceError for cells with several members, or of a type that P4Data cannot carry here.
+    """
     kinds = flat_types(info.type_spec, schema.types)
     if len(kinds) != 1:
         raise DeviceError(f"register {info.preamble.name} has cells with {len(kinds)} members, which is not supported")
@@ -159,8 +186,8 @@ def register_messages(
 ) -> list[p4r.RegisterEntry]:
     """Return entries that set one cell, all cells (one number, no index), or consecutive cells from an index on.
 
-    `name` is the register's, and `index` None for no index. Raises DeviceError for an unknown register, cells with
-    several members, or a value that does not fit the cells.
+    `name` is the register's. Without an index (None), a sequence sets the cells from 0 on. DeviceError for an unknown
+    register, cells with several members, or a value that does not fit the cells. Indexes are not checked.
     """
     info = schema.registers.named(name)
     kind = cell_type(schema, info)

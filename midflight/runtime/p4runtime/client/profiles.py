@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from finsy.proto import p4i, p4r
 
 from midflight.errors import DeviceError
+from midflight.runtime.p4runtime.client.matches import number as fitting
 from midflight.runtime.p4runtime.schema import Schema
 from midflight.runtime.p4runtime.values import encode
 
@@ -109,7 +110,8 @@ class Profiles:
 
         RequestError if there is none, or if a group or an entry refers to it; DeviceError for an unknown profile.
         """
-        message = p4r.ActionProfileMember(action_profile_id=self._info(profile).preamble.id, member_id=number)
+        info = self._info(profile)
+        message = p4r.ActionProfileMember(action_profile_id=info.preamble.id, member_id=fitting(number, 32, "member"))
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_member=message), f"member {number}")
 
     def read_members(self, profile: str) -> dict[int, WeightedAction]:
@@ -126,17 +128,19 @@ class Profiles:
         """Add a group of members to an action selector, under a number of at least 1.
 
         `members` are member numbers, or `GroupMember`s with weights. `max_size` limits the sum of the weights; by
-        default, it is the largest that the selector permits. DeviceError for an unknown selector; RequestError if the
-        number is taken, a member does not exist, or the selector is full.
+        default, it is the largest that the selector permits. RequestError if the number is taken, a member does not
+        exist, the weights exceed `max_size`, or the selector is full; DeviceError for an unknown selector, or a number
+        that is negative or has more than 32 bits.
         """
         self._write(p4r.Update.INSERT, self._group(profile, number, members, max_size), f"group {number}")
 
     def modify_group(
         self, profile: str, number: int, members: Iterable[int | GroupMember], *, max_size: int | None = None
     ) -> None:
-        """Replace the members of a group, whose `max_size` remains the same; None does not state it.
+        """Replace the members of a group. Its `max_size` cannot change, so it must be given as in `insert_group`.
 
-        RequestError if there is no such group or member, or if they do not fit; DeviceError for an unknown selector.
+        RequestError if there is no such group or member, if the members do not fit, or for another `max_size`;
+        DeviceError for an unknown selector, or a number that is negative or has more than 32 bits.
         """
         self._write(p4r.Update.MODIFY, self._group(profile, number, members, max_size), f"group {number}")
 
@@ -145,7 +149,8 @@ class Profiles:
 
         RequestError if there is none, or if an entry refers to it; DeviceError for an unknown selector.
         """
-        message = p4r.ActionProfileGroup(action_profile_id=self._info(profile).preamble.id, group_id=number)
+        info = self._info(profile)
+        message = p4r.ActionProfileGroup(action_profile_id=info.preamble.id, group_id=fitting(number, 32, "group"))
         self._write(p4r.Update.DELETE, p4r.Entity(action_profile_group=message), f"group {number}")
 
     def read_groups(self, profile: str) -> dict[int, list[GroupMember]]:
@@ -167,7 +172,7 @@ class Profiles:
         tables = [schema.tables.of_id(each).preamble.name for each in info.table_ids]
         if not tables:
             raise DeviceError(f"no table has the action profile {info.preamble.name}")
-        message = p4r.ActionProfileMember(action_profile_id=info.preamble.id, member_id=number)
+        message = p4r.ActionProfileMember(action_profile_id=info.preamble.id, member_id=fitting(number, 32, "member"))
         message.action.CopyFrom(self._action(schema, tables[0], action, params).action)
         return p4r.Entity(action_profile_member=message)
 
@@ -175,37 +180,43 @@ class Profiles:
         self, profile: str, number: int, members: Iterable[int | GroupMember], max_size: int | None
     ) -> p4r.Entity:
         info = self._info(profile)
-        size = info.max_group_size if max_size is None else max_size
-        message = p4r.ActionProfileGroup(action_profile_id=info.preamble.id, group_id=number, max_size=size)
+        size = info.max_group_size if max_size is None else fitting(max_size, 31, "max_size")
+        group = fitting(number, 32, "group")
+        message = p4r.ActionProfileGroup(action_profile_id=info.preamble.id, group_id=group, max_size=size)
         for each in members:
             one = GroupMember(each) if isinstance(each, int) else each
-            added = message.members.add(member_id=one.member, weight=one.weight)
+            added = message.members.add(
+                member_id=fitting(one.member, 32, "member"), weight=fitting(one.weight, 31, "weight")
+            )
             if one.watch_port is not None:
-                added.watch_port = encode(one.watch_port)
+                added.watch_port = encode(fitting(one.watch_port, 32, "watch_port"))
         return p4r.Entity(action_profile_group=message)
 
 
 def choice_message(choice: Choice, action: Encode) -> p4r.TableAction:
-    """Return the message for a reference of an entry. `action` encodes the actions of a one-shot set."""
+    """Return the message for a reference of an entry. `action` encodes the actions of a one-shot set.
+
+    DeviceError for a number that is negative or has more than 32 bits (31 for a weight), and from `action`.
+    """
     match choice:
         case Member(number=number):
-            return p4r.TableAction(action_profile_member_id=number)
+            return p4r.TableAction(action_profile_member_id=fitting(number, 32, "member"))
         case Group(number=number):
-            return p4r.TableAction(action_profile_group_id=number)
+            return p4r.TableAction(action_profile_group_id=fitting(number, 32, "group"))
     message = p4r.TableAction()
     message.action_profile_action_set.SetInParent()
     for each in choice.actions:
-        call = action(each.action, each.params).action
-        added = message.action_profile_action_set.action_profile_actions.add(action=call, weight=each.weight)
+        call, weight = action(each.action, each.params).action, fitting(each.weight, 31, "weight")
+        added = message.action_profile_action_set.action_profile_actions.add(action=call, weight=weight)
         if each.watch_port is not None:
-            added.watch_port = encode(each.watch_port)
+            added.watch_port = encode(fitting(each.watch_port, 32, "watch_port"))
     return message
 
 
 def read_choice(schema: Schema, message: p4r.TableAction) -> Choice | None:
     """Return the member, group or one-shot action set that a table entry's action message refers to.
 
-    None if the message contains an action itself.
+    None if the message contains an action itself. Refusal, a DeviceError, for an action that the schema does not have.
     """
     match message.WhichOneof("type"):
         case "action_profile_member_id":

@@ -17,8 +17,9 @@ __all__ = ["Count", "Counts", "DigestMessage", "PacketIn", "TableEntry"]
 class TableEntry:
     """A table entry read from a device. `match` and `params` are valid arguments of `Session.insert`.
 
+    An exception are values of types that are translated to strings: they are read as the number of the string's bytes.
     In a table with an action profile or selector, `choice` is the member, group or set of actions that the entry refers
-    to, and `action` is empty.
+    to, and `action` is empty; in other tables, it is None.
     """
 
     table: str

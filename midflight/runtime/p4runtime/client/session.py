@@ -24,13 +24,14 @@ from midflight.runtime.p4runtime.client.messages import (
     action_message,
     bytes_for,
     cell_type,
+    clone_message,
     entry_message,
+    group_message,
     pipeline_action,
     read_digests,
     read_entry,
     read_replica,
     register_messages,
-    replica_messages,
     signed,
 )
 from midflight.runtime.p4runtime.client.profiles import Choice, Profiles
@@ -69,7 +70,7 @@ class Session(Connection):
 
     @property
     def p4info(self) -> p4i.P4Info:
-        """The P4Info of the device's pipeline: the one that this session loaded, otherwise read from the device."""
+        """The P4Info that this session loaded, otherwise that of the device's pipeline. DeviceError if it has none."""
         return self._schema.info
 
     def load(
@@ -215,7 +216,9 @@ class Session(Connection):
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
     def reset_default(self, table: str) -> None:
-        """Restore the default action that the program declares for a table. DeviceError for an unknown table."""
+        """Restore a table's default action as the program declares it. DeviceError for a table that is unknown, or
+        whose default is const.
+        """
         entry = p4r.TableEntry(table_id=self._schema.tables.named(table).preamble.id, is_default_action=True)
         self._write(p4r.Update.MODIFY, p4r.Entity(table_entry=entry), f"default action of {table}")
 
@@ -246,20 +249,18 @@ class Session(Connection):
     def multicast(self, group: int, ports: Iterable[int | tuple[int, int]]) -> None:
         """Set the ports, or (port, instance) pairs, of a multicast group, 1 to 65535; without ports, remove it.
 
-        A port alone has the instance 0. The group need not exist. RequestError for a number or a port out of range.
+        A port alone has the instance 0. The group need not exist. DeviceError for a number out of its range.
         """
-        entry = p4r.MulticastGroupEntry(multicast_group_id=group, replicas=replica_messages(ports))
-        engine = p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
-        self._put(engine, bool(entry.replicas), f"multicast group {group}")
+        engine = group_message(group, ports)
+        self._put(engine, bool(engine.multicast_group_entry.replicas), f"multicast group {group}")
 
     def clone_session(self, number: int, ports: Iterable[int | tuple[int, int]]) -> None:
         """Set the ports, or (port, instance) pairs, of a clone session. Without ports, the session is removed.
 
-        A port alone has the instance 0. The session need not exist. RequestError for a number or a port out of range.
+        A port alone has the instance 0. The session need not exist. DeviceError for a number out of its range.
         """
-        entry = p4r.CloneSessionEntry(session_id=number, replicas=replica_messages(ports))
-        engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
-        self._put(engine, bool(entry.replicas), f"clone session {number}")
+        engine = clone_message(number, ports)
+        self._put(engine, bool(engine.clone_session_entry.replicas), f"clone session {number}")
 
     def read_multicast(self) -> dict[int, list[tuple[int, int]]]:
         """Return the (port, instance) pairs of every multicast group."""
@@ -383,8 +384,7 @@ class Session(Connection):
         )
 
     def packets_in(self, timeout: float = 0.0) -> list[PacketIn]:
-        """Remove and return the packet-ins that have arrived, oldest first. Waits up to `timeout` seconds for the
-        first.
+        """Remove and return the packet-ins that have arrived, oldest first. Waits up to `timeout` s for the first.
 
         DeviceError if the device does not answer; RequestError if it has rejected an earlier message on the stream.
         """
@@ -394,7 +394,8 @@ class Session(Connection):
     def pick_packets(self, wanted: Callable[[PacketIn], bool], timeout: float = 0.0) -> list[PacketIn]:
         """Remove and return the packet-ins for which `wanted` returns True; others stay for `packets_in`.
 
-        Waits up to `timeout` seconds for the first.
+        Waits up to `timeout` seconds for the first. `wanted` may be called several times for a packet, and must not use
+        the session. DeviceError if there is none and the connection has failed.
         """
         taken = self._link.pick(self._link.packets, lambda each: wanted(self._packet_in(each)), timeout)
         return [self._packet_in(each) for each in taken]
@@ -417,7 +418,7 @@ class Session(Connection):
         self.subscriptions.add(digest)
 
     def unsubscribe(self, digest: str) -> None:
-        """End the subscription to a digest; the switch sends no more of its messages. RequestError if there is none."""
+        """End the subscription to a digest. RequestError if there is none; DeviceError for an unknown digest."""
         entry = p4r.DigestEntry(digest_id=self._schema.digests.named(digest).preamble.id)
         self._write(p4r.Update.DELETE, p4r.Entity(digest_entry=entry), f"unsubscribe from {digest}")
         self.subscriptions.discard(digest)

@@ -67,27 +67,30 @@ def environment(
 
     Creation is atomic. With `reinstall`, the existing environment is replaced once the new one is complete. `say` is
     called with a message before slow steps. `install` creates the environment in a folder that does not exist yet, by
-    default with venv and pip. Raises MidflightError if it cannot be created.
+    default with venv and pip. MidflightError if the environment cannot be created; an existing one is kept then.
     """
     cache = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "midflight"
     place = cache / f"p4runtime-shell-{VERSION}"
     python = place / "bin" / "python"
     if python.exists() and not reinstall:
         return python
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{place.name}.lock", say):
-        if python.exists() and not reinstall:  # another process created it while this one waited for the lock
-            return python
-        for leftover in cache.glob(f"{place.name}.part-*"):  # from a process that was killed
-            shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(prefix=f"{place.name}.part-", dir=cache) as part:
-            say(f"p4runtime-shell {VERSION} needs an environment of its own: making it in {place}, once")
-            made = Path(part, "new")
-            (install or _install)(made, say, variables)
-            if place.exists():
-                place.rename(Path(part, "old"))
-            made.rename(place)
-        say("done")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / f"{place.name}.lock", say):
+            if python.exists() and not reinstall:  # another process created it while this one waited for the lock
+                return python
+            for leftover in cache.glob(f"{place.name}.part-*"):  # from a process that was killed
+                shutil.rmtree(leftover)
+            with tempfile.TemporaryDirectory(prefix=f"{place.name}.part-", dir=cache) as part:
+                say(f"p4runtime-shell {VERSION} needs an environment of its own: making it in {place}, once")
+                made = Path(part, "new")
+                (install or _install)(made, say, variables)
+                if place.exists():
+                    place.rename(Path(part, "old"))
+                made.rename(place)
+            say("done")
+    except OSError as error:
+        raise MidflightError(f"no environment for p4runtime-shell in {cache}: {error.strerror}") from None
     return python
 
 

@@ -32,7 +32,9 @@ class ValueSets:
     def write(self, name: str, members: Iterable[object]) -> None:
         """Replace all members of a value set, by its full name or alias. Without members, it matches nothing.
 
-        DeviceError for a value in place of a dict in a set with several fields.
+        DeviceError for an unknown name, a value in place of a dict in a set with several fields, or a member that does
+        not fit; RequestError if a member occurs twice, or if there are more than the set's size. The set is then
+        unchanged.
         """
         info, shown = self._info(name)
         message = p4r.ValueSetEntry(value_set_id=info.preamble.id)

@@ -14,7 +14,12 @@ from finsy.proto import p4i, p4r
 
 from midflight.errors import MidflightError, Place
 from midflight.runtime.p4runtime.client.matches import number
-from midflight.runtime.p4runtime.client.messages import action_message, entry_message, register_messages
+from midflight.runtime.p4runtime.client.messages import (
+    action_message,
+    clone_message,
+    entry_message,
+    register_messages,
+)
 from midflight.runtime.p4runtime.entryfiles.names import action_of, resolve
 from midflight.runtime.p4runtime.entryfiles.profiles import ProfileCommands
 from midflight.runtime.p4runtime.entryfiles.replication import Replication
@@ -192,7 +197,10 @@ class Commands:
         return self.clear(resolve("table", self.schema.tables, table).preamble.id)
 
     def clear(self, table: int) -> list[p4r.Update]:
-        """Return the updates that remove all entries that were added to a table."""
+        """Return the updates that remove all entries that were added to the table of this id, and forget their handles.
+
+        The handles of the table count from 0 again.
+        """
         entries = self.added.pop(table, [])
         kind = p4r.Update.DELETE
         return [p4r.Update(type=kind, entity=p4r.Entity(table_entry=each)) for each in entries if each is not None]
@@ -273,8 +281,7 @@ class Commands:
         return self.replication.unmirror(_count(session, "session"))
 
     def _mirroring_get(self, session: str) -> Step:
-        wanted = p4r.CloneSessionEntry(session_id=_count(session, "session"))
-        engine = p4r.PacketReplicationEngineEntry(clone_session_entry=wanted)
+        engine = clone_message(_count(session, "session"), [])
         return Read(p4r.Entity(packet_replication_engine_entry=engine), "")
 
     # Registers, counters and meters
@@ -403,7 +410,7 @@ def _rates(rates: Sequence[str]) -> p4r.MeterConfig:
     for each in rates:
         rate, _, burst = each.partition(":")
         try:
-            found.append((round(float(rate) * MILLION), _count(burst, "burst")))
+            found.append((number(round(float(rate) * MILLION), 63, f"rate {rate}"), _count(burst, "burst")))
         except (ValueError, OverflowError):
             raise MidflightError(f"{each!r} is not RATE:BURST") from None
     if len(found) == 1:

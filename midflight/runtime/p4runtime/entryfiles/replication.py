@@ -5,7 +5,7 @@ from __future__ import annotations
 from finsy.proto import p4r
 
 from midflight.errors import MidflightError
-from midflight.runtime.p4runtime.client.messages import replica_messages
+from midflight.runtime.p4runtime.client.messages import clone_message, group_message, replica_messages
 
 __all__ = ["Replication"]
 
@@ -16,7 +16,8 @@ class Replication:
     """The groups, nodes and sessions so far. Each method returns the P4Runtime updates for one command.
 
     A node is an instance number (rid) with ports; its handle counts from 0. P4Runtime has no nodes: a group is a list
-    of (port, instance) pairs. Methods raise MidflightError for an unknown group, node or session.
+    of (port, instance) pairs. Methods raise MidflightError for an unknown group, node or session, and for a number that
+    is negative or has more than 32 bits.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Replication:
 
     def create_node(self, instance: int, ports: list[int]) -> list[p4r.Update]:
         """Create a node, which gets the next handle, as `mc_node_create`. Return no updates: it is in no group yet."""
+        replica_messages((port, instance) for port in ports)  # raises for numbers that P4Runtime cannot carry
         self._nodes[self._created] = (instance, ports)
         self._created += 1
         return []
@@ -52,6 +54,7 @@ class Replication:
         unknown.
         """
         instance, _ = self._known_node(handle)
+        replica_messages(ports)
         self._nodes[handle] = (instance, ports)
         return self._changed([group for group, nodes in self._groups.items() if handle in nodes])
 
@@ -148,12 +151,10 @@ class Replication:
 
 
 def _group(kind: p4r.Update.Type.ValueType, group: int, pairs: list[Pair]) -> p4r.Update:
-    entry = p4r.MulticastGroupEntry(multicast_group_id=group, replicas=replica_messages(pairs))
-    engine = p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
+    engine = group_message(group, pairs)
     return p4r.Update(type=kind, entity=p4r.Entity(packet_replication_engine_entry=engine))
 
 
 def _session(kind: p4r.Update.Type.ValueType, session: int, pairs: list[Pair]) -> p4r.Update:
-    entry = p4r.CloneSessionEntry(session_id=session, replicas=replica_messages(pairs))
-    engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
+    engine = clone_message(session, pairs)
     return p4r.Update(type=kind, entity=p4r.Entity(packet_replication_engine_entry=engine))

@@ -58,7 +58,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SwitchTarget:
-    """An embedded switch in this process as a `Target`; it needs no controller. It must have a pipeline."""
+    """A switch in this process as a `Target`; it needs no controller. It must have a pipeline."""
 
     switch: Switch
 
@@ -106,8 +106,8 @@ class SessionTarget:
 def apply(steps: Iterable[Step], target: Target) -> list[tuple[str, p4r.Entity]]:
     """Apply steps in order. Return what was read, each with the text of its step.
 
-    Raises MidflightError, with the place of the step, for the first one that the target rejects; it is
-    UnsupportedError if the target does not implement it.
+    MidflightError, with the place of the step, for the first one that the target rejects; it is UnsupportedError if the
+    target does not implement it. The steps before it remain applied, and those after it are not.
     """
     found: list[tuple[str, p4r.Entity]] = []
     for step in steps:

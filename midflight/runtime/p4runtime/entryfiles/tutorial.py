@@ -117,7 +117,7 @@ class _Reader:
         entry = p4r.CloneSessionEntry(session_id=number, replicas=self._replicas(node, pairs))
         for name in ("packet_length_bytes", "class_of_service"):
             if name in pairs:
-                setattr(entry, name, self._number(pairs[name][1]))
+                setattr(entry, name, self._number(pairs[name][1], 31))
         engine = p4r.PacketReplicationEngineEntry(clone_session_entry=entry)
         return _insert(engine), f"clone session {number}"
 
@@ -148,14 +148,14 @@ class _Reader:
             return text.lower() == "true"
         return int(text) if text.isdecimal() else text
 
-    def _number(self, node: yaml.Node) -> int:
+    def _number(self, node: yaml.Node, bits: int = 32) -> int:
         text = self._text(node)
         try:
             value = int(text, 0)
         except ValueError:
             value = -1
-        if not 0 <= value < 1 << 32:
-            self._yaml.fail(node, f"{text!r} is not a number", "0 to 2**32 - 1 is allowed")
+        if not 0 <= value < 1 << bits:
+            self._yaml.fail(node, f"{text!r} is not a number", f"0 to 2**{bits} - 1 is allowed")
         return value
 
     def _text(self, node: yaml.Node) -> str:

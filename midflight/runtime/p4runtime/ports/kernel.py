@@ -33,7 +33,8 @@ class KernelPorts:
 
     The kernel processes packets by itself. Packets to the controller, further copies of a packet, and digests come
     through a ring buffer, which a thread empties. The program is detached by `close`, and also when this process ends.
-    DeviceError if an interface does not exist or takes no program.
+    The constructor opens the interfaces: DeviceError if one does not exist or is the CPU port. `start` attaches the
+    program.
     """
 
     def __init__(self, switch: Switch, interfaces: Mapping[int, str], *, netns: str = "", mode: str = "") -> None:
@@ -74,9 +75,11 @@ class KernelPorts:
         return frozenset(port for port, each in self._sockets.items() if not is_up(each, self._names[port]))
 
     def use(self, engine: Backend | None) -> None:
-        """Process packets with this engine, an `XdpEngine`, from now on. DeviceError if the kernel refuses its program.
+        """Process packets with this engine, an `XdpEngine`, from now on.
 
-        None is possible only before the first engine: packets then pass to the system.
+        None is possible only before the first engine: packets then pass to the system. DeviceError if the kernel
+        refuses the program, for example because an interface no longer exists, has another XDP program, or does not
+        support the mode.
         """
         if engine is None:
             return

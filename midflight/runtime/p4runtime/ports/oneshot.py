@@ -64,20 +64,25 @@ class Played:
 def play_captures(switch: Switch, captures: Sequence[tuple[int, Path]], *, trace: bool = False) -> Iterator[Played]:
     """Yield the packets of captures, each given as (port, path), after the switch has processed them.
 
+    trace: whether to record `traces`; Refusal, a DeviceError, if the program runs as an XDP program
+
     Packets are processed one at a time, in order of time. The program's clock begins with the first one. Packets that
-    the capture holds only in part are left out. Raises DeviceError if a capture cannot be read.
+    the capture holds only in part are left out. The iterator raises DeviceError if a capture cannot be read; packets
+    before the error have been processed.
     """
     pipeline = switch.pipeline
     assert pipeline is not None, "the switch has no pipeline"
     listening = _Listening(pipeline.schema)
-    switch.listen(listening)
-    switch.log(listening, listening.log)
-    if trace:
-        switch.trace(listening, listening.traces.append)
-    readers = [(port, PcapReader(path)) for port, path in captures]
+    readers: list[tuple[int, PcapReader]] = []
     first: int | None = None
     now = 0
     try:
+        switch.listen(listening)
+        switch.log(listening, listening.log)
+        if trace:
+            switch.trace(listening, listening.traces.append)
+        for port, path in captures:
+            readers.append((port, PcapReader(path)))
         arrivals = heapq.merge(*(_arrivals(port, reader) for port, reader in readers))
         for number, (time, port, data) in enumerate(arrivals, 1):
             first = time if first is None else first

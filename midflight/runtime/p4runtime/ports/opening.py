@@ -58,13 +58,14 @@ def open_ports(
     names: for each port number the name of an interface or `pcap:IN,OUT`; all of the same kind; may be empty
     netns: the network namespace of the interfaces, by name or file
     captures: a folder for captures of each port's packets
-    threads: one runs the program, and the others send packets to interfaces
+    threads: the number of threads that process packets; one runs the program, and the others send packets to interfaces
     wait: play pcap files only after a controller has connected and all controllers have disconnected
-    finished: an event that is set when no more packets can arrive from pcap files
-    unix_time: whether the program's clock shows the time since 1970, and not since the start of the ports
+    finished: an event that is set when no more packets can arrive from pcap files and no controller is connected
     news: called with a message when the state of an interface changes
+    unix_time: whether the program's clock shows the time since 1970, and not since the start of the ports
 
-    Raises DeviceError if a port cannot be opened.
+    DeviceError if a port cannot be opened, is the CPU port, or is of another kind than the others, and for `wait` with
+    interfaces. Nothing stays open then.
     """
     specs = {number: parse_port(name) for number, name in names.items()}
     files = {number: each for number, each in specs.items() if isinstance(each, FilePort)}

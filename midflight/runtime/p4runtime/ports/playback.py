@@ -153,7 +153,11 @@ class FilePorts:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop playback, and close the files. Idempotent. Raises the error that ended playback, if there is one."""
+        """Stop playback, and close the files. Idempotent.
+
+        The first call raises the error that ended playback, if there is one, after closing the files: DeviceError, or
+        another MidflightError.
+        """
         if self._closed:
             return
         self._closed = True

@@ -23,7 +23,11 @@ __all__ = ["check", "fill", "read_counters", "read_meters", "snapshot", "store",
 
 
 def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> None:
-    """Raise Refusal with INVALID_ARGUMENT if an entry has counter or meter data that does not fit its table."""
+    """Check the counter and meter data of an entry that is to be written.
+
+    Refusal with INVALID_ARGUMENT if its table has no direct counter or meter for them, or if a value is invalid, and
+    with UNIMPLEMENTED for an excess burst.
+    """
     if message.HasField("counter_data"):
         _counter(pipeline, bound)
         count_of(message.counter_data)
@@ -40,8 +44,8 @@ def check(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry) -> Non
 def store(pipeline: Pipeline, bound: BoundTable, message: p4r.TableEntry, entry: Entry) -> None:
     """Set the direct counter and meter of an inserted or modified table entry to those of the message.
 
-    A message without a counter leaves the counter unchanged; one without a meter config resets the meter. Refusal with
-    INVALID_ARGUMENT for data that does not fit the table; `check` finds it before anything is written.
+    A message without a counter leaves the counter unchanged; one without a meter config resets the meter. Refusal as
+    for `check`, which finds such data before anything is written.
     """
     number = _number(pipeline, bound, entry)
     if message.HasField("counter_data"):
@@ -91,7 +95,7 @@ def snapshot(pipeline: Pipeline, bound: BoundTable, entry: Entry) -> Undo:
 def write_counter(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Change:
     """Return the change that sets the direct counter of a table entry; without `data`, it changes nothing.
 
-    Refusal if the table has no direct counter or there is no such entry.
+    Refusal if the table is unknown or has no direct counter, if a count is negative, or if there is no such entry.
     """
     bound, keys, priority = _identity(pipeline, message.table_entry)
     counter = _counter(pipeline, bound)
@@ -108,7 +112,8 @@ def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
     """Return the change that configures the direct meter of a table entry; without `config`, it marks every packet
     green. With `counter_data`, its counts by colour are set.
 
-    Refusal if the configuration or a count is invalid.
+    Refusal if the table is unknown or has no direct meter, if the configuration or a count is invalid, or if there is
+    no such entry.
     """
     bound, keys, priority = _identity(pipeline, message.table_entry)
     meter, info = _meter(pipeline, bound), pipeline.schema.meter_of(bound.info)

@@ -34,7 +34,8 @@ def write_entry(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4
     """Return the change that inserts, modifies or deletes a table entry, or sets a default action, as `kind` says.
 
     Refusal with INVALID_ARGUMENT if the entry is malformed or does not fit the table, PERMISSION_DENIED for const
-    entries and default actions, ALREADY_EXISTS or NOT_FOUND if the entry exists or not, and RESOURCE_EXHAUSTED if the
+    entries and default actions, UNIMPLEMENTED for a member or group as default action and for an excess burst,
+    ALREADY_EXISTS or NOT_FOUND if the entry exists or not, and RESOURCE_EXHAUSTED if the
     table is full or the metadata exceeds a limit.
     """
     bound = pipeline.table(message.table_id)

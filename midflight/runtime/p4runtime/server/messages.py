@@ -35,8 +35,8 @@ class Messages:
     """Delivers a pipeline's messages. Not thread-safe: callers hold the switch's lock.
 
     `tracers` are called with every trace, while the program records them, and `loggers` with every log message.
-    `listener` receives packet-ins and digests.
-    `assertion` is called once when an `assert` or `assume` has failed. `packets_in` counts packet-ins.
+    `listener` receives packet-ins and digests. `assertion` is called once when an `assert` or `assume` has failed.
+    `packets_in` counts the packet-ins, whether there are controllers or not.
     """
 
     def __init__(self, arbitration: Arbitration, faults: Faults) -> None:

@@ -89,7 +89,10 @@ class Pipeline:
             self.const[name] = fixed
 
     def table(self, number: int) -> BoundTable:
-        """Return the table with this id. Raises Refusal with INVALID_ARGUMENT for an unknown id, or a removed table."""
+        """Return the table with this id.
+
+        Refusal with INVALID_ARGUMENT for an unknown id, or a table that p4c has removed from BMv2's JSON.
+        """
         info = self.schema.tables.of_id(number)
         if number not in self.tables:
             name = info.preamble.name
@@ -174,9 +177,11 @@ def build(
 ) -> Pipeline:
     """Return a new pipeline for a controller's config: checked, bound to its P4Info, and compiled.
 
-    A program in `programs` is not compiled again. With `apart`, compilation takes place in another process with these
-    limits. Refusal with INVALID_ARGUMENT and the compiler's message for an invalid config, with UNIMPLEMENTED for what
-    the device does not support, and with RESOURCE_EXHAUSTED if it exceeds a limit.
+    A program in `programs` is not compiled again. With `apart`, compilation for the embedded switch takes place in
+    another process with these limits. Refusal with INVALID_ARGUMENT and the compiler's message for an invalid config
+    and for a construct that the engine does not support, with UNIMPLEMENTED for a program that LLVM cannot translate to
+    BPF or the kernel's verifier rejects, and with RESOURCE_EXHAUSTED if it exceeds a limit or the kernel refuses
+    otherwise. CompilerDied, which is a bug, if the other process ends without an answer.
     """
     if not config.p4_device_config:
         raise Refusal(

@@ -16,8 +16,9 @@ class Queues:
     """The queues between ingress and egress of a switch. Settings apply to the current program and to later ones.
 
     A rate is a `Rate`, or text such as "100pps", "10Mbit" or "unlimited". `apply` is called after changes, then
-    `observers`; `engine` returns the engine of the current program. DeviceError unless ports are 0 to 511, queues 0
-    to `count` - 1, depths 0 to 1,048,576, weights 0 to 100 and rates 0 to 10**12. Thread-safe.
+    `observers`; `engine` returns the engine of the current program. DeviceError unless ports are 0 to 511, queues 0 to
+    `count` - 1, depths 0 to 1,048,576, weights 0 to 100 and rates 0 to 10**12, and for any change if the program runs
+    as an XDP program. Thread-safe.
     """
 
     def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Backend | None]) -> None:
@@ -29,7 +30,7 @@ class Queues:
 
     @property
     def count(self) -> int:
-        """The number of queues of each port."""
+        """The number of queues of each port, 1 to 8."""
         return self.queueing.queues
 
     def set(

@@ -15,8 +15,9 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
 
     That is entries, default actions, members and groups, value sets, registers, counters, replication and digests.
     Objects are matched by name, as the new P4Info may have other ids. Registers and counters of another size or type
-    keep their initial contents, as do meters and direct counters. Raises Refusal with INVALID_ARGUMENT if the state
-    of a table or of an action profile does not fit the new pipeline.
+    keep their initial contents, as do meters and direct counters. Refusal with INVALID_ARGUMENT if the state of a
+    table, an action profile or a value set does not fit the new pipeline, which is then of no use; the old one is
+    unchanged.
     """
     for name, strings in new.strings.items():
         if name in old.strings and old.strings[name].width == strings.width:

@@ -39,8 +39,9 @@ class Server:
     """Serves a switch at an address until stopped; a context manager.
 
     `address` is "host:port" or "unix:/path". With port 0 the system chooses a port; the attribute `address` has the
-    actual one. With `tls`, only clients with TLS are accepted. Only the owner can connect to a unix socket. Raises
-    DeviceError if the server cannot listen on the address.
+    actual one. With `tls`, only clients with TLS are accepted. Only the owner can connect to a unix socket. DeviceError
+    if the address is invalid, if the server cannot listen on it, if a TLS file is wrong, or if this process may not
+    open enough files.
 
     Calls wait for their clients on an event loop in one thread. A small pool of threads does the work that requires the
     switch's lock, and a separate pool processes pipeline configs.
@@ -71,7 +72,10 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """End all streams and requests, and release the address. Idempotent."""
+        """End all streams, and release the address. Idempotent.
+
+        Requests in progress have 2 s to end. A compilation in progress is waited for.
+        """
         if not self._stopped.is_set():
             self._stopped.set()
             self._run(self._stop())

@@ -130,7 +130,7 @@ class Service:
             each.close()
 
     def guarded(self, method: Callable[[Any, Context], Awaitable[T]]) -> Callable[[Any, Context], Awaitable[T]]:
-        """Return an RPC's method that reports unexpected exceptions by an id, whose text gRPC would send."""
+        """Wrap the method of an RPC, so that its client gets an id for an unexpected exception, and not its text."""
 
         async def run(request: Any, context: Context) -> T:
             try:

@@ -18,7 +18,8 @@ __all__ = ["decode_action", "decode_keys", "decode_priority", "encode_entry"]
 def decode_keys(table: BoundTable, match: list[p4r.FieldMatch]) -> tuple[EntryKey, ...]:
     """Return the keys of an entry in the program's order. An omitted field matches everything.
 
-    Raises Refusal with INVALID_ARGUMENT for the errors that section 9.1.1 lists for each match type.
+    Refusal with INVALID_ARGUMENT for an unknown field, one that occurs twice, an omitted exact field, and the errors
+    that section 9.1.1 lists for each match type; with RESOURCE_EXHAUSTED if no number is free for a new string.
     """
     given: dict[int, p4r.FieldMatch] = {}
     known = {field.id for field in table.fields}
@@ -67,8 +68,9 @@ def decode_action(table: BoundTable, action: p4r.TableAction, *, default: bool) 
 def decode_call(table: BoundTable, action: p4r.Action, *, default: bool = False) -> tuple[BoundAction, tuple[int, ...]]:
     """Return an action of a table with its arguments in the program's order.
 
-    Refusal with INVALID_ARGUMENT for another table's action or parameters that do not fit, and with PERMISSION_DENIED
-    for an action outside its scope (table only, or default only).
+    `default` is whether it is to be the default action. Refusal with INVALID_ARGUMENT for another table's action or
+    parameters that do not fit, with PERMISSION_DENIED for an action outside its scope (table only, or default only),
+    and with RESOURCE_EXHAUSTED if no number is free for a new string.
     """
     bound = table.by_id.get(action.action_id)
     if bound is None:
@@ -92,10 +94,11 @@ def decode_call(table: BoundTable, action: p4r.Action, *, default: bool = False)
 
 
 def decode_choice(table: BoundTable, profile: p4i.ActionProfile, action: p4r.TableAction) -> Choice:
-    """Return what an entry of a table with an action profile refers to.
+    """Return what an entry of a table with an action profile refers to. Whether that exists is not checked.
 
-    Raises Refusal with INVALID_ARGUMENT for a reference that the profile does not have, and for weights that do not
-    fit.
+    Refusal with INVALID_ARGUMENT for a kind of reference that the profile does not have, for weights below 1 or above
+    the group's limit in total, and for a watched port that is not 0 to 511; as for `decode_call` for an action in a
+    set.
     """
     name, which = profile.preamble.name, action.WhichOneof("type")
     kinds = "members, groups or sets of actions" if profile.with_selector else "members"
