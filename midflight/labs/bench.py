@@ -45,6 +45,7 @@ class Bench:
 
     `files` are the texts of the submission's files, `random` the test's own random numbers, from the instructor's seed.
     `course` are the texts of the lab's starter, for files that the lab provides and does not let students change.
+    `process` runs P4 programs, `isolation` is what a process with the submission's Python needs.
     """
 
     files: Mapping[str, str]
@@ -110,10 +111,11 @@ def compare(
     got: Sequence[Sequence[Packet]],
     why: Sequence[str] | None = None,
 ) -> None:
-    """Compare the packets that leave because of each packet that was sent, in any order of ports.
+    """Compare the packets that left a switch with those that must leave, for each packet that was sent.
 
-    `why` has a clause for each packet that says what is special about it, or "". Incorrect for the first packet whose
-    results differ, field by field.
+    Element n of `wanted` and of `got` has the packets that come from element n of `sent`, in any order. `why` has a
+    clause for each packet that says what is special about it, or "". Incorrect for the first packet whose results
+    differ: the reason names the ports, or each field that differs.
     """
     for number, (arriving, must, have) in enumerate(zip(sent, wanted, got, strict=True)):
         said = _differences(layout, sorted(must), sorted(have))

@@ -47,7 +47,7 @@ class Lab:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """The hints, in order: each says more than the one before."""
+        """The texts of the hints, in order: each says more than the one before."""
         parts = re.split(r"^## .*\n", read_text(self.folder / "hints.md"), flags=re.MULTILINE)
         return tuple(each.strip() for each in parts[1:])
 
@@ -68,7 +68,7 @@ class Lab:
 
 
 def labs() -> list[Lab]:
-    """Return all labs in the order of a course."""
+    """Return all labs that ship with Midflight, in the order of a course."""
     return sorted((_read(each.parent) for each in COURSES.glob("*/lab.toml")), key=lambda each: each.number)
 
 

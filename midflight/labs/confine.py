@@ -71,8 +71,9 @@ def readable_without(roots: Sequence[Path], hidden: Sequence[Path]) -> list[Path
 def confine(readable: Sequence[Path]) -> list[str]:
     """Confine this process, and return what was applied: "landlock", "seccomp", both or neither.
 
-    Afterwards, it can open only files below `readable`, and only to read; it cannot start processes, send signals,
-    trace or read other processes, or open sockets.
+    With both, it can open only files below `readable`, and only to read; it cannot start processes, send signals, trace
+    or read other processes, or open sockets. What the kernel does not support is left out, without an error: check the
+    result.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):

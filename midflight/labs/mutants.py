@@ -45,9 +45,11 @@ def mutants(folder: Path) -> list[Mutant]:
 
 
 def own_tests(folder: Path, name: str, first: int, points: int) -> list[GradedTest]:
-    """Return the tests that grade a student's STF tests, the submitted file `name`, with `points` for each mutant.
+    """Return the tests that grade a student's STF tests, the submitted file `name`: one, with `points`, for each
+    mutant.
 
-    The tests must pass on the solution, and fail on each of the `first` mutants of the lab's folder.
+    Each raises Incorrect unless the file passes on the solution and fails on its mutant, which is one of the `first`
+    mutants of the lab's folder. MidflightError if a mutant cannot be made (see `mutants`).
     """
     chosen = mutants(folder)[:first]
 

@@ -32,14 +32,19 @@ class Header:
         return sum(width for _, width in self.fields) // 8
 
     def pack(self, values: Mapping[str, int]) -> bytes:
-        """Return the bytes of a header with these values, modulo the widths of the fields; absent fields are 0."""
+        """Return the bytes of a header with these values by field name, modulo the widths of the fields.
+
+        Absent fields are 0; other names are ignored.
+        """
         whole = 0
         for name, width in self.fields:
             whole = whole << width | values.get(name, 0) & (1 << width) - 1
         return whole.to_bytes(self.size, "big")
 
     def unpack(self, data: bytes) -> Values:
-        """Return the values of the header at the beginning of `data`, which has at least `size` bytes."""
+        """Return the value of each field by name, from the beginning of `data`, which has at least `size` bytes; the
+        rest is ignored.
+        """
         whole, left, values = int.from_bytes(data[: self.size], "big"), self.size * 8, {}
         for name, width in self.fields:
             left -= width
@@ -57,7 +62,11 @@ class Header:
 
 
 def header(name: str, fields: str, brief: str = "") -> Header:
-    """Return a header from texts such as `"dst:48 src:48 type:16"` and `"src dst"`."""
+    """Return a header of this name, with fields from text such as `"dst:48 src:48 type:16"`, and brief ones from `"src
+    dst"`.
+
+    The fields must fill whole bytes.
+    """
     pairs = [each.split(":") for each in fields.split()]
     made = Header(name, tuple((field, int(width)) for field, width in pairs), tuple(brief.split()))
     assert sum(width for _, width in made.fields) % 8 == 0, f"{name} does not fill whole bytes"
@@ -146,12 +155,14 @@ IP_LAYOUT = Layout(ETHERNET, {ETHERNET: ("type", {0x800: IPV4}), IPV4: ("protoco
 
 
 def join(parts: Parts, payload: bytes = b"") -> bytes:
-    """Return the bytes of headers with their values, and a payload."""
+    """Return the bytes of a packet: headers with their values, in order, and the payload. Nothing is computed, not even
+    checksums.
+    """
     return b"".join(each.pack(values) for each, values in parts) + payload
 
 
 def checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071) of bytes."""
+    """Return the Internet checksum (RFC 1071) of bytes, as a number of 16 bits. An odd last byte is padded with 0."""
     padded = data + b"\0" * (len(data) % 2)
     total = sum(int.from_bytes(padded[at : at + 2], "big") for at in range(0, len(padded), 2))
     while total >> 16:
@@ -160,7 +171,7 @@ def checksum(data: bytes) -> int:
 
 
 def sealed(ip: Mapping[str, int]) -> Values:
-    """Return the values of an IPv4 header without options, with the checksum that fits them."""
+    """Return the values of an IPv4 header without options, given by field name, with the checksum that fits them."""
     return {**ip, "checksum": checksum(IPV4.pack({**ip, "checksum": 0}))}
 
 
@@ -177,9 +188,10 @@ def mac(text: str) -> int:
 def udp_packet(
     *, ethernet: Mapping[str, int], ip: Mapping[str, int], udp: Mapping[str, int], payload: bytes = b""
 ) -> bytes:
-    """Return a valid UDP packet over IPv4. Lengths, checksum, version and protocol are filled in; TTL 64 by default.
+    """Return the bytes of a valid UDP packet over IPv4. The arguments are the fields of each header by name.
 
-    The UDP checksum is 0, which means none (RFC 768).
+    Type, version, header length, lengths, protocol and checksum are filled in, and a TTL of 64; given fields win, but
+    for the IPv4 checksum. The UDP checksum is 0 by default, which means none (RFC 768).
     """
     size = UDP.size + len(payload)
     values = {"version": 4, "ihl": 5, "ttl": 64, "protocol": 17, "length": IPV4.size + size, **ip}

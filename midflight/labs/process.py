@@ -34,12 +34,14 @@ class Child:
     """A Python process that runs a module and answers one JSON object with another, a line each.
 
     module: the module to run; it reads requests from standard input and writes answers to standard output
+    arguments: the command-line arguments of the module
     environment: the whole environment of the process
     folder: its working folder, None for that of this process
     answer: the largest answer in bytes
 
-    The process gets no other open files than the two pipes, and a temporary file for its standard error. It is a
-    session of its own, whose processes are killed together by `close`. A context manager.
+    The process gets no other open files than the two pipes, and a temporary file for its standard error. It is the
+    first process of a session, whose processes are killed together by `close`. OSError if it cannot be started. A
+    context manager.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Child:
         raise ChildError(f"the process ended with {how}" + (f": {said}" if said else ""))
 
     def errors(self) -> str:
-        """Return the end of what the process has written to standard error."""
+        """Return the last 2000 bytes of what the process has written to standard error, as text; "" after `close`."""
         with contextlib.suppress(OSError, ValueError):
             size = os.fstat(self._log.fileno()).st_size
             return os.pread(self._log.fileno(), _QUOTED, max(0, size - _QUOTED)).decode(errors="replace").strip()

@@ -17,7 +17,11 @@ __all__ = ["FORMATS", "report", "summary"]
 
 
 def report(grade: Grade, form: str, student: str = "") -> str:
-    """Return a grade as the text of a file. `form` is one of `FORMATS`; `student` is an id for those that have one."""
+    """Return a grade as the text of a file.
+
+    `form` is one of `FORMATS`: "json", "gradescope", "otter" or "nbgrader"; KeyError for another. `student` is the id
+    that the last two contain.
+    """
     return FORMATS[form](grade, student)
 
 

@@ -84,7 +84,9 @@ class Student:
             raise
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a function of the module, and return its result."""
+        """Call a function of the module, and return its result. StudentError if it raises, or returns what
+        `values.pack` refuses.
+        """
         return self._call(None, name, arguments)
 
     def new(self, name: str, *arguments: Any) -> Object:

@@ -106,22 +106,29 @@ class SwitchProcess:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A switch in the process. Methods raise ProgramError for what it refuses, and errors as `SwitchProcess.ask`."""
+    """A switch in the process, by its number.
+
+    Methods raise ProgramError for what the switch refuses, and TimeLimit or ChildError if the process does not answer.
+    """
 
     process: SwitchProcess
     number: int
 
     def commands(self, *lines: str) -> list[str]:
-        """Apply commands of simple_switch_CLI, and return what was read."""
+        """Apply commands of simple_switch_CLI in order, and return what reading ones such as `register_read` have read,
+        as text.
+        """
         said: list[str] = self.process.ask("commands", switch=self.number, lines=lines)
         return said
 
     def register(self, name: str, index: int) -> int:
-        """Return the value of an element of a register."""
+        """Return the value of the element of a register at an index."""
         return int(self.commands(f"register_read {name} {index}")[0])
 
     def entries(self, text: str, suffix: str = ".json") -> None:
-        """Apply the text of an entries file."""
+        """Apply the text of an entries file: JSON, YAML if `suffix` is ".yaml" or ".yml", or commands of
+        simple_switch_CLI.
+        """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"entries{suffix}"
             path.write_text(text)
@@ -132,7 +139,7 @@ class Switch:
         self.process.ask("select", switch=self.number, table=table, match=match, actions=actions)
 
     def set_port(self, port: int, *, up: bool) -> None:
-        """Set whether a port is up."""
+        """Set whether a port is up. All ports are up at first."""
         self.process.ask("port", switch=self.number, port=port, up=up)
 
     def update(self, update: bytes) -> None:
@@ -140,7 +147,7 @@ class Switch:
         self.process.ask("update", switch=self.number, update=update.hex())
 
     def packet_out(self, message: bytes, time: int = 0) -> Played:
-        """Process a P4Runtime packet-out, a serialized message, at a time in ns."""
+        """Process a P4Runtime packet-out, a serialized message, at a time in ns, until the queues are empty."""
         return _played(self.process.ask("packet_out", switch=self.number, message=message.hex(), time=time))
 
     def p4info(self) -> bytes:
@@ -153,7 +160,9 @@ class Switch:
         return _played(self.process.ask("play", switch=self.number, packets=listed, drain=drain))
 
     def send(self, packets: Sequence[tuple[int, bytes]], start: int = 0) -> Played:
-        """Process packets, given as (port, bytes), a microsecond apart."""
+        """Process packets, given as (port, bytes), in order, the first at `start` in ns and each a microsecond after
+        the one before.
+        """
         return self.play([(start + number * 1000, port, data) for number, (port, data) in enumerate(packets)])
 
 

@@ -113,7 +113,7 @@ class Switches:
         one.switch.preset(p4r.Update(type=p4r.Update.INSERT, entity=p4r.Entity(table_entry=entry)))
 
     def port(self, switch: int, port: int, up: bool) -> None:
-        """Set the state of a port."""
+        """Set whether a port of a switch is up. The switch must have been loaded."""
         pipeline = self._switches[switch].switch.pipeline
         assert pipeline is not None
         pipeline.engine.set_port(port, up=up)

@@ -38,7 +38,7 @@ def pack(value: Any, depth: int = 0) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """Return the value that JSON data stands for. ValueError for data that `pack` does not produce."""
+    """Return the value that JSON data from `pack` stands for. ValueError for data that `pack` does not produce."""
     match value:
         case None | bool() | int() | float() | str():
             return value

@@ -20,13 +20,17 @@ TOP = (1 << 32) - 1
 
 
 class Calculator:
-    """The oracle: a server with its count."""
+    """The oracle: a calculator on a switch, with `computed`, the number of requests that it has answered with a
+    result.
+    """
 
     def __init__(self) -> None:
         self.computed = 0
 
     def results(self, op: int, a: int, b: int) -> int | None:
-        """Return the result of an operation, None if it is unknown."""
+        """Return the result of an operation on two operands, below 2^32, and count it. None for an unknown operation,
+        which is not counted.
+        """
         if op not in range(1, 9):
             return None
         self.computed += 1
@@ -42,7 +46,11 @@ class Calculator:
         }[op]
 
     def reply(self, packet: Packet) -> list[Packet]:
-        """Return the answer to a packet, or nothing."""
+        """Return the packets that answer a packet: one, by the port that it arrived on, or none if it is not a valid
+        request.
+
+        The answer has the MAC addresses exchanged, and status 1 with the result or status 2 for an unknown operation.
+        """
         port, data = packet
         parts, payload = LAYOUT.parse(data)
         if len(parts) < 2:
@@ -57,7 +65,9 @@ class Calculator:
 
 
 def request(random: Random, op: int, a: int, b: int, **changed: int) -> bytes:
-    """Return a request."""
+    """Return the bytes of a request with random MAC addresses and payload. `changed` are other fields of the header
+    `calc`, by name.
+    """
     outer = {"dst": draw_mac(random), "src": draw_mac(random), "type": TYPE}
     inner = {"magic": MAGIC, "version": 1, "op": op, "a": a, "b": b, **changed}
     return join([(ETHERNET, outer), (CALC, inner)], draw_bytes(random, 0, 20))
@@ -69,7 +79,10 @@ def operand(random: Random) -> int:
 
 
 def play(bench: Bench, requests: list[tuple[str, bytes]]) -> None:
-    """Send packets, each with a note, and compare."""
+    """Send requests, given as pairs of a note for the student and bytes, to a new switch by random ports.
+
+    Incorrect if an answer differs from the oracle's; the reason quotes the note.
+    """
     sent = [(bench.random.randrange(1, 30), data) for _, data in requests]
     oracle = Calculator()
     wanted = [oracle.reply(each) for each in sent]
@@ -78,7 +91,9 @@ def play(bench: Bench, requests: list[tuple[str, bytes]]) -> None:
 
 
 def operations(bench: Bench, numbers: tuple[int, ...]) -> None:
-    """Play requests of some operations."""
+    """Test operations: requests with their numbers, drawn at random, and operands that are often near a limit.
+    Incorrect as by `play`.
+    """
     drawn = [(bench.random.choice(numbers), operand(bench.random), operand(bench.random)) for _ in range(80)]
     if 7 in numbers:
         drawn += [(7, bench.random.getrandbits(32), each) for each in (31, 32, 33, 63, 1 << 16)]
@@ -86,7 +101,7 @@ def operations(bench: Bench, numbers: tuple[int, ...]) -> None:
 
 
 def unknown(bench: Bench) -> None:
-    """Unknown operations are answered with status 2."""
+    """Test that requests for unknown operations are answered with status 2. Incorrect as by `play`."""
     numbers = [0, 9, 10, 128, 255, 1, 1, 0]
     drawn = [request(bench.random, each, operand(bench.random), operand(bench.random)) for each in numbers]
     notes = [f"op {op}" if op == 1 else f"unknown op {op}" for op in numbers]
@@ -94,7 +109,7 @@ def unknown(bench: Bench) -> None:
 
 
 def others(bench: Bench) -> None:
-    """Other packets are dropped."""
+    """Test that packets that are no requests of version 1 are dropped. Incorrect as by `play`."""
     random, made = bench.random, []
     for kind in packet_order(random, {"op 1": 8, "wrong pattern": 6, "wrong version": 6, "an answer": 6, "other": 6}):
         a, b = operand(random), operand(random)
@@ -114,7 +129,9 @@ def others(bench: Bench) -> None:
 
 
 def counting(bench: Bench) -> None:
-    """Operation 8 counts results, and nothing else."""
+    """Test that operation 8 returns the number of results, and counts neither unknown operations nor answers. Incorrect
+    as by `play`.
+    """
     random, made = bench.random, []
     for kind in packet_order(random, {"op 8": 20, "op 5": 20, "unknown op 9": 10, "an answer": 10}):
         op = 5 if kind == "an answer" else int(kind.split()[-1])

@@ -26,16 +26,19 @@ class Route:
     port: int
 
     def matches(self, address: int) -> bool:
-        """Return whether an address is below the prefix."""
+        """Return whether an IPv4 address, a number, is below the prefix."""
         return address >> (32 - self.length) == self.prefix >> (32 - self.length)
 
     def command(self) -> str:
-        """Return the command that writes the entry."""
+        """Return the command of simple_switch_CLI that adds the route to the table `ingress.routes`."""
         return f"table_add ingress.routes ingress.forward {self.prefix:#x}/{self.length} => {self.mac:#x} {self.port}"
 
 
 def draw_routes(random: Random, *, nested: bool) -> list[Route]:
-    """Return disjoint routes, or routes with longer prefixes inside others."""
+    """Return six random routes of 24 bits below 10.0.0.0/8.
+
+    With `nested`, each is inside a route of 16 bits and has a route of 32 bits inside; otherwise, all are disjoint.
+    """
     made = {}
     for number in range(1, 7):
         prefix = 10 << 24 | number << 16 | random.getrandbits(8) << 8
@@ -48,13 +51,15 @@ def draw_routes(random: Random, *, nested: bool) -> list[Route]:
 
 
 def address_of(random: Random, routes: list[Route]) -> int:
-    """Return a random address that has a route, near the border of a prefix in some cases."""
+    """Return a random address below the prefix of one of the routes, chosen at random."""
     route = random.choice(routes)
     return route.prefix | random.getrandbits(32 - route.length) if route.length < 32 else route.prefix
 
 
 def packet_to(random: Random, address: int, **ip: int) -> bytes:
-    """Return a UDP packet to an address."""
+    """Return a valid UDP packet to an IPv4 address, random otherwise. `ip` are other fields of the IPv4 header, by
+    name.
+    """
     return udp_packet(
         ethernet={"dst": draw_mac(random), "src": draw_mac(random)},
         ip={"dst": address, "src": draw_ip(random), "ttl": random.randrange(3, 256), **ip},
@@ -64,7 +69,7 @@ def packet_to(random: Random, address: int, **ip: int) -> bytes:
 
 
 def routed(routes: list[Route], data: bytes) -> list[Packet]:
-    """The oracle: return the packets that a router sends for a packet."""
+    """The oracle: return the packets that a router sends for a packet, one or none, as (port, bytes)."""
     parts, payload = IP_LAYOUT.parse(data)
     if len(parts) < 2:
         return []
@@ -79,7 +84,11 @@ def routed(routes: list[Route], data: bytes) -> list[Packet]:
 
 
 def play(bench: Bench, routes: list[Route], packets: list[tuple[str, bytes]], *, ports_only: bool = False) -> None:
-    """Send packets, each with a note, and compare."""
+    """Send packets, given as pairs of a note for the student and bytes, to a new switch with the routes, by random
+    ports.
+
+    Incorrect if what leaves differs from the oracle's packets, or, with `ports_only`, from their ports.
+    """
     switch = bench.switch(NAME, *(each.command() for each in routes))
     sent = [(bench.random.randrange(1, 30), data) for _, data in packets]
     got = switch.send(sent).by_source(len(sent))
@@ -90,26 +99,26 @@ def play(bench: Bench, routes: list[Route], packets: list[tuple[str, bytes]], *,
 
 
 def ports(bench: Bench) -> None:
-    """Packets leave by the port of their route."""
+    """Test that packets leave by the port of their route, whatever their bytes. Incorrect as by `play`."""
     routes = draw_routes(bench.random, nested=False)
     packets = [("", packet_to(bench.random, address_of(bench.random, routes))) for _ in range(30)]
     play(bench, routes, packets, ports_only=True)
 
 
 def fields(bench: Bench) -> None:
-    """MAC addresses, TTL and checksum."""
+    """Test that packets leave with the MAC addresses, TTL and checksum that a router writes. Incorrect as by `play`."""
     routes = draw_routes(bench.random, nested=False)
     play(bench, routes, [("", packet_to(bench.random, address_of(bench.random, routes))) for _ in range(60)])
 
 
 def longest(bench: Bench) -> None:
-    """The longest prefix wins."""
+    """Test that the longest prefix wins among nested routes. Incorrect as by `play`."""
     routes = draw_routes(bench.random, nested=True)
     play(bench, routes, [("", packet_to(bench.random, address_of(bench.random, routes))) for _ in range(120)])
 
 
 def expired(bench: Bench) -> None:
-    """The time to live."""
+    """Test that packets with a TTL of 0 or 1 are dropped, and others are not. Incorrect as by `play`."""
     routes = draw_routes(bench.random, nested=False)
     packets = [
         (f"ttl {ttl}", packet_to(bench.random, address_of(bench.random, routes), ttl=ttl))
@@ -120,7 +129,9 @@ def expired(bench: Bench) -> None:
 
 
 def unwanted(bench: Bench) -> None:
-    """Packets without a route, with another type or with options."""
+    """Test that packets without a route, of another type than IPv4, or with IPv4 options are dropped. Incorrect as by
+    `play`.
+    """
     routes = draw_routes(bench.random, nested=False)
     packets = []
     for kind in packet_order(bench.random, {"": 10, "no route": 6, "not IPv4": 8, "options": 6}):
@@ -138,7 +149,7 @@ def unwanted(bench: Bench) -> None:
 
 
 def damaged(bench: Bench) -> None:
-    """Damaged headers."""
+    """Test that packets with a wrong IPv4 checksum are dropped. Incorrect as by `play`."""
     routes = draw_routes(bench.random, nested=False)
     packets = []
     for kind in packet_order(bench.random, {"": 10, "wrong checksum": 20}):

@@ -26,7 +26,11 @@ LAYOUT = Layout(
 
 @dataclass
 class Tables:
-    """The entries: networks by their first three bytes, and tunnels by number."""
+    """The entries of a switch. Networks are numbers, the first three bytes of an IPv4 address.
+
+    `enter` maps a network to the number of its tunnel and a port, `local` maps a network to a port, `transit` maps a
+    tunnel to a port, and `leave` maps a tunnel to the next hop's MAC address and a port.
+    """
 
     enter: dict[int, tuple[int, int]] = field(default_factory=dict)
     local: dict[int, int] = field(default_factory=dict)
@@ -34,7 +38,7 @@ class Tables:
     leave: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def commands(self) -> list[str]:
-        """Return the commands that write the entries."""
+        """Return the commands of simple_switch_CLI that add the entries."""
         return [
             *(f"table_add ingress.entry ingress.enter {net << 8:#x}/24 => {number} {port}"
               for net, (number, port) in self.enter.items()),
@@ -46,7 +50,7 @@ class Tables:
 
 
 def draw_tables(random: Random) -> Tables:
-    """Return entries for three of each kind."""
+    """Return random entries, three of each kind; no two share a network or a tunnel."""
     nets = random.sample(range(10 << 16, 11 << 16), 6)
     numbers = random.sample(range(1, 1 << 16), 9)
     ports = random.sample(range(1, 60), 12)
@@ -59,7 +63,7 @@ def draw_tables(random: Random) -> Tables:
 
 
 def plain(random: Random, net: int) -> bytes:
-    """Return an IPv4 packet to a network."""
+    """Return a random UDP packet over IPv4 to an address of a network, given by its first three bytes."""
     return udp_packet(
         ethernet={"dst": draw_mac(random), "src": draw_mac(random)},
         ip={"dst": net << 8 | random.randrange(256), "src": draw_ip(random), "ttl": random.randrange(1, 256)},
@@ -69,7 +73,7 @@ def plain(random: Random, net: int) -> bytes:
 
 
 def tunnelled(random: Random, net: int, number: int, hops: int) -> bytes:
-    """Return an IPv4 packet in a tunnel."""
+    """Return a random IPv4 packet, as by `plain`, in the tunnel of a number with some hops left."""
     inner = plain(random, net)
     outer = {"dst": draw_mac(random), "src": draw_mac(random), "type": TYPE}
     label = {"next": 0x800, "tunnel": number, "hops": hops}
@@ -77,14 +81,16 @@ def tunnelled(random: Random, net: int, number: int, hops: int) -> bytes:
 
 
 def other(random: Random, number: int) -> bytes:
-    """Return a packet of another protocol in a tunnel."""
+    """Return a random packet in the tunnel of a number that carries another protocol than IPv4."""
     outer = {"dst": draw_mac(random), "src": draw_mac(random), "type": TYPE}
     label = {"next": random.choice([0x0806, 0x86DD, 0x8847]), "tunnel": number, "hops": random.randrange(1, 256)}
     return join([(ETHERNET, outer), (TUNNEL, label)], draw_bytes(random))
 
 
 def tunnel(tables: Tables, data: bytes) -> list[Packet]:
-    """The oracle: return the packets that leave."""
+    """The oracle: return the packets that a switch with these entries sends for a packet, one or none, as (port,
+    bytes).
+    """
     parts, payload = LAYOUT.parse(data)
     names = [each.name for each, _ in parts]
     ethernet = parts[0][1]
@@ -114,7 +120,11 @@ def tunnel(tables: Tables, data: bytes) -> list[Packet]:
 
 
 def play(bench: Bench, counts: dict[str, int]) -> None:
-    """Play packets of several kinds in random order."""
+    """Send random packets, as many of each kind as counted, in random order to a new switch with random entries.
+
+    Kinds are "enter", "local", "transit", "leave", "no hops", "other", and others for packets that are to be dropped.
+    Incorrect if what leaves differs from the oracle's packets.
+    """
     random, tables = bench.random, draw_tables(bench.random)
     nets = [*tables.enter, *tables.local]
     notes, sent = [], []
@@ -152,7 +162,7 @@ def play(bench: Bench, counts: dict[str, int]) -> None:
 
 
 def needs_tunnel(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts with some packets of the core, which a program without a tunnel does not pass."""
+    """Return the counts with at least two "transit" packets, so that a program that drops everything fails the test."""
     return {**counts, "transit": max(2, counts.get("transit", 0))}
 
 
