@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from midflight.cli.options import DeviceKind
+from midflight.cli.options import DeviceKind, sheet_option
 from midflight.errors import MidflightError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ Examples:
     show_default=True,
     help="The switch with --fabric netns.",
 )
+@sheet_option
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -78,6 +79,7 @@ def adversary(
     fabric: str,
     on: str,
     device: str,
+    sheet: str | None,
     workers: int,
     cluster: str | None,
     json_to: str | None,
@@ -91,7 +93,7 @@ def adversary(
 
     A schedule depends only on its seed. The seeds of failed schedules are printed, and the exit status is 1. With
     --fabric netns, the workers and the switch are processes that are killed, and packets are checked from captures;
-    such runs cannot be repeated exactly.
+    such runs cannot be repeated exactly. --sheet is for them, too: servers compute for what does not fit.
 
     With --workers or --cluster, simulated schedules are divided among the workers of a Dask cluster. The results are
     the same, and a worker that is killed costs only the schedules that it was playing.
@@ -102,9 +104,11 @@ def adversary(
     if fabric == "netns":
         if cluster or workers > 1:
             raise click.UsageError("only simulated schedules run on workers")
-        failures = _live(console, range(seed, seed + (schedules or 50)), device, json_to)
-        again = f"--fabric netns --device {device}"
+        failures = _live(console, range(seed, seed + (schedules or 50)), device, sheet, json_to)
+        again = f"--fabric netns --device {device}{'' if sheet is None else f' --sheet {sheet}'}"
     else:
+        if sheet is not None:
+            raise click.UsageError("--sheet is for --fabric netns")
         failures = _simulated(console, range(seed, seed + (schedules or 1000)), on, json_to, workers, cluster)
         again = f"--on {on}"
     if failures:
@@ -146,16 +150,21 @@ def _simulated(
     return found.failures
 
 
-def _live(console: Console, seeds: range, device: str, json_to: str | None) -> tuple[Failure, ...]:
+def _live(console: Console, seeds: range, device: str, sheet: str | None, json_to: str | None) -> tuple[Failure, ...]:
     from dataclasses import asdict
 
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar
+    from midflight.runtime.devices import load_sheet
     from midflight.testbed.adversary import live_campaign
 
+    assumed = None if sheet is None else load_sheet(sheet)
     with bar(console, "Playing:") as progress:
         found: LiveCampaign = live_campaign(
-            seeds, device=device, progress=lambda done, failed: progress(done, len(seeds), f"{failed} failed")
+            seeds,
+            device=device,
+            sheet=assumed,
+            progress=lambda done, failed: progress(done, len(seeds), f"{failed} failed"),
         )
     done = len(found.played) + len(found.failures)
     console.print(

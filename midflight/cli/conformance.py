@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import sheet_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -65,6 +67,7 @@ Examples:
     help="For grpc:ADDRESS: p4c; or midflight, which passes programs on as text; or a command line with {p4}, {p4info} "
     "and {config}. The default depends on the device's server.",
 )
+@sheet_option
 @click.option("--primitive", "primitives", metavar="NAME", multiple=True, help="Play only the cases of this primitive.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of generated cases."
@@ -105,7 +108,7 @@ Examples:
 )
 def conformance(
     devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int, compiler: str,
-    primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
+    sheet: str | None, primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
     self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, column: Path | None, keep: Path,
 ) -> int:  # fmt: skip
     """Test whether devices run the primitives correctly.
@@ -113,7 +116,8 @@ def conformance(
     Plays traces of packets from files and from a generator, and compares every packet, alert and register with the
     result of the kernel in Python. The exit status is 1 if a case fails, if a case that is known to fail passes, or if
     the self-test misses a broken program. After an interrupt (Ctrl-C), the current case is finished, the results so far
-    are printed and written, and the exit status is 130.
+    are printed and written, and the exit status is 130. With --sheet, programs that exceed the sheet are refused, which
+    is no failure.
 
     To test a switch that you run yourself, give its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH.
     Packets go through the interfaces at the far ends of its ports 1 to 4. Without interfaces, packets enter and leave
@@ -123,6 +127,7 @@ def conformance(
 
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
+    from midflight.runtime.devices import load_sheet
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.testbed.conformance import columns, run
     from midflight.testbed.conformance import report as reports
@@ -131,6 +136,7 @@ def conformance(
     if show_schema:
         write_json(schema(), "-")
         return 0
+    assumed = None if sheet is None else load_sheet(sheet)
     if column is not None and len(devices) != 1:
         raise click.UsageError("--column is for a single --device")
     ports = parse_ports(list(interfaces))
@@ -143,7 +149,9 @@ def conformance(
     with interrupts() as interrupted:
         for device, start in opened.items():
             with bar(console, f"Cases on {device}:") as progress:
-                found.append(run.check(device, tests, seed=seed, progress=progress, start=start, stop=interrupted))
+                found.append(
+                    run.check(device, tests, seed=seed, progress=progress, start=start, stop=interrupted, sheet=assumed)
+                )
             if interrupted():
                 break
         if self_test and not interrupted():
@@ -159,6 +167,8 @@ def conformance(
     if column is not None:
         command = f"midflight conformance --device {devices[0]}{' --live' if live else ''} --cases {count}"
         name = f"{devices[0]}, on veth" if live else devices[0]
+        if sheet is not None:
+            command, name = f"{command} --sheet {sheet}", f"{name}, with the sheet {sheet}"
         write_files({column: dumps(columns.column(found[0], name, command).json(), indent=2) + "\n"})
     kept = {keep / path: data for each in found for path, data in reports.keep(each).items()}
     if kept:
@@ -172,7 +182,7 @@ def conformance(
 def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) -> None:
     from midflight.cli.terminal import table
     from midflight.testbed.conformance.report import matrix, versions
-    from midflight.testbed.conformance.run import unasked
+    from midflight.testbed.conformance.run import Verdict, unasked
 
     made = table(console, "Conformance", ("primitive", *(each.device for each in found)))
     for primitive, by_device in matrix(found).items():
@@ -181,15 +191,25 @@ def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) ->
             cell = by_device[each.device]
             reasons = cell["reasons"]
             assert isinstance(reasons, list)
-            cells.append(f"{cell['cases']} cases, {len(reasons)} fail" if reasons else f"{cell['cases']} cases pass")
+            those = [it for it in each.results if it.case.primitive == primitive]
+            refused = sum(1 for it in those if it.verdict is Verdict.REFUSED)
+            failed, played = len(reasons) - refused, len(those) - refused
+            words = f"{played} cases, {failed} fail" if failed else f"{played} cases pass"
+            cells.append(words if not refused else f"{words}, {refused} refused" if played else f"{refused} refused")
         made.add_row(primitive, *cells)
     console.print(made)
+    refusals: dict[str, None] = {}
     for report in found:
         for result in report.results:
-            if not result.good:
+            if result.verdict is Verdict.REFUSED:
+                reason = f"{report.device}: {result.case.primitive} is refused: {result.differences[0]}"
+                refusals.setdefault(reason)
+            elif not result.good:
                 flaky = ", but passed when it was repeated: flaky" if result.flaky else ""
                 console.print(f"{report.device}: {result.case.name}: {result.verdict.value}{flaky}", soft_wrap=True)
                 console.print(f"  {result.differences[0]}", soft_wrap=True, highlight=False)
+    for reason in refusals:
+        console.print(reason, soft_wrap=True, highlight=False)
     for report in found:
         if report.left:
             console.print(f"{report.device}: interrupted, {report.left:,} cases were not played", soft_wrap=True)

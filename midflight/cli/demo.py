@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import DeviceKind, FiniteRange
+from midflight.cli.options import DeviceKind, FiniteRange, sheet_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +71,7 @@ def demo() -> None:
     help="The network: simulation in virtual time, or network namespaces with sockets (needs root).",
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1), help="Number of training steps.")
+@sheet_option
 @click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 @click.option(
     "--picture",
@@ -81,13 +82,21 @@ def demo() -> None:
     help="Where to save the picture.",
 )
 def allreduce(
-    loss: float, seed: int, device: str, fabric: str, steps: int | None, json_to: str | None, picture: Path
+    loss: float,
+    seed: int,
+    device: str,
+    fabric: str,
+    steps: int | None,
+    sheet: str | None,
+    json_to: str | None,
+    picture: Path,
 ) -> None:
     """Train a classifier on four workers, with gradients summed by the switch.
 
     Trains twice on the same network, first with sums in the switch and then at a parameter server. Compares the
     accuracy, the exactness of the sums, and the traffic on the server's link. The same seed gives the same weights, bit
-    for bit, on every device and fabric. Fails if a sum differs from NumPy's. Needs the extra midflight[demo].
+    for bit, on every device and fabric. With --sheet, the server computes both times if the program does not fit. Fails
+    if a sum differs from NumPy's. Needs the extra midflight[demo].
     """
     from dataclasses import replace
     from importlib.util import find_spec
@@ -100,10 +109,12 @@ def allreduce(
         if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
+    from midflight.runtime.devices import load_sheet
     from midflight.testbed.demos.allreduce import Settings, run
     from midflight.testbed.demos.picture import save
 
-    settings = Settings(loss=loss, seed=seed, device=device, fabric=fabric)
+    assumed = None if sheet is None else load_sheet(sheet)
+    settings = Settings(loss=loss, seed=seed, device=device, fabric=fabric, sheet=assumed)
     if steps is not None:
         settings = replace(settings, steps=steps)
     picture.parent.mkdir(parents=True, exist_ok=True)

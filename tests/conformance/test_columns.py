@@ -42,6 +42,19 @@ def test_a_run_becomes_a_column() -> None:
     }
 
 
+def test_programs_that_exceed_an_assumed_sheet_are_refused(tmp_path: Path) -> None:
+    column = tmp_path / "column.json"
+    words = ("conformance", "--sheet", "tofino", "--cases", "1", "--primitive", "Threshold", "--primitive", "GroupBy")
+    done = midflight(*words, "--column", column, "--junit", tmp_path / "junit.xml")
+    assert done.exit_code == 0, done.output
+    made = json.loads(column.read_text())
+    assert made["device"] == "host, with the sheet tofino"
+    assert made["primitives"]["Threshold"]["verdict"] == "runs"
+    assert made["primitives"]["GroupBy"]["verdict"] == "refused"
+    assert made["primitives"]["GroupBy"]["detail"] in done.stdout
+    assert "<skipped" in (tmp_path / "junit.xml").read_text()
+
+
 def test_columns_of_all_verdicts_are_rendered() -> None:
     one = Column("a", "run", {"x": "1"}, {"P": ("runs", "2 cases"), "Q": ("refused", "too wide")})
     other = Column("b", "compile", {}, {"P": ("compiles", "3 stages")})

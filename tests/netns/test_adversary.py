@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from midflight.runtime.devices.sheetfile import named_sheet
 from midflight.testbed.adversary import Failure, Move, ViolationError, live_campaign
 from midflight.testbed.adversary.live import Arena, LiveSchedule, Played, draw_live
 from midflight.testbed.fabric.netns import NetnsFabric
@@ -26,6 +29,13 @@ def test_every_job_ends_with_correct_sums_despite_killed_processes(device: str) 
     assert all(each.sums > 2 * sum(draw_live(each.seed).rounds) // 8 for each in found.played)
     moves = {move for seed in SEEDS for _, _, move, _ in draw_live(seed).moves}
     assert moves == {Move.RESTART, Move.REPLACE, Move.KILL, Move.REVIVE, Move.RESET, Move.FAIL_OVER}
+
+
+def test_servers_compute_what_exceeds_an_assumed_sheet() -> None:
+    with Arena(sheet=replace(named_sheet("host"), register_arrays=1)) as arena:
+        played = arena.play(replace(draw_live(SEEDS[0]), moves=()))
+        assert all(placement.on("s1") == () for placement in arena.net.placements.values())
+    assert played.sums > 0
 
 
 def test_a_lost_game_is_reported_and_the_next_one_has_a_new_network(monkeypatch: pytest.MonkeyPatch) -> None:

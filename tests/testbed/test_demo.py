@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from midflight.errors import MidflightError
+from midflight.runtime.devices.sheetfile import named_sheet
 from midflight.testbed.demos.allreduce import Demo, Settings, run
 from midflight.testbed.demos.digits import Model, load
 from midflight.testbed.demos.picture import save
@@ -44,6 +46,13 @@ def test_training_with_the_switch_gives_the_same_model_without_server_traffic(lo
     assert figures.server_link_bytes_server == 2 * 22 * 4 * 2 * (42 + 24 + 128)
     assert figures.packets == 2 * 22 * 4 * 2 + 2 * 22 * 4 * 4
     assert figures.lost == figures.retransmitted == figures.duplicates_suppressed == 0
+
+
+def test_the_server_computes_if_an_assumed_sheet_has_no_room(lossless: Demo) -> None:
+    sheet = replace(named_sheet("host"), register_arrays=1)
+    figures = run(Settings(steps=2, seed=7, sheet=sheet)).figures
+    assert figures.server_link_bytes_switch == figures.server_link_bytes_server
+    assert figures.weights_digest == lossless.figures.weights_digest
 
 
 def test_lossy_links_change_no_sum(lossless: Demo, lossy: Demo) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from midflight.errors import MidflightError
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.testbed.adversary.game import Game
 from midflight.testbed.adversary.live import Arena, Played, draw_live
 from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, Shape, TreePlace
@@ -102,19 +103,20 @@ def live_campaign(
     seeds: Iterable[int],
     *,
     device: str = "host",
+    sheet: Capabilities | None = None,
     most_failures: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> LiveCampaign:
     """Play the all-reduce games of these seeds in networks of namespaces, whose processes are killed. Needs root.
 
-    `device` is the kind of the switch. A network is reused until a game in it fails. Stops once `most_failures` games
-    have failed. `progress` is called after each game with the numbers of games played and failed. DeviceError if a
-    network cannot be created.
+    `device` is the kind of the switch, and `sheet` the limits to assume instead of its own. A network is
+    reused until a game in it fails. Stops once `most_failures` games have failed. `progress` is called after each game
+    with the numbers of games played and failed. DeviceError if a network cannot be created.
     """
     played: list[Played] = []
     failures: list[Failure] = []
     with ExitStack() as stack:
-        arena = stack.enter_context(Arena(device))
+        arena = stack.enter_context(Arena(device, sheet))
         for seed in seeds:
             try:
                 played.append(arena.play(draw_live(seed)))
@@ -122,7 +124,7 @@ def live_campaign(
                 failures.append(Failure(seed, f"{type(error).__name__}: {error}"))
                 stack.close()
                 if len(failures) < most_failures:
-                    arena = stack.enter_context(Arena(device))
+                    arena = stack.enter_context(Arena(device, sheet))
             if progress:
                 progress(len(played) + len(failures), len(failures))
             if len(failures) >= most_failures:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from midflight.primitives import Aggregate, Program
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.endpoint.allreduce import Sum
 from midflight.testbed.adversary.referee import ViolationError, judge
@@ -103,15 +104,24 @@ class Arena:
     """A star network in namespaces, for one game after another. A context manager; leaving it removes the network.
 
     `device` is the kind of its switch, which keeps running from game to game, with the state that earlier jobs left in
-    it, unless a schedule kills it. DeviceError without root.
+    it, unless a schedule kills it. `sheet` has the limits to assume instead of the device's; applications that do not
+    fit are computed by the server. DeviceError without root.
     """
 
-    def __init__(self, device: str = "host") -> None:
+    def __init__(self, device: str = "host", sheet: Capabilities | None = None) -> None:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix=owned_prefix("arena"))))
             quality = LinkQuality(loss=0.001, duplicate=0.001, reorder=0.001)
             self.net = stack.enter_context(
-                Star(_HOSTS, program=_PROGRAM, device=device, fabric="netns", quality=quality, pcap=folder)
+                Star(
+                    _HOSTS,
+                    program=_PROGRAM,
+                    device=device,
+                    fabric="netns",
+                    quality=quality,
+                    pcap=folder,
+                    capabilities=sheet,
+                )
             )
             self._captures = [Capture(each.name, folder / f"{each.name}-{_SWITCH}.pcap") for each in self.net.hosts]
             self._stack = stack.pop_all()

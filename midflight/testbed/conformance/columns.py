@@ -47,18 +47,22 @@ def column(report: Report, device: str, made_by: str) -> Column:
     """Return the column of the capability matrix that follows from a conformance run: a verdict for each primitive.
 
     `device` is the device's name at the top of the column, and `made_by` the command of the run. A primitive "runs" if
-    all of its cases are good, is "refused" if all end with an error, and "fails" otherwise; the detail is then the
-    first difference.
+    all of its cases are good, is "refused" if all end with an error or exceed the assumed sheet, and "fails" otherwise;
+    the detail is then the first difference.
     """
     cells: dict[str, tuple[str, str]] = {}
     for name, by_device in matrix([report]).items():
         cell = by_device[report.device]
         results = [each for each in report.results if each.case.primitive == name]
-        if cell["works"]:
-            cells[name] = "runs", "1 case" if cell["cases"] == 1 else f"{cell['cases']} cases"
+        beyond = [each for each in results if each.verdict is Verdict.REFUSED]
+        if len(beyond) == len(results):
+            cells[name] = "refused", beyond[0].differences[0]
+        elif cell["works"]:
+            played = len(results) - len(beyond)
+            cells[name] = "runs", "1 case" if played == 1 else f"{played} cases"
         else:
             first = next(each for each in results if not each.good)
-            refused = all(each.verdict is Verdict.ERROR for each in results)
+            refused = all(each.verdict in (Verdict.ERROR, Verdict.REFUSED) for each in results)
             cells[name] = "refused" if refused else "fails", first.differences[0].splitlines()[0]
     kernel = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
     return Column(device, made_by, {**versions(report.device, report.server), "system": kernel}, cells)

@@ -116,7 +116,7 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
                 message = f"{'flaky: ' if each.flaky else ''}{each.differences[0]}"[:200]
                 failure = ElementTree.SubElement(test, tag, message=message, type=each.verdict.value)
                 failure.text = "\n".join(each.differences)
-            elif each.verdict is Verdict.EXPECTED_FAILURE:
+            elif each.differences:
                 ElementTree.SubElement(test, "skipped", message=each.differences[0])
             if each.log:
                 ElementTree.SubElement(test, "system-out").text = each.log

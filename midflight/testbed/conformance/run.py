@@ -13,6 +13,7 @@ from pathlib import Path
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.remote import RemoteDevice
 from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.testbed.conformance.case import Case, load
@@ -155,18 +156,19 @@ def check(
     progress: Progress | None = None,
     start: Opening | None = None,
     stop: Callable[[], bool] = lambda: False,
+    sheet: Capabilities | None = None,
 ) -> Report:
     """Play cases on a kind of device and return the results. Failing cases are minimised.
 
     If the device dies, the case fails and another device is started for the next one. `seed` is only recorded in the
     report. `progress` is called before each case with the number of played and of all cases, and a text. `start` opens
     the device; by default `opening(kind)`. `stop` is called before each case; if it returns True the run ends, and the
-    remaining cases are counted as `left`.
+    remaining cases are counted as `left`. Cases of programs that exceed `sheet` are not played, but refused.
     """
     notify = progress or (lambda *_: None)
     results: list[Result] = []
     bad = 0
-    with Stage(kind, start or opening(kind)) as stage:
+    with Stage(kind, start or opening(kind), sheet) as stage:
         for case in tests:
             if stop():
                 break

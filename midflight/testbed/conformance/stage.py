@@ -9,7 +9,10 @@ from enum import Enum
 from types import TracebackType
 
 from midflight.errors import MidflightError
+from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.devices.capabilities import Capabilities
+from midflight.runtime.placement.plan import reasons_against_applications
 from midflight.testbed.conformance.case import Case
 from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.shrink import shrink
@@ -26,7 +29,7 @@ MOST_SHRUNK = 3
 
 class Verdict(Enum):
     """The verdict on a case. Expected are failures that the case lists in `expected_failures`; ERROR if the device
-    died.
+    died; REFUSED if the program exceeds the capability sheet that the run assumes.
     """
 
     PASSED = "passed"
@@ -34,6 +37,7 @@ class Verdict(Enum):
     EXPECTED_FAILURE = "expected failure"
     UNEXPECTED_PASS = "unexpected pass"
     ERROR = "error"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +58,20 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """Whether the verdict is PASSED or EXPECTED_FAILURE. A case that passes although it was expected to fail is not
-        good.
+        """Whether the verdict is PASSED, EXPECTED_FAILURE or REFUSED. A case that passes although it was expected to
+        fail is not good.
         """
-        return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE)
+        return self.verdict in (Verdict.PASSED, Verdict.EXPECTED_FAILURE, Verdict.REFUSED)
 
 
 class Stage:
     """Plays cases on devices of one kind, one after the other. A context manager; leaving it closes the device.
 
     `start` opens a device; it is called for the first case, and again after a device has died. `server` is the version
-    that a remote device reports.
+    that a remote device reports. Cases of programs that exceed `sheet` are refused.
     """
 
-    def __init__(self, kind: str, start: Opening) -> None:
+    def __init__(self, kind: str, start: Opening, sheet: Capabilities | None = None) -> None:
         self.server = ""
         self._kind = kind
         self._start = start
@@ -76,11 +80,15 @@ class Stage:
         self._player: Player | None = None
         self._plays: tuple[str, str] | None = None
         self._to_shrink = 0
+        self._sheet = sheet
+        self._reasons: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def play(self, case: Case) -> Result:
         """Play a case and return its result. A device that dies is closed, and the verdict is ERROR. Does not raise
         errors.
         """
+        if reasons := self._exceeded(case):
+            return Result(case.only([]), Verdict.REFUSED, ("; ".join(reasons),))
         try:
             played = self._player_for(case).play(case)
         except MidflightError as error:
@@ -121,6 +129,17 @@ class Stage:
         if small is not result.case:
             small = replace(small, name=f"{result.case.name}-shrunk")
         return replace(result, case=small, differences=again.differences, log=_log(self._device))
+
+    def _exceeded(self, case: Case) -> tuple[str, ...]:
+        """Return why the program of a case exceeds the sheet."""
+        if self._sheet is None:
+            return ()
+        key = alike(case.primitive, case.parameters)
+        if key not in self._reasons:
+            program = case.program()
+            checked = CheckedProgram(program.p4(), "program.p4")
+            self._reasons[key] = reasons_against_applications(checked, self._sheet, program.applications)
+        return self._reasons[key]
 
     def _player_for(self, case: Case) -> Player:
         plays = alike(case.primitive, case.parameters)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from midflight.primitives import Aggregate, Program
 from midflight.primitives.fixedpoint import dequantise, largest_exponent, quantise, scale_bits
+from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.endpoint.allreduce import Sum
 from midflight.testbed.demos.digits import Digits, Model, load
 from midflight.testbed.fabric.base import Scheduled
@@ -41,6 +42,8 @@ class Settings:
     loss: the probability that a link loses a packet, and likewise that it duplicates or delays one.
     seed: of all random choices.
     device, fabric: as for `Net`.
+    sheet: the limits to assume instead of the device's; None for the device's. If the program does not fit, servers
+        compute both times.
     """
 
     workers: int = 4
@@ -52,6 +55,7 @@ class Settings:
     seed: int = 0
     device: str = "host"
     fabric: str = "sim"
+    sheet: Capabilities | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,7 @@ def _train(settings: Settings, train: Digits, test: Digits, *, offload: bool, re
         seed=settings.seed,
         quality=quality,
         offload=offload,
+        capabilities=settings.sheet,
     ) as net:
         group = net.group(_APPLICATION, net.hosts[: settings.workers])
         server = net.hosts[-1]
