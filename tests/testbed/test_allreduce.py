@@ -109,6 +109,20 @@ def test_several_rounds_may_be_submitted_at_once() -> None:
         check(arrays, results)
 
 
+def test_all_rounds_are_settled_once_a_worker_is_closed() -> None:
+    cluster = Cluster(3)
+    for seed in range(3):
+        cluster.submit(vectors(3, 20, seed))
+    cluster.finish()
+    assert {each.settled for each in cluster.endpoints} == {2}, "others may still need the last round"
+    for endpoint, socket in zip(cluster.endpoints, cluster.sockets, strict=True):
+        endpoint.close()
+        socket.pump()
+    assert cluster.network.simulator.run(lambda: all(each.closed for each in cluster.endpoints))
+    assert {(each.settled, each.statistics.rounds) for each in cluster.endpoints} == {(3, 3)}
+    assert {each.position + 1 for each in cluster.endpoints} == {cluster.endpoints[0].upcoming}
+
+
 def test_the_largest_worker_determines_the_scale() -> None:
     cluster = Cluster(2)
     arrays = [np.array([1e-3, 2e-3], np.float32), np.array([1e30, -1e30], np.float32)]

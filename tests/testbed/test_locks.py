@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, WireError
 from midflight.primitives import Lock, Program, Schema
 from midflight.primitives.wire import UDP_PORT
 from midflight.runtime.endpoint import Address
@@ -240,6 +240,9 @@ def test_invalid_arguments_are_rejected() -> None:
     client = LockClient(Schema(Program(Lock("locks")).schema()), "locks", 1, ("10.0.0.9", UDP_PORT))
     with pytest.raises(MidflightError, match="client 1 does not hold lock 3"):
         client.release(3)
+    with pytest.raises(WireError):
+        client.acquire(1 << 40)
+    assert client.idle(1 << 40)
     client.acquire(3)
     with pytest.raises(MidflightError, match="client 1 already holds lock 3 or has requested it"):
         client.acquire(3)

@@ -87,6 +87,10 @@ def test_invalid_arguments_are_rejected() -> None:
     host.propose(1, 5)
     with pytest.raises(MidflightError, match="has already proposed in instance 1"):
         host.propose(1, 6)
+    for instance, value in ((0, 1), (1 << 32, 1), (2, -1), (2, 1 << 64)):
+        with pytest.raises(MidflightError, match=f"{value} cannot be proposed in instance {instance}"):
+            host.propose(instance, value)
+    assert host.poll(0), "what was proposed before is sent"
     host.receive(("10.0.0.9", 1), b"nonsense", 0)
     assert host.statistics.refused.malformed == 1
     with pytest.raises(MidflightError, match="no host number 3 of 3"):

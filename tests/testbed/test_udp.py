@@ -119,6 +119,8 @@ def test_addresses_in_use_or_of_others_are_errors() -> None:
         UdpSocket(Echo(), *socket.address)
     with pytest.raises(DeviceError, match=r"cannot listen on UDP 192\.0\.2\.1:7"):
         UdpSocket(Echo(), "192.0.2.1", 7)
+    with pytest.raises(DeviceError, match=r"cannot listen on UDP 127\.0\.0\.1:70000"):
+        UdpSocket(Echo(), "127.0.0.1", 70_000)
 
 
 def workers(server: Address, count: int, timing: Timing = TIMING) -> list[AllReduce]:

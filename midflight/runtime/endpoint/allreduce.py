@@ -107,8 +107,8 @@ class AllReduce:
     mtu: the largest IP packet in bytes.
     token: the 64-bit number that all messages of the job carry.
 
-    MidflightError if the worker's number is out of range, if there is not one peer address for each worker, or if the
-    lanes do not fit the MTU.
+    MidflightError if the worker's number is out of range, if there are peer addresses but not one for each worker, if
+    `slots` is below 1, or if the lanes do not fit the MTU.
     """
 
     def __init__(
@@ -174,14 +174,14 @@ class AllReduce:
         )  # contributions that a lane must have room for
         self._bitwise = operation in ("and", "or", "xor")
         self.closed = False
-        """True, after `close`, once every worker is known to have every sum: this worker may stop."""
+        """True, after `close`, once every worker has every sum, or this one has and no other answers: it may stop."""
         self.statistics = AllReduceStatistics(reliable=self._reliable.statistics)
 
     def submit(self, vector: Numbers) -> None:
         """Queue a round, which reduces this one-dimensional vector with those of the other workers.
 
-        Sends nothing: see `poll`. All vectors of a round have the same size and type. WireError if a value is NaN or
-        infinite or does not fit a lane, or if floats are to be combined bitwise.
+        Sends nothing: see `poll`. Call it before `close`. All vectors of a round have the same size and type. WireError
+        if a value is NaN or infinite or does not fit a lane (for floats: float32), or if floats are combined bitwise.
         """
         if vector.dtype.kind == "f":
             largest_exponent(vector)
@@ -194,7 +194,7 @@ class AllReduce:
             self._begin()
 
     def close(self) -> None:
-        """Announce that no more rounds follow. Go on polling until `closed`: other workers may still need this one."""
+        """Announce, once, that no more rounds follow. Go on polling until `closed`: others may need this worker."""
         self._closing = True
         self._queue.append(None)
         if self._round is None:
@@ -209,14 +209,14 @@ class AllReduce:
     def position(self) -> int:
         """The index of the first chunk of the round at which this worker has to begin if it is restarted.
 
-        That is the current round once its first part is summed, and the round before until then: other workers may
-        still be in that one and need this worker. `settled` rounds come before it.
+        That is the latest round whose first part is summed, also the closing one: until the first part of the next
+        round is summed, other workers may still be in it and need this worker. `settled` rounds come before it.
         """
         return self._position
 
     @property
     def settled(self) -> int:
-        """The number of submitted rounds that all workers are known to have finished."""
+        """The number of submitted rounds that all workers are known to have finished: those before `position`."""
         return self._settled
 
     @property
@@ -452,12 +452,11 @@ class AllReduce:
     def _finish_part(self) -> None:
         state = self._round
         assert state is not None
-        if state.vector is None:
-            self._round = None
-            self.closed = True
-            return
         if state.part.first == state.first:  # all workers are in this round, so all have finished the one before
             self._position, self._settled = state.first, self.statistics.rounds
+        if state.vector is None:
+            self._round, self.closed = None, True
+            return
         size = state.vector.size
         floats = state.vector.dtype.kind == "f"
         if state.bits is None and size and floats:

@@ -59,7 +59,8 @@ class BarrierParty:
     def arrive(self, barrier: int = 0) -> int:
         """Arrive in the next round of the barrier with this index, and return the round's number.
 
-        `poll` sends the arrival. MidflightError if the party is already waiting at this barrier.
+        `poll` sends the arrival. MidflightError if the party is already waiting at this barrier; WireError if a number
+        does not fit its field. Whether the `Barrier` has this index is not checked: if not, nobody answers.
         """
         if self.waiting(barrier):
             raise MidflightError(f"party {self.party} is already waiting at barrier {barrier}")

@@ -46,7 +46,10 @@ class GroupByWorker:
             raise MidflightError(f"{groups.name} has no worker {worker}, only 0 to {groups.workers - 1}")
         self.refused = Refused()
         self.epochs: set[int] = set()
-        """The epochs in which pairs were accepted. If there are two, pairs have been lost: start a newer job."""
+        """The epochs of the switch's state in which the switch accepted pairs; the server's answers have none.
+
+        If there are two, pairs have been lost: start a newer job.
+        """
         self._groups = groups
         self._schema = schema
         self._server = server

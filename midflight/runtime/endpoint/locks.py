@@ -84,19 +84,20 @@ class LockClient:
     def acquire(self, lock: int, *, exclusive: bool = True) -> None:
         """Queue a request for a lock, exclusively or shared with other clients. `holds` is true once it is granted.
 
-        MidflightError if the client holds it or has requested it already.
+        MidflightError if the client holds it or has requested it already; WireError if a number does not fit its field.
         """
         claim = self._claims.setdefault(lock, _Claim(Reliable(window=1, timing=self.timing, first=self.first)))
         if claim.state != "free":
             raise MidflightError(f"client {self.client} already holds lock {lock} or has requested it")
-        claim.state, claim.ticket, claim.served = "acquiring", None, False
+        claim.ticket, claim.served = None, False
         self._submit(lock, claim, Lock.EXCLUSIVE if exclusive else Lock.SHARED)
+        claim.state = "acquiring"
 
     def resume(self, lock: int, number: int) -> None:
         """Continue with request `number` for a lock, sent by a client with the same client number before it restarted.
 
-        The request is repeated, so that the switch or server answers again whether the lock is granted. Raises nothing:
-        any earlier state for this lock is replaced.
+        The request is repeated, so that the switch or server answers again whether the lock is granted. Any earlier
+        state for this lock is replaced. WireError if a number does not fit its field.
         """
         claim = self._claims[lock] = _Claim(Reliable(window=1, timing=self.timing, first=number), "acquiring")
         self._submit(lock, claim, Lock.EXCLUSIVE)
@@ -126,7 +127,8 @@ class LockClient:
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process an answer to this client, or a multicast that another client's release has passed the lock on.
 
-        Datagrams from other addresses than the server's are counted in `statistics.refused`.
+        Datagrams that are malformed or not from the server's address are counted in `statistics.refused`; those about
+        locks that this client has never requested are ignored.
         """
         message = decoded(self.schema, self.application, datagram, (RESULT,), self.statistics.refused)
         if message is None:
@@ -223,9 +225,9 @@ class _Result:
 def claims(locks: Lock, state: State, client: int) -> dict[int, int]:
     """Return a client's request numbers in the switch, by number of the lock that it holds or waits for.
 
-    locks: the primitive. state: the application's registers, as returned by `net.state`. The result is for
-    `LockClient.resume` and `LockServer.release_for`. Reads the switch; MidflightError if it does not run the
-    application.
+    locks: the primitive. state: the application's registers, as returned by `net.state`. client: the client's number,
+    0 to `locks.clients` - 1. The result is for `LockClient.resume` and `LockServer.release_for`. Reads the switch;
+    DeviceError if it does not answer.
     """
     owners = {lock: lock * locks.clients + client for lock in range(locks.locks)}
     return {

@@ -108,7 +108,8 @@ def joined(
     software: None if a switch computes; otherwise the entries of the application's maps, by map name, for a server that
         does the switch's work.
 
-    MidflightError if hosts take no part in the primitive, or if their number is wrong.
+    MidflightError if hosts take no part in the primitive, if their number is wrong, or if there are clients and it is
+    no `Sequencer`. KeyError if the program has no such application.
     """
     primitive = program.applications[application].primitive
     made = _endpoints(primitive, Schema(program.schema(), {application: token}), places, epoch, timing)

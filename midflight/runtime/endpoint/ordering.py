@@ -31,7 +31,10 @@ class Payload:
     body: bytes
 
     def packed(self) -> bytes:
-        """Return the payload as bytes: a 16-byte IPv6 or mapped IPv4 address, UDP port, number, body; big-endian."""
+        """Return the payload as bytes: a 16-byte IPv6 or mapped IPv4 address, UDP port, number, body; big-endian.
+
+        ValueError if the client's address is not an IP address.
+        """
         host, port = ip_address(self.client[0]), self.client[1]
         if isinstance(host, IPv4Address):
             host = IPv6Address(f"::ffff:{host}")
@@ -102,7 +105,8 @@ class OrderedClient:
     def request(self, body: bytes) -> int:
         """Queue a request with this body for the replicas to execute, and return its number. `poll` sends it.
 
-        MidflightError if another request is open.
+        MidflightError if another request is open; WireError if the client's or the group's number does not fit its
+        field; ValueError if the client's own address is not an IP address.
         """
         if not self.idle:
             raise MidflightError(f"client {self.client} has an open request", hint="wait until it is idle")

@@ -85,9 +85,12 @@ class PaxosHost:
     def propose(self, instance: int, value: int) -> None:
         """Propose a value, bit[64], for an instance, 1 to 2**32 - 1. The value that is chosen may be another host's.
 
-        `poll` sends the messages; the outcome appears in `chosen`. MidflightError if this host has already proposed in
-        the instance or knows the chosen value.
+        `poll` sends the messages; the outcome appears in `chosen`. MidflightError if a number is out of its range, or
+        if this host has already proposed in the instance or knows the chosen value.
         """
+        if not (0 < instance < 1 << 32 and 0 <= value < 1 << 64):
+            hint = "values are bit[64], and instances 1 to 2**32 - 1"
+            raise MidflightError(f"{value} cannot be proposed in instance {instance}", hint=hint)
         if instance in self._proposals or instance in self.chosen:
             raise MidflightError(f"this host has already proposed in instance {instance} or knows its chosen value")
         self._proposals[instance] = _Proposal(value)

@@ -126,7 +126,8 @@ class Replica:
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a request stamped by the switch, a peer's question for one, or a peer's reply. May call `execute`.
 
-        Anything else is counted in `statistics.refused`. Errors of `execute` propagate.
+        Datagrams that are malformed or from other addresses are counted in `statistics.refused`, and those of other
+        groups are ignored. Errors of `execute` propagate.
         """
         refused, kinds = self.statistics.refused, (RESULT, ASK, FOUND, MISSING)
         message = decoded(self._schema, self._application, datagram, kinds, refused)

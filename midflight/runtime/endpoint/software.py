@@ -108,7 +108,8 @@ class SoftwareServer:
         maps: by name, the entries of maps; the other maps start with the entries that the primitive defines.
         token: the 64-bit number that requests have to carry.
 
-        MidflightError if the program has no such application.
+        MidflightError if the program has no such application, or the application no such map. The earlier state then
+        stays.
         """
         found = self._program.applications.get(application)
         if found is None:
@@ -122,7 +123,8 @@ class SoftwareServer:
     def write(self, application: str, name: str, entry: Entry, present: bool) -> None:
         """Add an entry to the map `name` of an application, replacing one with the same key.
 
-        If `present` is False, remove it instead. No effect if the application is not served here.
+        If `present` is False, remove it instead. No effect if the application is not served here. KernelError if it has
+        no such map, or if the map is full.
         """
         if application in self._served:
             written = self._served[application].reference.map(name)

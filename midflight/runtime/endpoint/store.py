@@ -163,6 +163,7 @@ class StoreServer:
     ) -> None:
         self.refused = Refused()
         self.reads = 0
+        """How many reads the server has answered."""
         self._schema = schema
         self._application = application
         self._address = address
@@ -175,7 +176,10 @@ class StoreServer:
         self._outgoing: list[tuple[Address, bytes]] = []
 
     def fill(self, key: int) -> None:
-        """Mark a key as cached, and queue an update with its value, or its absence, for the switch."""
+        """Mark a key as cached, and queue an update with its value, or its absence, for the switch.
+
+        WireError if the key does not fit its field.
+        """
         entry = self._key(key)
         entry.cached = True
         if entry.write is None:

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
 from midflight.errors import MidflightError
+from midflight.primitives.library.aggregate import Number, Operation
 from midflight.runtime.endpoint.allreduce import AllReduceStatistics, Sum
 from midflight.runtime.endpoint.reliable import Address, Timing
 from midflight.runtime.endpoint.udp import UdpSocket
@@ -29,15 +30,21 @@ __all__ = ["TicketWorker", "worker_from_ticket"]
 
 _TIMING = Timing(initial=200_000_000, minimum=20_000_000, maximum=500_000_000)
 
+# What a ticket's values must be, by the types and the names of the fields of `Worker`.
+_TYPES: Mapping[str, type] = {"str": str, "int": int, "bool": bool}
+_CHOICES: Mapping[str, tuple[str, ...]] = {"Operation": get_args(Operation), "Number": get_args(Number)}
+_LEAST = {"workers": 1, "lanes": 1, "slots": 1, "first": 1}
+_BITS = {"port": 16, "application": 16, "job": 16, "token": 64, "first": 64}
+
 
 def worker_from_ticket(ticket: Mapping[str, Any]) -> Worker:
     """Return the worker that a ticket describes: an element of `tickets` in the output of `midflight admit --json`.
 
-    Unknown keys are ignored. MidflightError if a key is missing or an address is invalid.
+    Unknown keys are ignored. MidflightError if a key is missing or a value is invalid; whether the numbers suit each
+    other is checked by `Worker.endpoint`.
     """
-    known = [each.name for each in fields(Worker)]
     try:
-        values = {name: ticket[name] for name in known}
+        values = {each.name: _checked(each.name, str(each.type), ticket[each.name]) for each in fields(Worker)}
         values["server"] = _address(ticket["server"])
         values["peers"] = tuple(_address(each) for each in ticket["peers"])
     except (KeyError, TypeError, ValueError) as error:
@@ -45,6 +52,17 @@ def worker_from_ticket(ticket: Mapping[str, Any]) -> Worker:
             f"this is no ticket of a worker: {error!r}", hint="`midflight admit NAME --hosts ... --json` prints tickets"
         ) from None
     return Worker(**values)
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """Return the value of a field. TypeError or ValueError if it is not of its kind, or a number is out of range."""
+    if kind in _TYPES and type(value) is not _TYPES[kind]:
+        raise TypeError(f"{name} is {value!r}")
+    if kind in _CHOICES and value not in _CHOICES[kind]:
+        raise ValueError(f"{name} is {value!r}, not {' or '.join(_CHOICES[kind])}")
+    if kind == "int" and not _LEAST.get(name, 0) <= value < 1 << _BITS.get(name, 32):
+        raise ValueError(f"{name} is {value}")
+    return value
 
 
 def _address(value: Any) -> Address:
@@ -99,6 +117,7 @@ class TicketWorker:
         """Return the sum of this array with those of the other workers, or the `Aggregate`'s other operation. Blocks.
 
         All workers pass arrays of one shape, of floats or of integers, in the same order of calls. Floats give float32.
+        Call it from one thread at a time.
         Unlike `Group.allreduce`, `mean` and `count` give the plain sum. WireError if a value is NaN, infinite or too
         large; MidflightError if the network or a worker does not answer, or if the worker has ended. Any error ends
         this worker.

@@ -64,9 +64,10 @@ class UdpSocket:
             with suppress(OSError):  # to exceed the system's limit takes privileges
                 self._socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
             self._socket.bind((address, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # the latter for a port that is none
             self._socket.close()
-            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason}") from None
 
     @property
     def address(self) -> Address:

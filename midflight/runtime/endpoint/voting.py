@@ -105,8 +105,8 @@ class Voter:
     def receive(self, source: Address, datagram: bytes, now: int) -> None:
         """Process a datagram from `source` at time `now` (nanoseconds): a result, or a peer's question for one.
 
-        A result is stored in `decided`. A question is answered by `poll` if this voter knows the result. All other
-        datagrams are counted in `statistics.refused`.
+        A result is stored in `decided`. A question is answered by `poll` if this voter knows the result. Datagrams that
+        are malformed, from other addresses or of another epoch are counted in `statistics.refused`.
         """
         refused = self.statistics.refused
         message = decoded(self._schema, self._quorum.name, datagram, (RESULT, ASK), refused)

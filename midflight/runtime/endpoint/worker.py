@@ -44,7 +44,7 @@ class Worker:
         """Return a new endpoint for the worker, which begins at chunk `first` of its job.
 
         `timing` are the retransmission timers. MidflightError if the worker's number is out of range, if there are
-        `peers` but not one for each worker, or if the lanes do not fit the MTU.
+        `peers` but not one for each worker, if `slots` is below 1, or if the lanes do not fit the MTU.
         """
         return AllReduce(
             application=self.application,
