@@ -25,7 +25,7 @@ class ProgramError(MidflightError):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A packet that left a switch: the index of the packet that it comes from (-1 for a queue), time in ns, port."""
+    """A packet that left a switch: the index of its input (-1 if queues have limits), time in ns, port, bytes."""
 
     source: int
     time: int

@@ -43,8 +43,9 @@ _PROGRAMS = 8  # compiled programs that are kept
 class _One:
     """A switch, and the packet-ins and digests of the packet that it processes."""
 
-    def __init__(self, switch: Switch) -> None:
+    def __init__(self, switch: Switch, *, limited: bool) -> None:
         self.switch = switch
+        self.limited = limited  # whether queues have limits, so that packets may leave after others have arrived
         self.target = SwitchTarget(switch)
         self.commands = Commands(self.target.schema)
         self.packet_ins: list[tuple[dict[str, int], str]] = []
@@ -80,7 +81,7 @@ class Switches:
         queueing = QueueOptions(**queues).queueing() if queues is not None else None
         made = Switch(seed=seed, programs=self._programs, queueing=queueing)
         made.load(text, file)
-        self._switches[switch] = _One(made)
+        self._switches[switch] = _One(made, limited=queues is not None)
 
     def reset(self) -> None:
         """Forget all switches. Compiled programs are kept."""
@@ -141,8 +142,9 @@ class Switches:
     def play(self, switch: int, packets: Sequence[Sequence[Any]], drain: bool) -> dict[str, Any]:
         """Process packets, each given as time in ns, port and bytes in hexadecimal, in order of time.
 
-        Returns the packets that leave: index of the input or -1 (from a queue), time in ns, port, bytes. With `drain`,
-        time goes on until the queues are empty. Also returns packet-ins and digests with the index of their packet.
+        Returns the packets that leave: index of the input or -1 (from a limited queue), time in ns, port, bytes. With
+        `drain`, time goes on until the queues are empty. Also returns packet-ins and digests, each with the index of
+        its packet.
         """
         one = self._switches[switch]
         sent: list[tuple[int, int, int, str]] = []
@@ -153,7 +155,7 @@ class Switches:
             times = output.times
             for number, (port, data) in enumerate(output):
                 at = time if times is None else int(times[number])
-                sent.append((-1 if one.switch.queued else index, at, port, data.hex()))
+                sent.append((-1 if one.limited else index, at, port, data.hex()))
             ins.extend((index, *each) for each in one.packet_ins)
             digests.extend((index, *each) for each in one.digests)
             one.packet_ins.clear()
@@ -164,6 +166,8 @@ class Switches:
                 note(one.switch.advance(due), -1, due)
             arriving = Packets.from_list([(port, bytes.fromhex(data))])
             note(one.switch.process(arriving, time // 1000, np.array([time], np.uint64)), index, time)
+            while not one.limited and (due := one.switch.due) is not None:
+                note(one.switch.advance(due), index, due)
         while drain and (due := one.switch.due) is not None:
             note(one.switch.advance(due), -1, due)
         return {"sent": sent, "packet_ins": ins, "digests": digests}

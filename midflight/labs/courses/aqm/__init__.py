@@ -1,0 +1,1 @@
+"""The lab "ECN and active queue management"."""
