@@ -27,6 +27,7 @@ Examples:
   midflight bench primitives
   midflight bench open
   midflight bench placement
+  midflight bench steering
   sudo midflight bench ports
   sudo midflight bench xdp
   sudo midflight bench soak --minutes 60
@@ -67,6 +68,12 @@ XDP = """\b
 Examples:
   sudo midflight bench xdp
   sudo midflight bench xdp --runs 31 --size 1500 --json xdp.json
+"""
+
+STEERING = """\b
+Examples:
+  midflight bench steering
+  midflight bench steering --runs 101 --json steering.json
 """
 
 PORTS = """\b
@@ -167,6 +174,38 @@ def placement(arity: int, size: int, json_to: str | None) -> None:
             each.name, f"{each.busiest:,.0f}", f"{each.busiest / found.ways[0].busiest:,.1f}", f"{each.total:,.0f}"
         )
     made.caption = f"The plan took {found.seconds:.1f} s."
+    console.print(made)
+    write_figures(found.json(), json_to, console)
+
+
+@bench.command(epilog=STEERING)
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=41, show_default=True, help="Runs per program.")
+@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+def steering(runs: int, json_to: str | None) -> None:
+    """Measure what compute-aware forwarding costs each packet.
+
+    The embedded switch runs a Threshold in this process, without and with a Steering. Packets are of the primitive or
+    plain UDP, for a host or for a service, one of whose four instances is behind the switch; requests to the others are
+    encapsulated. Where packets go is checked before. Programs take turns, and only the thread's own processor time
+    counts. The cost is the median over neighbouring runs.
+    """
+    from statistics import median
+
+    from midflight.cli.output import write_figures
+    from midflight.cli.terminal import bar, console_beside, table
+    from midflight.testbed.bench.steering import bench_steering
+
+    console = console_beside(json_to)
+    with bar(console, "Measuring:") as progress:
+        found = bench_steering(runs=runs, progress=progress)
+    made = table(
+        console,
+        f"Packets per second, medians of {runs} runs",
+        ("packets", "without Steering", "with Steering", "fewer packets", "longer for each"),
+    )
+    for each in found.costs:
+        rates = (f"{median(rates) / 1e6:.1f} M" for rates in (each.without, each.with_steering))
+        made.add_row(each.packets, *rates, f"{each.cost:.0%}", f"{each.nanoseconds:.1f} ns")
     console.print(made)
     write_figures(found.json(), json_to, console)
 

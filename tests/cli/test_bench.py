@@ -69,3 +69,21 @@ def test_an_unknown_primitive_is_rejected() -> None:
 @pytest.mark.parametrize("option", [("--runs", "0"), ("--seed", "-1")])
 def test_a_number_out_of_range_is_rejected(command: str, option: tuple[str, str]) -> None:
     assert midflight("bench", command, *option).exit_code == 2
+
+
+def test_the_cost_of_steering(tmp_path: Path) -> None:
+    figures = tmp_path / "steering.json"
+    result = midflight("bench", "steering", "--runs", "3", "--json", figures)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(figures.read_text())
+    assert [each["packets"] for each in found["costs"]] == [
+        "of a primitive, not steered",
+        "of a primitive, steered",
+        "plain UDP, not steered",
+        "plain UDP, steered",
+    ]
+    for each in found["costs"]:
+        assert len(each["without"]) == len(each["with_steering"]) == 3
+        ratios = sorted(after / before for before, after in zip(each["without"], each["with_steering"], strict=True))
+        assert each["cost"] == pytest.approx(1 - ratios[1])
+        assert any(line.startswith(each["packets"]) for line in result.stdout.splitlines())

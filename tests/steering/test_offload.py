@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv4Address, IPv6Address
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from midflight.errors import DeviceError, MidflightError
-from midflight.runtime.p4runtime.client.results import Count
-from midflight.runtime.steering import Member, Offload, Route
+from midflight.runtime.p4runtime.client.results import Count, Counts
+from midflight.runtime.steering import Member, Offload, Route, steps
 
 Entry = tuple[str, tuple[tuple[str, object], ...]]
 
@@ -26,6 +27,7 @@ class Device:
         self.groups: dict[int, tuple[int, ...]] = {}
         self.mirrors: dict[int, tuple[int, ...]] = {}
         self.counts: dict[Entry, tuple[int, int]] = {}
+        self.requests = np.zeros(4, np.int64)
         self.calls: list[str] = []
         self.refuse_at: int | None = None
         self.dead = False
@@ -99,6 +101,10 @@ class Device:
         assert self._key(table, match) in self.entries
         return Count(*self.counts.get(self._key(table, match), (0, 0)))
 
+    def read_counter(self, name: str) -> Counts:
+        assert name == "ingress.steering.requests"
+        return Counts(self.requests, self.requests * 100)
+
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         self._call(f"group {group}")
         if ports:
@@ -125,6 +131,21 @@ def member(port: int) -> Member:
 
 def route(number: int, port: int) -> Route:
     return Route(address(number), port, 0x02_0000_000000 + port)
+
+
+def test_an_instance_with_the_number_of_a_removed_one_is_counted_from_0() -> None:
+    device = Device()
+    offload = Offload(device)
+    way = ("instance", 1), ("egress_port", 2), ("neighbour", 3)
+    entry = steps.Entry(steps.INSTANCES, (("instance", 1),), "ingress.steering.to_attached", way)
+    offload.steer([entry])
+    device.requests[1] = 5
+    assert offload.steered() == {1: Count(5, 500)}
+    offload.steer([])
+    assert offload.steered() == {}
+    offload.steer([entry])
+    device.requests[1] = 7
+    assert offload.steered() == {1: Count(2, 200)}
 
 
 def test_the_entries_of_an_admitted_application() -> None:

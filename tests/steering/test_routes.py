@@ -10,6 +10,7 @@ from midflight.errors import MidflightError
 from midflight.primitives import Steering
 from midflight.runtime.steering import Graph, Host, Link, Route, Switch, members, routes, tree
 from midflight.runtime.steering.service import steering_entries
+from midflight.runtime.steering.ways import find_ways
 from tests.steering.graphs import diamond, graphs, host, star, switch
 
 
@@ -155,13 +156,13 @@ def test_an_unknown_node_is_named() -> None:
 @given(graphs())
 def test_entries_of_instances_follow_the_shortest_paths(graph: Graph) -> None:
     instances = {number: each.name for number, each in enumerate(graph.hosts, start=1)}
-    found = steering_entries(graph, (), instances, Steering())
+    found = steering_entries((), instances, find_ways(graph, instances), Steering())
     wanted: dict[str, dict[int, tuple[str, int]]] = {each.name: {} for each in graph.switches}
     for number, name in instances.items():
         for at, hop in graph.towards(name).items():
             if at in wanted:
                 last = hop.node == name
-                wanted[at][number] = ("to_attached", hop.port) if last else ("to_contact", 0)
+                wanted[at][number] = "to_attached" if last else "to_contact", hop.port
     for at, entries in found.items():
         made: dict[int, tuple[str, int]] = {}
         for each in entries:
@@ -169,7 +170,7 @@ def test_entries_of_instances_follow_the_shortest_paths(graph: Graph) -> None:
                 instance = dict(each.match)["instance"]
                 assert isinstance(instance, int)
                 assert instance not in made
-                made[instance] = each.action.removeprefix("ingress.steering."), dict(each.params).get("port", 0)
+                made[instance] = each.action.removeprefix("ingress.steering."), dict(each.params)["egress_port"]
         assert made == wanted[at]
         attached = [each for each in wanted[at].values() if each[0] == "to_attached"]
         assert sum(each.table.endswith(".contacts") for each in entries) == len(attached)

@@ -16,7 +16,7 @@ _PROGRAM = """
 ethernet ipv4 ipv6 udp midflight state packet_in packet_out headers metadata ingress egress route admission
 admit admitted admitted_rate membership refused
 to_port unreachable deliver to_host to_switch malformed unroutable dropped drop reply multicast parse verify_checksums
-steering steering_control tunnel inner_ipv4 inner_ipv6 tcp icmp
+steering steering_control outer_ipv4 outer_ipv6 outer_udp inner_ipv4 inner_ipv6 tcp icmp
 compute_checksums deparse again stop endless standard_metadata hdr meta NoAction V1Switch main core v1model
 """
 

@@ -100,9 +100,9 @@ def _headers(applications: Mapping[str, tuple[int, Primitive]], steer: SteeringW
     """Return the names of all headers in deparsing order, with their types, without packet-in and packet-out."""
     holding = stateful(applications)
     state = ["state", *(f"{name}_state" for name in holding)] if holding else []
-    inner, tcp = (steer.INNER, steer.TCP) if steer else ((), ())
-    names = ["ethernet", "ipv4", "ipv6", *inner, "udp", *tcp, "midflight", *state, *applications]
-    return [(name, SteeringWriter.INNER.get(name, f"{name}_t")) for name in names]
+    outer, inner, tcp = (steer.OUTER, steer.INNER, steer.TCP) if steer else ({}, {}, ())
+    names = ["ethernet", *outer, "ipv4", "ipv6", "udp", *inner, *tcp, "midflight", *state, *applications]
+    return [(name, {**outer, **inner}.get(name, f"{name}_t")) for name in names]
 
 
 def _structs(
@@ -228,17 +228,15 @@ def _udp_checksum(
     opening: str,
     applications: Mapping[str, tuple[int, Primitive]],
     checksum: str,
-    header: str = "ipv6",
 ) -> None:
-    """Write a UDP checksum over IPv6: of the pseudo-header of `header` and all headers that may follow."""
+    """Write a UDP checksum over IPv6: of the pseudo-header and all headers that may follow."""
     headers = ["udp", "midflight"]
     for name, (_, primitive) in applications.items():
         headers += [name, *(item_headers(name, primitive.layout.items) if primitive.layout.items else ())]
     covered = ", ".join(f"hdr.{each}" for each in headers)
     out.line(opening)
     out.line("    {")
-    pseudo = PSEUDO_HEADER.replace("hdr.ipv6.", f"hdr.{header}.")
-    for each in wrap(f"{pseudo} {covered}", WIDTH - 24):
+    for each in wrap(f"{PSEUDO_HEADER} {covered}", WIDTH - 24):
         out.line("        " + each)
     out.line("    },")
     out.line(f"    {checksum}, HashAlgorithm.csum16);")
@@ -346,14 +344,12 @@ def _admission(out: Writer, applications: Mapping[str, tuple[int, Primitive]]) -
 
 def _checksums(out: Writer, applications: Mapping[str, tuple[int, Primitive]], steer: SteeringWriter | None) -> None:
     with out.block("control compute_checksums(inout headers_t hdr, inout metadata_t meta)"), out.block("apply"):
-        _checksum(out, "update_checksum(hdr.ipv4.isValid(),")
+        _checksum(out, f"update_checksum(hdr.ipv4.isValid(){' && !meta.steered' if steer else ''},")
         out.line("// Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.")
-        directly = " && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid()" if steer else ""
-        for header, more in (("ipv6", directly), *((("inner_ipv6", ""),) if steer else ())):
-            none = f"hdr.{header}.isValid(){more} && hdr.midflight.isValid() && hdr.udp.checksum == 0"
-            _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum", header)
-            out.line(f"update_checksum({none},")
-            out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
+        none = "hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0"
+        _udp_checksum(out, f"update_checksum_with_payload({none},", applications, "hdr.udp.checksum")
+        out.line(f"update_checksum({none},")
+        out.line("    { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);")
         if steer:
             steer.checksums(out)
     out.line()

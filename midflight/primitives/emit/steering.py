@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import indent
 
 from midflight.primitives.emit.steering_text import (
     ACTIONS,
@@ -22,8 +23,15 @@ __all__ = ["SteeringWriter"]
 class SteeringWriter:
     """Writes the parts of a program's P4 that steer. `steering` has the sizes of the tables."""
 
-    INNER: Mapping[str, str] = {"icmp": "icmp_t", "tunnel": "udp_t", "inner_ipv4": "ipv4_t", "inner_ipv6": "ipv6_t"}
-    """The headers between those of IP and UDP with their types, in the order of the packet."""
+    OUTER: Mapping[str, str] = {
+        "outer_ipv4": "outer_ipv4_t",
+        "outer_ipv6": "ipv6_t",
+        "outer_udp": "outer_udp_t",
+        "icmp": "icmp_t",
+    }
+    """The headers that steering puts in front of a packet's IP header, with their types, in the order of the packet."""
+    INNER: Mapping[str, str] = {"inner_ipv4": "ipv4_t", "inner_ipv6": "ipv6_t"}
+    """The headers behind that of UDP in a packet from another forwarder, with their types."""
     TCP = ("tcp",)
     """The header beside that of UDP."""
 
@@ -33,6 +41,7 @@ class SteeringWriter:
             "rules": steering.rules,
             "entries": steering.pools * steering.buckets,
             "instances": steering.instances,
+            "counted": steering.instances + 1,
             "room": steering.mtu - 28,
             "room_ipv6": steering.mtu - 48,
             "pool_bits": steering.pools.bit_length(),
@@ -62,8 +71,10 @@ class SteeringWriter:
         for udp in ("(5, 0, 0, PROTOCOL_UDP): parse_udp;", "            PROTOCOL_UDP: parse_udp;"):
             assert udp in text
             text = text.replace(udp, f"{udp}\n            {udp.strip().replace('UDP', 'TCP').replace('udp', 'tcp')}")
-        states = "\n".join(f"    {each}" if each else "" for each in PARSER.strip("\n").split("\n"))
-        return text.replace("    state parse_udp {", f"{states}\n\n    state parse_datagram {{")
+        midflight = "            MIDFLIGHT_PORT: parse_midflight;"
+        assert midflight in text
+        text = text.replace(midflight, f"{midflight}\n            TUNNEL_PORT: parse_inner;")
+        return text + "\n" + indent(PARSER.strip("\n"), "    ")
 
     def checksums(self, out: Writer) -> None:
         """Write the updates of the checksums of ICMP errors that steering sends, to `out`."""

@@ -12,6 +12,12 @@ const bit<8> PROTOCOL_TCP = 6;
 const bit<8> PROTOCOL_ICMPV6 = 58;
 const bit<16> TUNNEL_PORT = {TUNNEL_PORT};     // IP in UDP between forwarders
 
+// The source of packets between forwarders: dummy addresses (RFC 7600, RFC 6666), as no one replies.
+const bit<32> FORWARDER = 0xC000_0008;
+const bit<32> DO_NOT_FRAGMENT = 0x4000;  // and no identification
+const bit<8> HOPS = 64;
+const bit<128> FORWARDER_IPV6 = 0x0100_0000_0000_0000_0000_0000_0000_0008;
+
 // Why a request is not steered, or a packet between forwarders dropped: the indexes of `unsteered`.
 const bit<32> NO_INSTANCE = 0;         // its bucket has no instance; it is routed to the service's address
 const bit<32> NOT_A_TRUNK = 1;         // it came by a port behind which there is no forwarder
@@ -27,6 +33,18 @@ header tcp_t {
     bit<32> sequence;
 }
 
+// The IPv4 and UDP headers in front of a request. They are only written, which is quicker in words.
+header outer_ipv4_t {
+    bit<32> start;  // version, header length, traffic class, and length
+    bit<48> hops;   // identification, flags, fragment offset, hops, and protocol
+    bit<16> checksum;
+    bit<64> addresses;
+}
+
+header outer_udp_t {
+    bit<64> all;
+}
+
 // An error of ICMP (RFC 792, RFC 4443).
 header icmp_t {
     bit<8> kind;
@@ -38,15 +56,7 @@ header icmp_t {
 
 PARSER = """
 // Packets between forwarders: an IP packet follows. Nothing in it is computed on.
-state parse_udp {
-    transition select(packet.lookahead<bit<32>>()[15:0]) {
-        TUNNEL_PORT: parse_tunnel;
-        default: parse_datagram;
-    }
-}
-
-state parse_tunnel {
-    packet.extract(hdr.tunnel);
+state parse_inner {
     transition select(packet.lookahead<bit<4>>()) {
         4: parse_inner_ipv4;
         6: parse_inner_ipv6;
@@ -71,17 +81,15 @@ state parse_tcp {
 """
 
 METADATA = """
-bit<16> instance;  // the number of the instance that serves the request (CSCI-ID), or 0
-bool attached;     // the instance is behind this port, at this address:
-bit<9> port;
-bit<48> mac;
+bit<16> instance;  // the number of the instance that a kernel has chosen (CSCI-ID), or 0
+bool steered;      // it has been steered, and needs no route
 """
 
 ACTIONS = """
 // Requests and packets between forwarders that are not steered.
 counter(4, CounterType.packets) unsteered;
 // What each instance is sent from here.
-direct_counter(CounterType.packets_and_bytes) requests;
+counter(%(counted)d, CounterType.packets_and_bytes) requests;
 
 bit<128> source;
 bit<128> destination;
@@ -96,11 +104,11 @@ bit<%(pool_bits)d> pool;
 bit<32> flow;
 bit<%(bucket_bits)d> bucket;
 bit<16> length;
-bit<16> room;
+bit<9> port;
+bit<48> mac;
+bit<16> room;  // the largest request that fits between forwarders, or 0 for one that need not
 bit<8> traffic_class;
 bit<8> congestion;
-bit<1> over_ipv6;
-bit<128> forwarder;
 bit<128> contact;
 
 action service(bit<%(pool_bits)d> pool_number, bit<1> has_rules) {
@@ -144,119 +152,123 @@ table classes {
     size = %(rules)d;
 }
 
-action instance_is(bit<16> number) {
-    meta.instance = number;
+action way_is(bit<16> instance, bit<9> egress_port, bit<48> neighbour) {
+    requests.count((bit<32>)instance);
+    meta.steered = true;
+    port = egress_port;
+    mac = neighbour;
 }
 
-// Who serves the flows of a bucket. The controller changes as few buckets as it can, so that flows stay.
+action to_attached(bit<16> instance, bit<9> egress_port, bit<48> neighbour) {
+    way_is(instance, egress_port, neighbour);
+}
+
+action to_contact(bit<16> instance, bit<9> egress_port, bit<48> neighbour, bit<32> address) {
+    way_is(instance, egress_port, neighbour);
+    contact = (bit<128>)address;
+    room = %(room)d;
+}
+
+action to_contact_ipv6(bit<16> instance, bit<9> egress_port, bit<48> neighbour, bit<128> address) {
+    way_is(instance, egress_port, neighbour);
+    contact = address;
+    room = %(room_ipv6)d;
+}
+
+// Who serves the flows of a bucket, and the way there: it is behind this switch, or behind another forwarder, which has
+// the contact address. The controller changes as few buckets as it can, so that flows stay.
 table buckets {
     key = {
         pool: exact @name("pool");
         bucket: exact @name("bucket");
     }
     actions = {
-        instance_is;
+        to_attached;
+        to_contact;
+        to_contact_ipv6;
         NoAction;
     }
     const default_action = NoAction();
     size = %(entries)d;
 }
 
-action to_contact(bit<1> ipv6, bit<128> ingress_address, bit<128> contact_address) {
-    requests.count();
-    over_ipv6 = ipv6;
-    forwarder = ingress_address;
-    contact = contact_address;
-}
-
-action to_attached(bit<9> port, bit<48> mac) {
-    requests.count();
-    meta.attached = true;
-    meta.port = port;
-    meta.mac = mac;
-}
-
-// Where the instances are: behind a port of this switch, or behind another forwarder, which has the contact address.
+// The way to the instances that kernels choose.
 table instances {
     key = {
         meta.instance: exact @name("instance");
     }
     actions = {
-        to_contact;
         to_attached;
+        to_contact;
+        to_contact_ipv6;
         NoAction;
     }
     const default_action = NoAction();
-    counters = requests;
     size = %(instances)d;
 }
 
-// The packet becomes the inner one, with a hop less. Its checksum changes with the hops (RFC 1624, equation 3).
-action hold_ipv4() {
+// To the neighbour, with a hop less. The checksum changes with the hops (RFC 1624, equation 3).
+action leave() {
+    standard_metadata.egress_spec = port;
+    hdr.ethernet.source = hdr.ethernet.destination;
+    hdr.ethernet.destination = mac;
     bit<17> sum = (bit<17>)(~hdr.ipv4.checksum) + 0xFEFF;
-    hdr.inner_ipv4 = hdr.ipv4;
-    hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
-    hdr.inner_ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
-    hdr.ipv4.setInvalid();
+    hdr.ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
+    hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
 }
 
-action hold_ipv6() {
-    hdr.inner_ipv6 = hdr.ipv6;
-    hdr.inner_ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
-    hdr.ipv6.setInvalid();
-}
-
-// IP in UDP without a checksum, from a port by which routers tell flows apart.
-action enclose_ipv4() {
+// Write an IPv4 header without options: with `start`, its words before the checksum, and the addresses.
+action write_ipv4(bit<32> start, bit<48> hops, bit<32> from, bit<32> to) {
+    bit<32> sum = (start >> 16) + (start & 0xFFFF) + (bit<32>)hops[31:16] + (bit<32>)hops[15:0]
+        + (from >> 16) + (from & 0xFFFF) + (to >> 16) + (to & 0xFFFF);
+    sum = (sum >> 16) + (sum & 0xFFFF);
     hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-    hdr.ipv4 = {
-        version = 4, ihl = 5, tos = traffic_class, length = length + 28, identification = 0, reserved = 0,
-        dont_fragment = 1, more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_UDP, checksum = 0,
-        source = forwarder[31:0], destination = contact[31:0]
-    };
-    hdr.tunnel = {
-        source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-    };
+    hdr.outer_ipv4 = { start = start, hops = hops, checksum = ~(bit<16>)((sum >> 16) + sum), addresses = from ++ to };
+}
+
+// In front of the request: IP in UDP without a checksum, from a port by which routers tell flows apart.
+action write_udp() {
+    hdr.outer_udp = { all = 2w3 ++ flow[31:18] ++ TUNNEL_PORT ++ (length + 8) ++ 16w0 };
+}
+
+action enclose_ipv4() {
+    bit<32> start = 8w0x45 ++ traffic_class ++ (length + 28);
+    write_ipv4(start, DO_NOT_FRAGMENT ++ HOPS ++ PROTOCOL_UDP, FORWARDER, contact[31:0]);
+    write_udp();
 }
 
 action enclose_ipv6() {
     hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-    hdr.ipv6 = {
+    hdr.outer_ipv6 = {
         version = 6, traffic_class = traffic_class, flow_label = flow[31:12], length = length + 8,
-        next_header = PROTOCOL_UDP, hop_limit = 64, source = forwarder, destination = contact
+        next_header = PROTOCOL_UDP, hop_limit = HOPS, source = FORWARDER_IPV6, destination = contact
     };
-    hdr.tunnel = {
-        source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-    };
+    write_udp();
 }
 
 // A request that does not fit goes back as an error, which quotes its first bytes and says what does fit.
-action refuse() {
-    meta.attached = true;
-    meta.port = standard_metadata.ingress_port;
-    meta.mac = hdr.ethernet.source;
+action turn_back() {
+    bit<48> sender = hdr.ethernet.source;
+    standard_metadata.egress_spec = standard_metadata.ingress_port;
+    hdr.ethernet.source = hdr.ethernet.destination;
+    hdr.ethernet.destination = sender;
 }
 
 action refuse_ipv4() {
-    refuse();
-    hdr.inner_ipv4 = hdr.ipv4;
+    turn_back();
+    write_ipv4(0x4500_0038, 32w0 ++ HOPS ++ PROTOCOL_ICMP, hdr.ipv4.destination, hdr.ipv4.source);
     hdr.icmp = { kind = 3, code = 4, checksum = 0, mtu = (bit<32>)room };
-    hdr.ipv4 = {
-        version = 4, ihl = 5, tos = 0, length = 56, identification = 0, reserved = 0, dont_fragment = 0,
-        more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_ICMP, checksum = 0,
-        source = hdr.inner_ipv4.destination, destination = hdr.inner_ipv4.source
-    };
     truncate(14 + 56);
 }
 
 action refuse_ipv6() {
-    refuse();
-    hdr.inner_ipv6 = hdr.ipv6;
-    hdr.icmp = { kind = 2, code = 0, checksum = 0, mtu = (bit<32>)room };
-    hdr.ipv6 = {
-        version = 6, traffic_class = 0, flow_label = 0, length = 56, next_header = PROTOCOL_ICMPV6, hop_limit = 64,
-        source = hdr.inner_ipv6.destination, destination = hdr.inner_ipv6.source
+    turn_back();
+    hdr.outer_ipv6 = {
+        version = 6, traffic_class = 0, flow_label = 0, length = 56, next_header = PROTOCOL_ICMPV6, hop_limit = HOPS,
+        source = hdr.ipv6.destination, destination = hdr.ipv6.source
     };
+    hdr.icmp = { kind = 2, code = 0, checksum = 0, mtu = (bit<32>)room };
     truncate(14 + 40 + 56);
 }
 
@@ -272,10 +284,10 @@ table trunks {
     size = 512;
 }
 
-action to_instance(bit<9> port, bit<48> mac) {
-    meta.attached = true;
-    meta.port = port;
-    meta.mac = mac;
+action to_instance(bit<9> egress_port, bit<48> neighbour) {
+    meta.steered = true;
+    port = egress_port;
+    mac = neighbour;
 }
 
 // The contact addresses of the instances behind this switch, which is their egress forwarder.
@@ -291,41 +303,42 @@ table contacts {
     size = %(instances)d;
 }
 
+// The outer headers go; what was inside has a hop less.
 action open_ipv4() {
     hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-    hdr.ipv4 = hdr.inner_ipv4;
-    hdr.ipv4.tos = hdr.inner_ipv4.tos | congestion;
+    hdr.ipv4.setInvalid();
     hdr.ipv6.setInvalid();
-    hdr.inner_ipv4.setInvalid();
-    hdr.tunnel.setInvalid();
+    hdr.udp.setInvalid();
+    hdr.inner_ipv4.ttl = hdr.inner_ipv4.ttl - 1;
+    hdr.inner_ipv4.tos = hdr.inner_ipv4.tos | congestion;
 }
 
 action open_ipv6() {
     hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-    hdr.ipv6 = hdr.inner_ipv6;
-    hdr.ipv6.traffic_class = hdr.inner_ipv6.traffic_class | congestion;
     hdr.ipv4.setInvalid();
-    hdr.inner_ipv6.setInvalid();
-    hdr.tunnel.setInvalid();
+    hdr.ipv6.setInvalid();
+    hdr.udp.setInvalid();
+    hdr.inner_ipv6.hop_limit = hdr.inner_ipv6.hop_limit - 1;
+    hdr.inner_ipv6.traffic_class = hdr.inner_ipv6.traffic_class | congestion;
 }
 """
 
 APPLY = """
-if (!(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
-        && !(hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
-    return;  // there is no way for it, steered or not
-}
 destination = IPV4_IN_IPV6 ++ hdr.ipv4.destination;
 traffic_class = hdr.ipv4.tos;
 if (hdr.ipv6.isValid()) {
     destination = hdr.ipv6.destination;
     traffic_class = hdr.ipv6.traffic_class;
 }
-if (hdr.tunnel.isValid()) {
+port = 0;
+mac = 0;
+if (hdr.udp.isValid() && hdr.udp.destination == TUNNEL_PORT) {
     if (!trunks.apply().hit) {
         unsteered.count(NOT_A_TRUNK);
-        meta.verdict = DROP;
+        meta.steered = true;
+        mark_to_drop(standard_metadata);
     } else if (contacts.apply().hit) {
+        leave();
         // Congestion on the way is noted in the inner packet, which is dropped if it cannot (RFC 6040).
         congestion = 0;
         if (traffic_class[1:0] == 3) {
@@ -339,7 +352,7 @@ if (hdr.tunnel.isValid()) {
             open_ipv6();
         } else {
             unsteered.count(BAD_INNER);
-            meta.verdict = DROP;
+            mark_to_drop(standard_metadata);
         }
     }
     return;
@@ -384,55 +397,59 @@ flow = (flow ^ (source_port ++ destination_port)) * %(multiplier)d;  // whose hi
 bucket = flow[31:%(lowest)d];
 
 // To the instance that a kernel has chosen, or to that of the bucket.
+contact = 0;
+room = 0;
 if (meta.instance == 0) {
     buckets.apply();
+} else {
+    instances.apply();
 }
-over_ipv6 = 0;
-forwarder = 0;
-contact = 0;
-if (!instances.apply().hit) {
+if (!meta.steered) {
     unsteered.count(NO_INSTANCE);
-} else if (!meta.attached) {
+} else if (room == 0) {
+    leave();
+} else {
     length = hdr.ipv4.length;
     if (hdr.ipv6.isValid()) {
         length = hdr.ipv6.length + 40;
     }
-    room = %(room)d;
-    if (over_ipv6 == 1) {
-        room = %(room_ipv6)d;
-    }
-    if (length > room) {
+    if (length <= room) {
+        leave();
+        if (room == %(room)d) {
+            enclose_ipv4();
+        } else {
+            enclose_ipv6();
+        }
+    } else {
         unsteered.count(TOO_LONG);
         if (!hdr.udp.isValid() && !hdr.tcp.isValid()) {
-            meta.verdict = DROP;
+            mark_to_drop(standard_metadata);
         } else if (hdr.ipv4.isValid()) {
             refuse_ipv4();
         } else {
             refuse_ipv6();
         }
-        return;
-    }
-    if (hdr.ipv4.isValid()) {
-        hold_ipv4();
-    } else {
-        hold_ipv6();
-    }
-    if (over_ipv6 == 1) {
-        enclose_ipv6();
-    } else {
-        enclose_ipv4();
     }
 }
 """
 
 CHECKSUMS = """
-update_checksum(hdr.icmp.isValid() && hdr.inner_ipv4.isValid(),
-    { hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv4, hdr.udp, hdr.tcp },
-    hdr.icmp.checksum, HashAlgorithm.csum16);
-update_checksum(hdr.icmp.isValid() && hdr.inner_ipv6.isValid(),
+// Restored requests have no outer headers.
+update_checksum(hdr.inner_ipv4.isValid() && !hdr.udp.isValid(),
     {
-        hdr.ipv6.source, hdr.ipv6.destination, hdr.ipv6.length, (bit<16>)PROTOCOL_ICMPV6,
-        hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv6, hdr.udp, hdr.tcp
+        hdr.inner_ipv4.version, hdr.inner_ipv4.ihl, hdr.inner_ipv4.tos, hdr.inner_ipv4.length,
+        hdr.inner_ipv4.identification, hdr.inner_ipv4.reserved, hdr.inner_ipv4.dont_fragment,
+        hdr.inner_ipv4.more_fragments, hdr.inner_ipv4.fragment_offset, hdr.inner_ipv4.ttl, hdr.inner_ipv4.protocol,
+        hdr.inner_ipv4.source, hdr.inner_ipv4.destination
+    },
+    hdr.inner_ipv4.checksum, HashAlgorithm.csum16);
+update_checksum(hdr.icmp.isValid() && hdr.ipv4.isValid(),
+    { hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.ipv4, hdr.udp, hdr.tcp },
+    hdr.icmp.checksum, HashAlgorithm.csum16);
+update_checksum(hdr.icmp.isValid() && hdr.ipv6.isValid(),
+    {
+        hdr.outer_ipv6.source, hdr.outer_ipv6.destination, hdr.outer_ipv6.length, (bit<16>)PROTOCOL_ICMPV6,
+        hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.ipv6, hdr.udp, hdr.tcp
     },
     hdr.icmp.checksum, HashAlgorithm.csum16);
 """

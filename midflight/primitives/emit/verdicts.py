@@ -60,6 +60,19 @@ _AGAIN = """\
         }}
 """
 
+_STEERED = """
+}} else if (({ipv4})
+        || ({ipv6})) {{
+    steering.apply(hdr, meta, standard_metadata);
+    if (!meta.steered) {{
+        if (hdr.ipv4.isValid()) {{
+            route.apply();
+        }} else {{
+            route_ipv6.apply();
+        }}
+    }}
+"""
+
 
 class Verdicts:
     """Writes the code for a program's verdicts. `kernels` are those of its applications, by name."""
@@ -131,24 +144,24 @@ class Verdicts:
         if self._fallback:
             with out.block("if (meta.verdict == FALLBACK)"):
                 out.line("hdr.midflight.kind = FOR_HOST;")
-        if steer:
-            stays = " || meta.verdict == FALLBACK" if self._fallback else ""
-            with out.block(f"if (meta.verdict == FORWARD{stays})"):
-                out.line("steering.apply(hdr, meta, standard_metadata);")
         steps = [("meta.verdict == DROP", "drop()"), ("meta.verdict == REPLY", "reply()")]
         steps.append(("meta.verdict == MULTICAST", "multicast()"))
         if self._around:
             steps.append(("meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND", "stop()"))
             steps.append(("meta.verdict == RECIRCULATE", "again()"))
-        if steer:
-            steps.append(("meta.attached", "to_port(meta.port, meta.mac)"))
-        steps.append(("hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1", "route.apply()"))
-        steps.append(("hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1", "route_ipv6.apply()"))
+        ipv4, ipv6 = (
+            "hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1",
+            "hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1",
+        )
+        if not steer:
+            steps += [(ipv4, "route.apply()"), (ipv6, "route_ipv6.apply()")]
         opening = "if"
         for condition, step in steps:
             out.line(f"{opening} ({condition}) {{")
             out.line(f"    {step};")
             opening = "} else if"
+        if steer:
+            out.lines(_STEERED.format(ipv4=ipv4, ipv6=ipv6))
         out.lines("} else {\n    unreachable();\n}")
 
     def egress(self, out: Writer, stamps: str = "") -> None:

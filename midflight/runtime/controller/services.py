@@ -20,7 +20,9 @@ from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Graph, IPAddress
 from midflight.runtime.steering.buckets import balance_maps
 from midflight.runtime.steering.cps.rounds import Served, ServedInstance
-from midflight.runtime.steering.service import IPNetwork, Pool, Rule, Service, mapped, mapped_prefix, steering_entries
+from midflight.runtime.steering.mapped import IPNetwork, mapped, mapped_prefix
+from midflight.runtime.steering.service import Pool, Rule, Service, steering_entries
+from midflight.runtime.steering.ways import Ways, find_ways
 
 __all__ = ["Services"]
 
@@ -46,6 +48,7 @@ class Services:
     def __init__(self, fleet: Fleet, maps: Callable[[str, str, str], ControlledMap]) -> None:
         self._fleet = fleet
         self._maps = maps
+        self._ways: tuple[Graph, Mapping[int, str], Ways] | None = None  # kept, as a change of weights changes none
 
     def __getitem__(self, service: str) -> Service:
         """Return a service by name, with its pools of instances. MidflightError if there is no such service."""
@@ -384,7 +387,9 @@ class Services:
             return
         used = _used(services)
         instances = {number: name for name, number in desired.instances.items() if number in used}
-        entries = steering_entries(fleet.graph, services, instances, fleet.program.steering)
+        if self._ways is None or self._ways[:2] != (fleet.graph, instances):
+            self._ways = fleet.graph, instances, find_ways(fleet.graph, instances)
+        entries = steering_entries(services, instances, self._ways[2], fleet.program.steering)
         for name, switch in fleet.switches.items():
             if switch.on:
                 switch.steering.steer(entries.get(name, ()))

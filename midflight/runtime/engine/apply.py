@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from llvmlite import ir as ll
 
 from midflight.p4 import ir
-from midflight.runtime.engine.code import POINTER, Applied, Code, Place, Unit, Value, integer
+from midflight.runtime.engine.code import Applied, Code, Place, Unit, Value, integer
 from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, MemberLayout, actions_of
 from midflight.runtime.engine.expressions import value
 from midflight.runtime.engine.externs.counters import count_direct
 from midflight.runtime.engine.externs.meters import execute_direct, forget_direct
-from midflight.runtime.engine.lookup import lookup_function
+from midflight.runtime.engine.lookup import direct_lookup, lookup_function
 from midflight.runtime.engine.members import chosen_member, number_in
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, lower_all, run_frame
@@ -64,8 +64,7 @@ class Tables:
             entry, hit = default, code.constant(1, 0)
         else:
             keys = [value(code, each.expression) for each in table.keys]
-            found = self._look_up(code, table, layout, keys)
-            hit = b.icmp_unsigned("!=", b.ptrtoint(found, integer(64)), code.i64(0))
+            hit, found = self._look_up(code, table, layout, keys)
             entry = b.select(hit, found, default)
             if table.direct or table.idle_timeout:
                 self._direct(code, table, entry, hit)
@@ -88,19 +87,21 @@ class Tables:
 
         Raises P4Error for a match kind that the engine does not support.
         """
-        found = self._look_up(code, value_set, self.layout(code.unit, value_set), values)
-        return code.b.icmp_unsigned("!=", code.b.ptrtoint(found, integer(64)), code.i64(0))
+        hit, _ = self._look_up(code, value_set, self.layout(code.unit, value_set), values)
+        return hit
 
-    def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout, keys: Sequence[Value]) -> Value:
-        if table.name not in self._lookups:
-            self._lookups[table.name] = lookup_function(code.unit, table.name, layout)
+    def _look_up(self, code: Code, table: ir.Table, layout: EntryLayout, keys: Sequence[Value]) -> tuple[Value, Value]:
+        """Emit a search, and return whether it hit, and the entry's address, which is undefined if not."""
         key = code.constant(layout.width, 0)
         for each, field in zip(keys, layout.fields, strict=True):
             part = code.resize(each, layout.width)
             key = code.b.or_(key, code.b.shl(part, code.constant(layout.width, field.shift)))
+        if layout.direct:
+            return direct_lookup(code, table.name, layout, key)
+        if table.name not in self._lookups:
+            self._lookups[table.name] = lookup_function(code.unit, table.name, layout)
         found = code.b.call(self._lookups[table.name], [code.context, key])
-        assert found.type == POINTER
-        return found
+        return code.b.icmp_unsigned("!=", code.b.ptrtoint(found, integer(64)), code.i64(0)), found
 
     def _direct(self, code: Code, table: ir.Table, entry: Value, hit: Value) -> None:
         with code.when(hit):

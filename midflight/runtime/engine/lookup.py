@@ -17,14 +17,15 @@ from midflight.runtime.engine.code import POINTER, Code, Unit, Value, integer
 from midflight.runtime.engine.entrylayout import KEY, NEXT, PRIORITY, EntryLayout
 from midflight.runtime.engine.layout import align, stored_width
 
-__all__ = ["HASH_FACTOR", "lookup_function"]
+__all__ = ["HASH_FACTOR", "direct_lookup", "lookup_function"]
 
 HASH_FACTOR = 0x9E37_79B9_7F4A_7C15
 """The multiplier of the key hash: 2**64 divided by the golden ratio."""
 
 
 def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
-    """Build the function `entry *lookup(context, key)` for the table with this name, and return it.
+    """Build the function `entry *lookup(context, key)` for the table with this name, and return it. For a `direct`
+    layout, use `direct_lookup`.
 
     `key` is a packed key as wide as the layout says. The function returns the winning entry's address, or null.
     """
@@ -32,9 +33,7 @@ def lookup_function(unit: Unit, name: str, layout: EntryLayout) -> ll.Function:
     function.args[0].name = "context"
     code = Code(unit, function)
     key = function.args[1]
-    if layout.direct:
-        _direct(code, name, layout, key)
-    elif layout.search == "exact":
+    if layout.search == "exact":
         _exact(code, name, layout, key)
     elif layout.search == "lpm":
         _intervals(code, name, layout, key)
@@ -97,14 +96,18 @@ def _probe(
     return hit, found
 
 
-def _direct(code: Code, name: str, layout: EntryLayout, key: Value) -> None:
+def direct_lookup(code: Code, name: str, layout: EntryLayout, key: Value) -> tuple[Value, Value]:
+    """Emit the lookup in a table with a `direct` layout at the current position, as it is shorter than a call.
+
+    Return whether it hit, and the entry's address, which is undefined if not.
+    """
     b = code.b
     wide, mask = code.resize(key, 64), code.slot_value(f"{name}.mask")
     numbers, entries = code.slot_pointer(f"{name}.buckets"), code.slot_pointer(f"{name}.entries")
     # Without branches: where keys vary, none would be predicted.
     number = code.load(code.at(numbers, b.shl(b.and_(wide, mask), code.i64(2))), 32)
-    missing = b.or_(b.icmp_unsigned(">", wide, mask), b.icmp_unsigned("==", number, code.i32(0)))
-    b.ret(b.select(missing, _null(), _entry(code, entries, number, layout)))
+    hit = b.and_(b.icmp_unsigned("<=", wide, mask), b.icmp_unsigned("!=", number, code.i32(0)))
+    return hit, _entry(code, entries, number, layout)
 
 
 def _exact(code: Code, name: str, layout: EntryLayout, key: Value) -> None:

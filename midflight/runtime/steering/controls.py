@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.p4runtime.client.results import Count, Counts
 
 __all__ = ["Controls"]
 
@@ -60,6 +60,9 @@ class Controls(Protocol):
 
         DeviceError if there is no such entry.
         """
+
+    def read_counter(self, name: str) -> Counts:
+        """Return all cells of a counter. DeviceError if there is none of this name."""
 
     def multicast(self, group: int, ports: Sequence[int]) -> None:
         """Set the ports to which multicast group `group` copies. Without ports, the group is removed."""

@@ -19,6 +19,7 @@ from midflight.runtime.steering.routes import Member, Route
 from midflight.runtime.steering.standing import Admission, Child, Inlet, Sender, Standing, check_rate, check_token
 from midflight.runtime.steering.steps import (
     INSTANCES,
+    REQUESTS,
     Copies,
     Step,
     admitting,
@@ -49,6 +50,7 @@ class Offload:
         self._redirected: dict[tuple[int, int, int], Route] = {}
         self._mirrors: dict[int, tuple[int, ...]] = {}
         self._services: tuple[Entry, ...] = ()
+        self._sent_before: dict[int, Count] = {}  # to an instance that had the number before
         self._counted: dict[Inlet, Count] = {}  # by entries that have been replaced since
 
     @property
@@ -108,22 +110,32 @@ class Offload:
         wanted = tuple(entries)
         keys = {each.key for each in wanted}
         gone = [each for each in self._services if each.key not in keys]
+        counted = self._sent(gone)
         self._ledger.change_together([*wanted, *(each.deletion() for each in sorted(gone, key=rank))])
+        self._sent_before |= counted
         self._services = wanted
 
     def steered(self) -> dict[int, Count]:
         """Return the packets and bytes that have been sent to each instance from here, by its number.
 
-        Sends requests to the switch. DeviceError if it does not answer.
+        An instance with the number of one that has been removed starts from 0. Sends a request to the switch.
+        DeviceError if it does not answer.
         """
-        read = self._ledger.session.read_entry_counter
         found = {}
-        for each in self._services:
-            if each.table == INSTANCES:
-                number = dict(each.match)["instance"]
-                assert isinstance(number, int)
-                found[number] = read(each.table, dict(each.match))
+        for number, count in self._sent(self._services).items():
+            before = self._sent_before.get(number, Count(0, 0))
+            found[number] = Count(count.packets - before.packets, count.bytes - before.bytes)
         return found
+
+    def _sent(self, entries: Iterable[Entry]) -> dict[int, Count]:
+        """Return what the switch has counted for the instances of these entries, by number."""
+        numbers = [dict(each.match)["instance"] for each in entries if each.table == INSTANCES]
+        if not numbers:
+            return {}
+        counts = self._ledger.session.read_counter(REQUESTS)
+        return {
+            each: Count(int(counts.packets[each]), int(counts.bytes[each])) for each in numbers if isinstance(each, int)
+        }
 
     def admit(
         self,
@@ -272,7 +284,7 @@ class Offload:
             steps += computing(admission)
         steps += standing.services
         self._ledger.change([*steps, *(routing(each) for each in self.routes)])
-        self._services = standing.services
+        self._services, self._sent_before = standing.services, {}
         self._admitted, self._mirrors = dict(standing.admitted), dict(standing.mirrors)
         self._counted = dict(standing.counted)
 

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from midflight.errors import MidflightError
 from midflight.primitives.steering import Steering
 from midflight.runtime.steering.buckets import rebalance, spread
 from midflight.runtime.steering.entry import Entry
-from midflight.runtime.steering.graph import Graph, IPAddress
+from midflight.runtime.steering.mapped import IPNetwork, mapped_prefix
+from midflight.runtime.steering.ways import BUCKETS, Action, Ways, steering_entry
 
-__all__ = ["IPNetwork", "Pool", "Rule", "Service", "mapped", "mapped_prefix", "steering_entries"]
-
-IPNetwork = IPv4Network | IPv6Network
-
-FORWARDER = {4: IPv4Address("192.0.0.8"), 6: IPv6Address("100::8")}
-"""The source of packets between forwarders, by IP version: dummy addresses (RFC 7600, RFC 6666), as no one replies."""
-
-_MAPPED = IPv6Address("64:ff9b:1::")
-_CONTROL = "ingress.steering"
-
-
-def mapped(address: IPAddress) -> int:
-    """Return an address as the IPv6 address that a switch compares: IPv4 addresses are mapped to 64:ff9b:1::/96."""
-    return int(address) if address.version == 6 else int(_MAPPED) + int(address)
-
-
-def mapped_prefix(network: IPNetwork) -> tuple[int, int]:
-    """Return a network as the IPv6 prefix that a switch compares: its address and its length in bits.
-
-    An IPv4 network becomes one of 64:ff9b:1::/96, so its length grows by 96.
-    """
-    return mapped(network.network_address), network.prefixlen + (96 if network.version == 4 else 0)
+__all__ = ["Pool", "Rule", "Service", "steering_entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +159,13 @@ class Service:
 
 
 def steering_entries(
-    graph: Graph, services: Collection[Service], instances: Mapping[int, str], steering: Steering
+    services: Collection[Service], instances: Mapping[int, str], ways: Ways, steering: Steering
 ) -> dict[str, list[Entry]]:
     """Return, by switch name, the entries with which it steers requests to services, in the order to write them in.
 
-    `instances` are the names of the instances' hosts, by number. Those that a switch cannot reach have no entry there,
-    and requests to them are routed to the service's address. MidflightError if there are more services, rules or pools,
-    or a larger number of an instance, than `steering` has room for.
+    `instances` are the names of the instances' hosts, by number, and `ways` those to them. Instances that a switch
+    cannot reach have no entry there, and requests to them are routed to the service's address. MidflightError if there
+    are more services, rules or pools, or a larger number of an instance, than `steering` has room for.
     """
     if instances and max(instances) > steering.instances:
         raise MidflightError(f"instance {max(instances)} exceeds Steering(instances={steering.instances})")
@@ -197,84 +176,26 @@ def steering_entries(
     ):
         if count > getattr(steering, what):
             raise MidflightError(f"{count} {what}, but the program has Steering({what}={getattr(steering, what)})")
-    found = _trunks(graph)
-    _add_instances(graph, instances, found)
-    same = [entry for each in services for entry in _service(each, "")]
-    own = dict.fromkeys(name for each in services for pool in each.pools for name in pool.local)
     return {
-        switch: entries + ([it for each in services for it in _service(each, switch)] if switch in own else same)
-        for switch, entries in found.items()
+        switch: [*entries, *(entry for each in services for entry in _service(each, switch, ways.actions[switch]))]
+        for switch, entries in ways.entries.items()
     }
 
 
-def _service(service: Service, switch: str) -> list[Entry]:
-    """Return the entries of a service at a switch: buckets first, then rules, then its address."""
+def _service(service: Service, switch: str, ways: Mapping[int, Action]) -> list[Entry]:
+    """Return the entries of a service at a switch: buckets first, then rules, then its address.
+
+    `ways` are the actions that lead to the instances that the switch can reach, by number.
+    """
     found = [
-        _entry("buckets", (("pool", pool.number), ("bucket", bucket)), "instance_is", number=instance)
+        Entry(BUCKETS, (("pool", pool.number), ("bucket", bucket)), *ways[instance])
         for pool in service.pools
         for bucket, instance in enumerate(pool.at(switch))
-        if instance
+        if instance in ways
     ]
     for rule, pool in service.classes.values():
         match = (("pool", service.pool.number), *rule.match())
-        found.append(_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
+        found.append(steering_entry("classes", match, "class_is", rule.priority, pool_number=pool.number))
     where = (("address", mapped_prefix(service.address)),)
     rules = int(bool(service.classes))
-    return [*found, _entry("services", where, "service", pool_number=service.pool.number, has_rules=rules)]
-
-
-def _trunks(graph: Graph) -> dict[str, list[Entry]]:
-    """Return, by switch name, the entries for the switch's ports that lead to other switches."""
-    found: dict[str, list[Entry]] = {each.name: [] for each in graph.switches}
-    for link in graph.links:
-        if link.left in found and link.right in found:
-            for name, port in ((link.left, link.left_port), (link.right, link.right_port)):
-                found[name].append(_entry("trunks", (("port", port),), "NoAction"))
-    return found
-
-
-def _add_instances(graph: Graph, instances: Mapping[int, str], found: Mapping[str, list[Entry]]) -> None:
-    """Add to the entries of each switch those that say where the instances are, seen from it."""
-    hosts = {each.name: each for each in graph.hosts}
-    links: dict[str, list[tuple[str, int]]] = {name: [] for name in hosts}
-    for link in graph.links:
-        left, right = (link.left, link.left_port), (link.right, link.right_port)
-        for (near, _), (far, port) in ((left, right), (right, left)):
-            if near in links and far in found:
-                links[near].append((far, port))
-    parts = graph.parts()
-    members: dict[int, list[str]] = {}
-    for switch, part in parts.items():
-        members.setdefault(part, []).append(switch)
-    for number, name in sorted(instances.items()):
-        host, which = hosts[name], (("instance", number),)
-        version = host.address.version
-        contact = {"ingress_address": int(FORWARDER[version]), "contact_address": int(host.address)}
-        beyond = _entry("instances", which, "to_contact", ipv6=int(version == 6), **contact)
-        attached = _attached(graph, name, links[name])
-        for switch in [each for part in dict.fromkeys(parts[each] for each in attached) for each in members[part]]:
-            if switch not in attached:
-                found[switch].append(beyond)
-                continue
-            behind = {"port": attached[switch], "mac": host.mac}
-            where = (("address", mapped(host.address)),)
-            found[switch].append(_entry("contacts", where, "to_instance", **behind))
-            found[switch].append(_entry("instances", which, "to_attached", **behind))
-
-
-def _attached(graph: Graph, host: str, links: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Return the switches whose shortest path to a host is a link of their own, and the port of that link.
-
-    `links` are all switches that have one, with their ports.
-    """
-    if len(links) < 2:
-        return dict(links)
-    hops = graph.towards(host)
-    return {switch: hops[switch].port for switch, _ in links if hops[switch].node == host}
-
-
-def _entry(
-    table: str, match: tuple[tuple[str, object], ...], action: str, priority: int = 0, /, **params: int
-) -> Entry:
-    name = action if action == "NoAction" else f"{_CONTROL}.{action}"
-    return Entry(f"{_CONTROL}.{table}", match, name, tuple(sorted(params.items())), priority)
+    return [*found, steering_entry("services", where, "service", pool_number=service.pool.number, has_rules=rules)]

@@ -19,7 +19,9 @@ STEERING = tuple(
 )
 """The tables of a program with `Steering`, each before those that its entries refer to."""
 INSTANCES = "ingress.steering.instances"
-"""The table of instances, whose entries count what is sent to each."""
+"""The table of the ways to instances."""
+REQUESTS = "ingress.steering.requests"
+"""The counter of what is sent to each instance, by its number."""
 APPLICATION, INGRESS = "hdr.midflight.application", "standard_metadata.ingress_port"
 
 

@@ -28,6 +28,12 @@ const bit<8> PROTOCOL_TCP = 6;
 const bit<8> PROTOCOL_ICMPV6 = 58;
 const bit<16> TUNNEL_PORT = 19783;     // IP in UDP between forwarders
 
+// The source of packets between forwarders: dummy addresses (RFC 7600, RFC 6666), as no one replies.
+const bit<32> FORWARDER = 0xC000_0008;
+const bit<32> DO_NOT_FRAGMENT = 0x4000;  // and no identification
+const bit<8> HOPS = 64;
+const bit<128> FORWARDER_IPV6 = 0x0100_0000_0000_0000_0000_0000_0000_0008;
+
 // Why a request is not steered, or a packet between forwarders dropped: the indexes of `unsteered`.
 const bit<32> NO_INSTANCE = 0;         // its bucket has no instance; it is routed to the service's address
 const bit<32> NOT_A_TRUNK = 1;         // it came by a port behind which there is no forwarder
@@ -112,6 +118,18 @@ header tcp_t {
     bit<32> sequence;
 }
 
+// The IPv4 and UDP headers in front of a request. They are only written, which is quicker in words.
+header outer_ipv4_t {
+    bit<32> start;  // version, header length, traffic class, and length
+    bit<48> hops;   // identification, flags, fragment offset, hops, and protocol
+    bit<16> checksum;
+    bit<64> addresses;
+}
+
+header outer_udp_t {
+    bit<64> all;
+}
+
 // An error of ICMP (RFC 792, RFC 4443).
 header icmp_t {
     bit<8> kind;
@@ -147,13 +165,15 @@ struct headers_t {
     packet_in_t packet_in;
     packet_out_t packet_out;
     ethernet_t ethernet;
+    outer_ipv4_t outer_ipv4;
+    ipv6_t outer_ipv6;
+    outer_udp_t outer_udp;
+    icmp_t icmp;
     ipv4_t ipv4;
     ipv6_t ipv6;
-    icmp_t icmp;
-    udp_t tunnel;
+    udp_t udp;
     ipv4_t inner_ipv4;
     ipv6_t inner_ipv6;
-    udp_t udp;
     tcp_t tcp;
     midflight_t midflight;
     state_t state;
@@ -174,10 +194,8 @@ struct metadata_t {
     bit<128> address;  // of the member that a copy is for
     bit<16> remainder;  // of the UDP checksum of a whole IPv6 packet: none
     bit<2> verdict;  // what the kernel decided
-    bit<16> instance;  // the number of the instance that serves the request (CSCI-ID), or 0
-    bool attached;     // the instance is behind this port, at this address:
-    bit<9> port;
-    bit<48> mac;
+    bit<16> instance;  // the number of the instance that a kernel has chosen (CSCI-ID), or 0
+    bool steered;      // it has been steered, and needs no route
 }
 
 parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
@@ -241,16 +259,17 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
         }
     }
 
-    // Packets between forwarders: an IP packet follows. Nothing in it is computed on.
     state parse_udp {
-        transition select(packet.lookahead<bit<32>>()[15:0]) {
-            TUNNEL_PORT: parse_tunnel;
-            default: parse_datagram;
+        packet.extract(hdr.udp);
+        transition select(hdr.udp.destination) {
+            MIDFLIGHT_PORT: parse_midflight;
+            TUNNEL_PORT: parse_inner;
+            default: accept;
         }
     }
 
-    state parse_tunnel {
-        packet.extract(hdr.tunnel);
+    // Packets between forwarders: an IP packet follows. Nothing in it is computed on.
+    state parse_inner {
         transition select(packet.lookahead<bit<4>>()) {
             4: parse_inner_ipv4;
             6: parse_inner_ipv6;
@@ -271,14 +290,6 @@ parser parse(packet_in packet, out headers_t hdr, inout metadata_t meta,
     state parse_tcp {
         packet.extract(hdr.tcp);
         transition accept;
-    }
-
-    state parse_datagram {
-        packet.extract(hdr.udp);
-        transition select(hdr.udp.destination) {
-            MIDFLIGHT_PORT: parse_midflight;
-            default: accept;
-        }
     }
 
     state parse_midflight {
@@ -474,7 +485,7 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     // Requests and packets between forwarders that are not steered.
     counter(4, CounterType.packets) unsteered;
     // What each instance is sent from here.
-    direct_counter(CounterType.packets_and_bytes) requests;
+    counter(9, CounterType.packets_and_bytes) requests;
 
     bit<128> source;
     bit<128> destination;
@@ -489,11 +500,11 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
     bit<32> flow;
     bit<6> bucket;
     bit<16> length;
-    bit<16> room;
+    bit<9> port;
+    bit<48> mac;
+    bit<16> room;  // the largest request that fits between forwarders, or 0 for one that need not
     bit<8> traffic_class;
     bit<8> congestion;
-    bit<1> over_ipv6;
-    bit<128> forwarder;
     bit<128> contact;
 
     action service(bit<4> pool_number, bit<1> has_rules) {
@@ -537,119 +548,123 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         size = 8;
     }
 
-    action instance_is(bit<16> number) {
-        meta.instance = number;
+    action way_is(bit<16> instance, bit<9> egress_port, bit<48> neighbour) {
+        requests.count((bit<32>)instance);
+        meta.steered = true;
+        port = egress_port;
+        mac = neighbour;
     }
 
-    // Who serves the flows of a bucket. The controller changes as few buckets as it can, so that flows stay.
+    action to_attached(bit<16> instance, bit<9> egress_port, bit<48> neighbour) {
+        way_is(instance, egress_port, neighbour);
+    }
+
+    action to_contact(bit<16> instance, bit<9> egress_port, bit<48> neighbour, bit<32> address) {
+        way_is(instance, egress_port, neighbour);
+        contact = (bit<128>)address;
+        room = 1472;
+    }
+
+    action to_contact_ipv6(bit<16> instance, bit<9> egress_port, bit<48> neighbour, bit<128> address) {
+        way_is(instance, egress_port, neighbour);
+        contact = address;
+        room = 1452;
+    }
+
+    // Who serves the flows of a bucket, and the way there: it is behind this switch, or behind another forwarder, which has
+    // the contact address. The controller changes as few buckets as it can, so that flows stay.
     table buckets {
         key = {
             pool: exact @name("pool");
             bucket: exact @name("bucket");
         }
         actions = {
-            instance_is;
+            to_attached;
+            to_contact;
+            to_contact_ipv6;
             NoAction;
         }
         const default_action = NoAction();
         size = 512;
     }
 
-    action to_contact(bit<1> ipv6, bit<128> ingress_address, bit<128> contact_address) {
-        requests.count();
-        over_ipv6 = ipv6;
-        forwarder = ingress_address;
-        contact = contact_address;
-    }
-
-    action to_attached(bit<9> port, bit<48> mac) {
-        requests.count();
-        meta.attached = true;
-        meta.port = port;
-        meta.mac = mac;
-    }
-
-    // Where the instances are: behind a port of this switch, or behind another forwarder, which has the contact address.
+    // The way to the instances that kernels choose.
     table instances {
         key = {
             meta.instance: exact @name("instance");
         }
         actions = {
-            to_contact;
             to_attached;
+            to_contact;
+            to_contact_ipv6;
             NoAction;
         }
         const default_action = NoAction();
-        counters = requests;
         size = 8;
     }
 
-    // The packet becomes the inner one, with a hop less. Its checksum changes with the hops (RFC 1624, equation 3).
-    action hold_ipv4() {
+    // To the neighbour, with a hop less. The checksum changes with the hops (RFC 1624, equation 3).
+    action leave() {
+        standard_metadata.egress_spec = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
         bit<17> sum = (bit<17>)(~hdr.ipv4.checksum) + 0xFEFF;
-        hdr.inner_ipv4 = hdr.ipv4;
-        hdr.inner_ipv4.ttl = hdr.ipv4.ttl - 1;
-        hdr.inner_ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
-        hdr.ipv4.setInvalid();
+        hdr.ipv4.checksum = ~(sum[15:0] + (bit<16>)sum[16:16]);
+        hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+        hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
     }
 
-    action hold_ipv6() {
-        hdr.inner_ipv6 = hdr.ipv6;
-        hdr.inner_ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
-        hdr.ipv6.setInvalid();
-    }
-
-    // IP in UDP without a checksum, from a port by which routers tell flows apart.
-    action enclose_ipv4() {
+    // Write an IPv4 header without options: with `start`, its words before the checksum, and the addresses.
+    action write_ipv4(bit<32> start, bit<48> hops, bit<32> from, bit<32> to) {
+        bit<32> sum = (start >> 16) + (start & 0xFFFF) + (bit<32>)hops[31:16] + (bit<32>)hops[15:0]
+            + (from >> 16) + (from & 0xFFFF) + (to >> 16) + (to & 0xFFFF);
+        sum = (sum >> 16) + (sum & 0xFFFF);
         hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-        hdr.ipv4 = {
-            version = 4, ihl = 5, tos = traffic_class, length = length + 28, identification = 0, reserved = 0,
-            dont_fragment = 1, more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_UDP, checksum = 0,
-            source = forwarder[31:0], destination = contact[31:0]
-        };
-        hdr.tunnel = {
-            source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-        };
+        hdr.outer_ipv4 = { start = start, hops = hops, checksum = ~(bit<16>)((sum >> 16) + sum), addresses = from ++ to };
+    }
+
+    // In front of the request: IP in UDP without a checksum, from a port by which routers tell flows apart.
+    action write_udp() {
+        hdr.outer_udp = { all = 2w3 ++ flow[31:18] ++ TUNNEL_PORT ++ (length + 8) ++ 16w0 };
+    }
+
+    action enclose_ipv4() {
+        bit<32> start = 8w0x45 ++ traffic_class ++ (length + 28);
+        write_ipv4(start, DO_NOT_FRAGMENT ++ HOPS ++ PROTOCOL_UDP, FORWARDER, contact[31:0]);
+        write_udp();
     }
 
     action enclose_ipv6() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-        hdr.ipv6 = {
+        hdr.outer_ipv6 = {
             version = 6, traffic_class = traffic_class, flow_label = flow[31:12], length = length + 8,
-            next_header = PROTOCOL_UDP, hop_limit = 64, source = forwarder, destination = contact
+            next_header = PROTOCOL_UDP, hop_limit = HOPS, source = FORWARDER_IPV6, destination = contact
         };
-        hdr.tunnel = {
-            source = 0xC000 | (bit<16>)(flow >> 18), destination = TUNNEL_PORT, length = length + 8, checksum = 0
-        };
+        write_udp();
     }
 
     // A request that does not fit goes back as an error, which quotes its first bytes and says what does fit.
-    action refuse() {
-        meta.attached = true;
-        meta.port = standard_metadata.ingress_port;
-        meta.mac = hdr.ethernet.source;
+    action turn_back() {
+        bit<48> sender = hdr.ethernet.source;
+        standard_metadata.egress_spec = standard_metadata.ingress_port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = sender;
     }
 
     action refuse_ipv4() {
-        refuse();
-        hdr.inner_ipv4 = hdr.ipv4;
+        turn_back();
+        write_ipv4(0x4500_0038, 32w0 ++ HOPS ++ PROTOCOL_ICMP, hdr.ipv4.destination, hdr.ipv4.source);
         hdr.icmp = { kind = 3, code = 4, checksum = 0, mtu = (bit<32>)room };
-        hdr.ipv4 = {
-            version = 4, ihl = 5, tos = 0, length = 56, identification = 0, reserved = 0, dont_fragment = 0,
-            more_fragments = 0, fragment_offset = 0, ttl = 64, protocol = PROTOCOL_ICMP, checksum = 0,
-            source = hdr.inner_ipv4.destination, destination = hdr.inner_ipv4.source
-        };
         truncate(14 + 56);
     }
 
     action refuse_ipv6() {
-        refuse();
-        hdr.inner_ipv6 = hdr.ipv6;
-        hdr.icmp = { kind = 2, code = 0, checksum = 0, mtu = (bit<32>)room };
-        hdr.ipv6 = {
-            version = 6, traffic_class = 0, flow_label = 0, length = 56, next_header = PROTOCOL_ICMPV6, hop_limit = 64,
-            source = hdr.inner_ipv6.destination, destination = hdr.inner_ipv6.source
+        turn_back();
+        hdr.outer_ipv6 = {
+            version = 6, traffic_class = 0, flow_label = 0, length = 56, next_header = PROTOCOL_ICMPV6, hop_limit = HOPS,
+            source = hdr.ipv6.destination, destination = hdr.ipv6.source
         };
+        hdr.icmp = { kind = 2, code = 0, checksum = 0, mtu = (bit<32>)room };
         truncate(14 + 40 + 56);
     }
 
@@ -665,10 +680,10 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         size = 512;
     }
 
-    action to_instance(bit<9> port, bit<48> mac) {
-        meta.attached = true;
-        meta.port = port;
-        meta.mac = mac;
+    action to_instance(bit<9> egress_port, bit<48> neighbour) {
+        meta.steered = true;
+        port = egress_port;
+        mac = neighbour;
     }
 
     // The contact addresses of the instances behind this switch, which is their egress forwarder.
@@ -684,40 +699,41 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         size = 8;
     }
 
+    // The outer headers go; what was inside has a hop less.
     action open_ipv4() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-        hdr.ipv4 = hdr.inner_ipv4;
-        hdr.ipv4.tos = hdr.inner_ipv4.tos | congestion;
+        hdr.ipv4.setInvalid();
         hdr.ipv6.setInvalid();
-        hdr.inner_ipv4.setInvalid();
-        hdr.tunnel.setInvalid();
+        hdr.udp.setInvalid();
+        hdr.inner_ipv4.ttl = hdr.inner_ipv4.ttl - 1;
+        hdr.inner_ipv4.tos = hdr.inner_ipv4.tos | congestion;
     }
 
     action open_ipv6() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-        hdr.ipv6 = hdr.inner_ipv6;
-        hdr.ipv6.traffic_class = hdr.inner_ipv6.traffic_class | congestion;
         hdr.ipv4.setInvalid();
-        hdr.inner_ipv6.setInvalid();
-        hdr.tunnel.setInvalid();
+        hdr.ipv6.setInvalid();
+        hdr.udp.setInvalid();
+        hdr.inner_ipv6.hop_limit = hdr.inner_ipv6.hop_limit - 1;
+        hdr.inner_ipv6.traffic_class = hdr.inner_ipv6.traffic_class | congestion;
     }
 
     apply {
-        if (!(hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
-                && !(hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
-            return;  // there is no way for it, steered or not
-        }
         destination = IPV4_IN_IPV6 ++ hdr.ipv4.destination;
         traffic_class = hdr.ipv4.tos;
         if (hdr.ipv6.isValid()) {
             destination = hdr.ipv6.destination;
             traffic_class = hdr.ipv6.traffic_class;
         }
-        if (hdr.tunnel.isValid()) {
+        port = 0;
+        mac = 0;
+        if (hdr.udp.isValid() && hdr.udp.destination == TUNNEL_PORT) {
             if (!trunks.apply().hit) {
                 unsteered.count(NOT_A_TRUNK);
-                meta.verdict = DROP;
+                meta.steered = true;
+                mark_to_drop(standard_metadata);
             } else if (contacts.apply().hit) {
+                leave();
                 // Congestion on the way is noted in the inner packet, which is dropped if it cannot (RFC 6040).
                 congestion = 0;
                 if (traffic_class[1:0] == 3) {
@@ -731,7 +747,7 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
                     open_ipv6();
                 } else {
                     unsteered.count(BAD_INNER);
-                    meta.verdict = DROP;
+                    mark_to_drop(standard_metadata);
                 }
             }
             return;
@@ -776,43 +792,38 @@ control steering_control(inout headers_t hdr, inout metadata_t meta,
         bucket = flow[31:26];
 
         // To the instance that a kernel has chosen, or to that of the bucket.
+        contact = 0;
+        room = 0;
         if (meta.instance == 0) {
             buckets.apply();
+        } else {
+            instances.apply();
         }
-        over_ipv6 = 0;
-        forwarder = 0;
-        contact = 0;
-        if (!instances.apply().hit) {
+        if (!meta.steered) {
             unsteered.count(NO_INSTANCE);
-        } else if (!meta.attached) {
+        } else if (room == 0) {
+            leave();
+        } else {
             length = hdr.ipv4.length;
             if (hdr.ipv6.isValid()) {
                 length = hdr.ipv6.length + 40;
             }
-            room = 1472;
-            if (over_ipv6 == 1) {
-                room = 1452;
-            }
-            if (length > room) {
+            if (length <= room) {
+                leave();
+                if (room == 1472) {
+                    enclose_ipv4();
+                } else {
+                    enclose_ipv6();
+                }
+            } else {
                 unsteered.count(TOO_LONG);
                 if (!hdr.udp.isValid() && !hdr.tcp.isValid()) {
-                    meta.verdict = DROP;
+                    mark_to_drop(standard_metadata);
                 } else if (hdr.ipv4.isValid()) {
                     refuse_ipv4();
                 } else {
                     refuse_ipv6();
                 }
-                return;
-            }
-            if (hdr.ipv4.isValid()) {
-                hold_ipv4();
-            } else {
-                hold_ipv6();
-            }
-            if (over_ipv6 == 1) {
-                enclose_ipv6();
-            } else {
-                enclose_ipv4();
             }
         }
     }
@@ -1013,21 +1024,22 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         if (hdr.state.isValid()) {
             return;  // on its way back to the controller
         }
-        if (meta.verdict == FORWARD) {
-            steering.apply(hdr, meta, standard_metadata);
-        }
         if (meta.verdict == DROP) {
             drop();
         } else if (meta.verdict == REPLY) {
             reply();
         } else if (meta.verdict == MULTICAST) {
             multicast();
-        } else if (meta.attached) {
-            to_port(meta.port, meta.mac);
-        } else if (hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
-            route.apply();
-        } else if (hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1) {
-            route_ipv6.apply();
+        } else if ((hdr.ipv4.isValid() && hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1)
+                || (hdr.ipv6.isValid() && hdr.ipv6.hop_limit > 1)) {
+            steering.apply(hdr, meta, standard_metadata);
+            if (!meta.steered) {
+                if (hdr.ipv4.isValid()) {
+                    route.apply();
+                } else {
+                    route_ipv6.apply();
+                }
+            }
         } else {
             unreachable();
         }
@@ -1118,7 +1130,7 @@ control egress(inout headers_t hdr, inout metadata_t meta, inout standard_metada
 
 control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        update_checksum(hdr.ipv4.isValid(),
+        update_checksum(hdr.ipv4.isValid() && !meta.steered,
             {
                 hdr.ipv4.version, hdr.ipv4.ihl, hdr.ipv4.tos, hdr.ipv4.length, hdr.ipv4.identification,
                 hdr.ipv4.reserved, hdr.ipv4.dont_fragment, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset,
@@ -1126,29 +1138,30 @@ control compute_checksums(inout headers_t hdr, inout metadata_t meta) {
             },
             hdr.ipv4.checksum, HashAlgorithm.csum16);
         // Over IPv6 there must be one: what was computed on gets another. What would be 0 is all ones.
-        update_checksum_with_payload(hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+        update_checksum_with_payload(hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             {
                 hdr.ipv6.source, hdr.ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP, hdr.udp,
                 hdr.midflight, hdr.pool
             },
             hdr.udp.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.ipv6.isValid() && !hdr.inner_ipv4.isValid() && !hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+        update_checksum(hdr.ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
             { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);
-        update_checksum_with_payload(hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
+        // Restored requests have no outer headers.
+        update_checksum(hdr.inner_ipv4.isValid() && !hdr.udp.isValid(),
             {
-                hdr.inner_ipv6.source, hdr.inner_ipv6.destination, hdr.udp.length, (bit<16>)PROTOCOL_UDP,
-                hdr.udp, hdr.midflight, hdr.pool
+                hdr.inner_ipv4.version, hdr.inner_ipv4.ihl, hdr.inner_ipv4.tos, hdr.inner_ipv4.length,
+                hdr.inner_ipv4.identification, hdr.inner_ipv4.reserved, hdr.inner_ipv4.dont_fragment,
+                hdr.inner_ipv4.more_fragments, hdr.inner_ipv4.fragment_offset, hdr.inner_ipv4.ttl, hdr.inner_ipv4.protocol,
+                hdr.inner_ipv4.source, hdr.inner_ipv4.destination
             },
-            hdr.udp.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.inner_ipv6.isValid() && hdr.midflight.isValid() && hdr.udp.checksum == 0,
-            { 16w0 }, hdr.udp.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.icmp.isValid() && hdr.inner_ipv4.isValid(),
-            { hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv4, hdr.udp, hdr.tcp },
+            hdr.inner_ipv4.checksum, HashAlgorithm.csum16);
+        update_checksum(hdr.icmp.isValid() && hdr.ipv4.isValid(),
+            { hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.ipv4, hdr.udp, hdr.tcp },
             hdr.icmp.checksum, HashAlgorithm.csum16);
-        update_checksum(hdr.icmp.isValid() && hdr.inner_ipv6.isValid(),
+        update_checksum(hdr.icmp.isValid() && hdr.ipv6.isValid(),
             {
-                hdr.ipv6.source, hdr.ipv6.destination, hdr.ipv6.length, (bit<16>)PROTOCOL_ICMPV6,
-                hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.inner_ipv6, hdr.udp, hdr.tcp
+                hdr.outer_ipv6.source, hdr.outer_ipv6.destination, hdr.outer_ipv6.length, (bit<16>)PROTOCOL_ICMPV6,
+                hdr.icmp.kind, hdr.icmp.code, hdr.icmp.mtu, hdr.ipv6, hdr.udp, hdr.tcp
             },
             hdr.icmp.checksum, HashAlgorithm.csum16);
     }
@@ -1158,13 +1171,15 @@ control deparse(packet_out packet, in headers_t hdr) {
     apply {
         packet.emit(hdr.packet_in);
         packet.emit(hdr.ethernet);
+        packet.emit(hdr.outer_ipv4);
+        packet.emit(hdr.outer_ipv6);
+        packet.emit(hdr.outer_udp);
+        packet.emit(hdr.icmp);
         packet.emit(hdr.ipv4);
         packet.emit(hdr.ipv6);
-        packet.emit(hdr.icmp);
-        packet.emit(hdr.tunnel);
+        packet.emit(hdr.udp);
         packet.emit(hdr.inner_ipv4);
         packet.emit(hdr.inner_ipv6);
-        packet.emit(hdr.udp);
         packet.emit(hdr.tcp);
         packet.emit(hdr.midflight);
         packet.emit(hdr.state);
