@@ -87,6 +87,10 @@ def test_the_http_service_refuses_what_it_cannot_queue_and_survives_a_failing_ha
                 post(made.url, b"x")
         with pytest.raises(DeviceError, match="cannot listen on TCP"):
             HttpService(bytes, port=int(made.url.rpartition(":")[2]))
+    with pytest.raises(DeviceError, match=r"cannot listen on TCP 127\.0\.0\.1:70000"):
+        HttpService(bytes, port=70_000)
+    with pytest.raises(DeviceError, match=r"cannot listen on UDP 127\.0\.0\.1:70000"):
+        UdpService(bytes, port=70_000)
 
 
 def test_the_udp_service_computes_and_reports_its_load() -> None:
@@ -107,6 +111,8 @@ def test_unknown_and_impossible_readings_are_ignored() -> None:
     with HttpService(bytes) as made:
         made.meter.status = lambda: {"service_time": 0.5, "colour": 3, "service_concurrency": "two"}  # type: ignore
         assert service(made.url)() == {"service_time": 0.5}
+        made.meter.status = lambda: {"service_time": 0.5, "service_workers": 10**400}  # type: ignore
+        assert service(made.url)() == {"service_time": 0.5}, "no float holds the number of workers"
         made.meter.status = lambda: [1]  # type: ignore
         with pytest.raises(MidflightError, match="load in JSON"):
             service(made.url)()

@@ -28,6 +28,10 @@ def flows(count: int) -> list[tuple[int, int]]:
     return [(random.randrange(2**32), random.randrange(2**16)) for _ in range(count)]
 
 
+def test_shares_add_up_also_if_the_weights_do_not() -> None:
+    assert shares({1: 1.7e308, 2: 1.7e308, 3: 0.0}, 8) == {1: 4, 2: 4, 3: 0}
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_flows_stay_where_they_can(name: str) -> None:
     """Of 10,000 flows, those that move exceed the theoretical minimum by at most 10 %."""

@@ -89,6 +89,12 @@ def test_known_routes() -> None:
     assert tree(graph, "s1", ["h2", "h3"]) == {"s1": (2, 3), "s2": (2,), "s3": (3,), "s4": (3,)}
 
 
+def test_only_switches_can_be_left_out() -> None:
+    graph = diamond()
+    assert graph.without(["h1", "s9"]) == graph
+    assert {each.name for each in graph.without(["h1", "s2"]).switches} == {"s1", "s3", "s4"}
+
+
 def test_a_host_carries_no_traffic_of_others() -> None:
     graph = Graph(
         (host(1), host(2), host(3)),

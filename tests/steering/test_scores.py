@@ -118,6 +118,20 @@ def test_raw_metrics_have_the_fields_of_the_draft() -> None:
     assert {each.category for each in KINDS.values()} == set(Category) - {Category.COMPOSED}
     with pytest.raises(MidflightError, match="nan"):
         raw("network_delay", float("nan"))
+    with pytest.raises(MidflightError, match="is not a finite number"):
+        raw("network_queue", 10**400)
+
+
+@pytest.mark.parametrize("reading", [float("nan"), float("inf"), 10**400])
+def test_a_reading_that_is_not_finite_has_no_score(reading: float) -> None:
+    agent = Agent(C_SMA, [Gauge("idle", Category.COMPUTING, MinMax(worst=0, best=1))])
+    with pytest.raises(MidflightError, match=r"gauge idle: the reading .* is not a finite number"):
+        agent.report("edge", {"idle": reading}, 0)
+
+
+def test_only_scores_of_level_1_are_combined() -> None:
+    with pytest.raises(MidflightError, match="norm_fi is not a score of level 1"):
+        level2([Metric("norm_fi", 2, 5)], {})
 
 
 def test_every_score_is_registered_with_its_window_and_tolerance() -> None:

@@ -154,6 +154,12 @@ def test_descriptors_are_refused_with_a_reason(descriptor: Descriptor, signer: S
     assert verifier.check(seal(update(), KEY), NOW) is None, "nothing was admitted"
 
 
+def test_a_descriptor_with_an_infinite_limit_is_malformed() -> None:
+    verifier = Verifier({"factory.example": AUTHORITY.public})
+    assert verifier.admit(issue(EDGE, AUTHORITY).replace(b": 8", b": Infinity"), NOW) is None
+    assert refusals(verifier) == {"malformed": 1}
+
+
 def test_descriptors_are_renewed_revoked_and_end(verifier: Verifier) -> None:
     longer = replace(EDGE, not_before=NOW, not_after=NOW + 9000 * SECOND)
     assert verifier.check(seal(update(NOW), KEY), NOW) is not None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from math import inf
 from numbers import Real
+from sys import float_info
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Balance
@@ -326,7 +326,7 @@ class Services:
                 raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(sorted(known))}")
             if name not in numbers:
                 numbers[name] = _unused(numbers.values())
-            if not (isinstance(weight, Real) and 0 <= weight < inf):
+            if not (isinstance(weight, Real) and 0 <= weight <= float_info.max):
                 raise MidflightError(f"the weight of {name} is {weight!r}; a weight is finite and at least 0")
         if not any(weights.values()):
             raise MidflightError("at least one instance needs a weight above 0")

@@ -25,6 +25,8 @@ def shares(weights: Mapping[int, float], size: int) -> dict[int, int]:
     total = sum(weights.values())
     if total == 0:
         return dict.fromkeys(weights, 0)
+    if total == float("inf"):  # which the sum of finite weights may be
+        return shares({instance: weight / len(weights) for instance, weight in weights.items()}, size)
     exact = {instance: size * (weight / total) for instance, weight in weights.items()}
     found = {instance: int(each) for instance, each in exact.items()}
     by_remainder = sorted(exact, key=lambda instance: (found[instance] - exact[instance], instance))
@@ -74,7 +76,8 @@ def rebalance(before: Sequence[int], weights: Mapping[int, float]) -> tuple[int,
 def second_choices(table: Sequence[int], weights: Mapping[int, float]) -> tuple[int, ...]:
     """Return another instance for each bucket of a table, for the power of two choices; 0 if there is no other.
 
-    Instances are chosen in proportion to their weights, and independently of the first choice.
+    Instances are chosen in proportion to their weights, which are finite and at least 0, and independently of the first
+    choice.
     """
     able = np.array([each for each, weight in weights.items() if weight > 0], dtype=np.int64)
     if not len(able):

@@ -9,10 +9,10 @@ __all__ = ["Entry"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A desired table entry: its match by field, its action, and the action's parameters. Without an action, no such
-    entry.
+    """A desired table entry: its match by field, its action, and the action's parameters by name.
 
-    `rate` is that of the entry's meter, in packets a second; 0 is no limit.
+    An entry with an empty `action` says that the table has none with this match and priority. `rate` is that of the
+    entry's meter, in packets a second; 0 is no limit.
     """
 
     table: str

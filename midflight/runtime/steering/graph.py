@@ -126,8 +126,9 @@ class Graph:
 
     def without(self, names: Collection[str]) -> Graph:
         """Return the graph without the switches of these names and without their links. Other names change nothing."""
-        switches = tuple(each for each in self.switches if each.name not in names)
-        links = tuple(each for each in self.links if each.left not in names and each.right not in names)
+        gone = {each.name for each in self.switches if each.name in names}
+        switches = tuple(each for each in self.switches if each.name not in gone)
+        links = tuple(each for each in self.links if each.left not in gone and each.right not in gone)
         return Graph(self.hosts, switches, links)
 
     def avoiding(self, names: Collection[str]) -> Graph:

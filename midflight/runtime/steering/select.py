@@ -40,9 +40,10 @@ class Policy:
 
     `weights` are the weights of the categories, 1 where none is given. Candidates whose path is longer than `max_delay`
     or whose metrics are older than `max_age` are excluded; None is no limit. A candidate with a score below
-    `recommended` in a category is chosen only if there is no better one. Traffic stays with its current instance and
-    path until another one is ahead by more than `stickiness` points, so that small changes move no traffic (RFC 10054
-    asks for instance affinity and against oscillation).
+    `recommended` in a category is chosen only if all others have one, too, or are excluded. Traffic stays with its
+    current instance and path until another one is ahead by more than `stickiness` points, so that small changes move no
+    traffic (RFC 10054 asks for instance affinity and against oscillation). It leaves at once if its candidate is
+    excluded, or is not recommended while another one is.
     """
 
     weights: Mapping[Category, int] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def select(
     current: tuple[str, tuple[str, ...]] | None = None,
     now: int = 0,
 ) -> Choice:
-    """Return the best candidate: the one with the highest combined score of compute and network.
+    """Return the best candidate: of the recommended ones, or else of all, the one with the highest combined score.
 
     `policy` excludes and weighs candidates; None is the default `Policy`. Ties go to the smaller delay, then to fewer
     links, then to the smaller CSCI-ID and node names, so the order of `offered` does not matter. `current` is the

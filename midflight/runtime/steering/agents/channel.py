@@ -12,6 +12,7 @@ from types import TracebackType
 
 from midflight.errors import DeviceError, WireError
 from midflight.runtime.steering.agents.board import Board
+from midflight.runtime.steering.agents.reflector import reason
 from midflight.runtime.steering.metrics.binary import decode, encode
 from midflight.runtime.steering.metrics.update import Update
 from midflight.runtime.steering.trust.keys import SigningKey
@@ -95,9 +96,9 @@ class Collector:
         self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
         try:
             self._socket.bind((address, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # the latter for a port that is none
             self._socket.close()
-            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason(error)}") from None
         self._socket.setblocking(False)
 
     @property
@@ -111,7 +112,8 @@ class Collector:
         accepted.
 
         `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest. A datagram that is no update, or
-        that the verifier refuses, raises nothing: `counts` has it under "refused".
+        that the verifier refuses, raises nothing: `counts` has it under "refused". Errors of `heard` and of the
+        verifier, such as UnsupportedError if the extra `trust` is not installed, propagate.
         """
         accepted = 0
         if not select.select([self._socket], [], [], timeout)[0]:

@@ -33,8 +33,8 @@ def gauges(*, queue: float = 64, service_time: float = 0.1, slots: float = 0, hi
     """Return the gauges that a C-SMA scores with by default; those whose reading is missing are left out.
 
     The computing score is the idle share of the CPUs. A queue of `queue` requests, or a service time of
-    `service_time` seconds, scores 0. In a switch, `slots` is the number of a primitive's slots, and `hits` whether its
-    hit rate counts, as for a cache. MidflightError if a bound is not positive.
+    `service_time` seconds, scores 0. In a switch, `slots` is the number of a primitive's slots, 0 for none, and `hits`
+    whether its hit rate counts, as for a cache. MidflightError if a bound is not positive or `slots` is negative.
     """
     if queue <= 0 or service_time <= 0 or slots < 0:
         raise MidflightError(f"bounds of gauges: queue {queue} and service time {service_time} must be positive")
@@ -80,7 +80,8 @@ class ServiceAgent:
     def poll(self, now: int) -> Update | None:
         """Read everything once at `now`, in nanoseconds since 1970, and return an update if one is due.
 
-        UnsupportedError if a library is missing that a reader needs.
+        UnsupportedError if a library is missing that a reader needs. MidflightError if the window is not positive, or
+        for the reasons of `scores`; errors of `system` propagate.
         """
         for kind, value in self._read().items():
             window = self._windows.setdefault(kind, Window(kind, self._length))
@@ -91,7 +92,8 @@ class ServiceAgent:
     def scores(self, readings: Mapping[str, float]) -> tuple[Metric, ...]:
         """Return the scores of levels 1 and 2 that follow from `readings`, by type of raw metric.
 
-        Gauges without a reading are left out. MidflightError if no gauge has a reading.
+        Gauges without a reading are left out. If the service scores 0, so does level 2. MidflightError if no gauge has
+        a reading, or if one is not finite.
         """
         there = [each for each in self._gauges if each.name in readings]
         found = tuple(Agent(C_SMA, there).report("", readings, 0).metrics.values())

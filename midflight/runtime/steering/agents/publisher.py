@@ -24,7 +24,8 @@ class Schedule:
 
     * `interval`: the longest time between two updates. `validity`: for how long a receiver may use an update; more than
       `interval`, so that one lost update makes nothing stale.
-    * `threshold`: the change of a score, in points, that is worth an update before the interval has passed.
+    * `threshold`: the change of a score, in points, that is worth an update before the interval has passed. A score
+      that appears, disappears, or changes to or from 0 is always worth one.
     * `burst`: how many such updates may follow each other at once; `refill`: the time in which one more is allowed.
 
     MidflightError if a number is not positive, or if the validity is not more than the interval.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -60,8 +61,8 @@ def service(url: str, timeout: float = 1.0) -> Reader:
     """Return a reader of a service of ours: `http://host:port` or `udp://host:port`, as in `services.py`.
 
     The reader waits `timeout` seconds at most. It ignores names that are not in `KINDS`, and values that are not finite
-    numbers. MidflightError if the URL is neither or has no valid port; the reader raises it if the service does not
-    answer with JSON.
+    numbers. MidflightError if the URL has another scheme than http, https and udp, or no valid port; the reader raises
+    it if the service does not answer with a JSON object.
     """
     parts, port = urlsplit(url), _port(url)
     if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not port):
@@ -197,4 +198,5 @@ def _port(url: str) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number that a float holds; NaN and infinity are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -12,7 +12,7 @@ from types import TracebackType
 from midflight.errors import DeviceError, WireError
 from midflight.runtime.steering.agents.stamp import Prober, reflect
 
-__all__ = ["PORT", "ProbeSocket", "Reflector"]
+__all__ = ["PORT", "ProbeSocket", "Reflector", "reason"]
 
 PORT = 862
 """The UDP port of STAMP."""
@@ -76,9 +76,9 @@ class ProbeSocket:
         self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.connect((address, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._socket.close()
-            raise DeviceError(f"cannot probe {address}:{port}: {error.strerror}") from None
+            raise DeviceError(f"cannot probe {address}:{port}: {reason(error)}") from None
         self._socket.setblocking(False)
 
     def send(self) -> None:
@@ -113,8 +113,13 @@ def _bound(address: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.bind((address, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         made.close()
-        raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+        raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason(error)}") from None
     made.setblocking(False)
     return made
+
+
+def reason(error: OSError | OverflowError) -> str:
+    """Return why a socket could not be bound or connected; OverflowError is that of a port which is none."""
+    return str(error.strerror if isinstance(error, OSError) else error)

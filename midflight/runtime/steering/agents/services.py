@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from midflight.errors import DeviceError
+from midflight.runtime.steering.agents.reflector import reason
 from midflight.runtime.steering.metrics import Statistics, Window
 
 __all__ = ["STATUS", "Handler", "HttpService", "Meter", "UdpService"]
@@ -116,7 +117,7 @@ class HttpService:
 
             def do_POST(self) -> None:
                 length = self.headers.get("Content-Length", "")
-                if not length.isdecimal() or int(length) > _LARGEST:
+                if not length.isdecimal() or len(length) > 8 or int(length) > _LARGEST:
                     self.answer(413 if length else 411, b"")
                     return
                 request = self.rfile.read(int(length))
@@ -144,8 +145,8 @@ class HttpService:
         """The service's load."""
         try:
             self._server = ThreadingHTTPServer((address, port), Requests)
-        except OSError as error:
-            raise DeviceError(f"cannot listen on TCP {address}:{port}: {error.strerror}") from None
+        except (OSError, OverflowError) as error:
+            raise DeviceError(f"cannot listen on TCP {address}:{port}: {reason(error)}") from None
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="http service")
         self._thread.start()
 
@@ -188,9 +189,9 @@ class UdpService:
         self._socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.bind((address, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._socket.close()
-            raise DeviceError(f"cannot listen on UDP {address}:{port}: {error.strerror}") from None
+            raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason(error)}") from None
         self._requests = _Queue()
         self._threads = [threading.Thread(target=self._work, name="udp service") for _ in range(workers)]
         self._threads.append(threading.Thread(target=self._receive, name="udp service"))

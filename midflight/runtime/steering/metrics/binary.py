@@ -62,7 +62,7 @@ def word(metric: Metric) -> int:
 def encode(update: Update, *, with_raw: bool = False) -> bytes:
     """Return the binary form of an update's scores, and, `with_raw`, of the raw metrics whose types are in `KINDS`.
 
-    WireError if an id is not an IP address, or a score has no binary form.
+    WireError if an id is not an IP address, a score has no binary form, or there are more than 255 scores.
     """
     raws = [each for each in update.raw if each.kind in KINDS] if with_raw else []
     if len(update.scores) > 255:

@@ -56,8 +56,11 @@ def combine(
 ) -> Fraction:
     """Return level 1 scores combined to one, not rounded. A category without a weight has weight 1.
 
-    MidflightError if there are no metrics, or if their total weight is not positive.
+    MidflightError if there are no metrics, if one is not of level 1, or if their total weight is not positive.
     """
+    metrics = tuple(metrics)
+    if others := [each.kind for each in metrics if each.kind not in list(Category)]:
+        raise MidflightError(f"{others[0]} is not a score of level 1", hint=f"those are {', '.join(Category)}")
     weighed = [(weights.get(Category(each.kind), 1), Fraction(each.value)) for each in metrics]
     if sum(weight for weight, _ in weighed) <= 0:
         raise MidflightError("there are no metrics to combine, or their total weight is not positive")
@@ -69,8 +72,8 @@ def level2(
 ) -> Metric:
     """Return the level 2 metric, one score from 0 to 10, for level 1 metrics: their combination, rounded half up.
 
-    A category without a weight has weight 1. MidflightError if there are no metrics, or if their total weight is not
-    positive.
+    A category without a weight has weight 1. MidflightError if there are no metrics, if one is not of level 1, or if
+    their total weight is not positive.
     """
     return Metric(LEVEL2, 2, rounded(combine(metrics, weights, combination)))
 

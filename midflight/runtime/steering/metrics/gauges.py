@@ -7,6 +7,7 @@ draft-ietf-cats-metric-definition, section 3.3).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,8 +53,10 @@ class Gauge:
     def score(self, reading: float) -> Fraction:
         """Return the score of a reading, from 0 to 10 and not rounded.
 
-        MidflightError if the normalisation function returns no number from 0 to 1.
+        MidflightError if the reading is not finite, or if the normalisation function returns no number from 0 to 1.
         """
+        if not abs(reading) <= sys.float_info.max:
+            raise MidflightError(f"gauge {self.name}: the reading {reading} is not a finite number")
         share = self.normalisation(reading)
         if not 0 <= share <= 1:
             raise MidflightError(f"gauge {self.name}: {reading} is normalised to {share}, which is not from 0 to 1")
@@ -99,7 +102,8 @@ class Agent:
     def scores(self, subject: str, readings: Mapping[str, float]) -> dict[Category, Fraction]:
         """Return a subject's scores by category, from 0 to 10 and not rounded, from its readings by name of the gauge.
 
-        Readings without a gauge are ignored. MidflightError if a gauge has no reading.
+        Readings without a gauge are ignored. MidflightError if a gauge has no reading, or for the reasons of
+        `Gauge.score`.
         """
         scores: dict[Category, list[tuple[Gauge, Fraction]]] = {}
         for gauge in self._gauges:
@@ -115,7 +119,7 @@ class Agent:
         """Return the level 1 metrics of a subject, an instance or path by name, from its readings by name of the gauge.
 
         `at` is the time of the readings, in a unit that the caller chooses. Readings without a gauge are ignored.
-        MidflightError if a gauge has no reading.
+        MidflightError if a gauge has no reading, or for the reasons of `Gauge.score`.
         """
         scores = self.scores(subject, readings)
         return Report(subject, {each: Metric(each, 1, rounded(score)) for each, score in scores.items()}, at)

@@ -6,7 +6,7 @@ are integers from 0 (worst) to 10 (best).
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,7 +68,7 @@ class RawMetric:
 
     `unit` is one of the draft's names, such as "mbps", or an SI unit; "none" is a pure number. `kind` is one of
     `catalogue.KINDS` or any other name; receivers ignore names that they do not know. MidflightError if the value is
-    not finite.
+    not finite, or an integer that no float holds.
     """
 
     kind: str
@@ -78,7 +78,7 @@ class RawMetric:
     statistics: Statistics = Statistics.CURRENT
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
+        if not abs(self.value) <= sys.float_info.max:
             raise MidflightError(f"raw metric {self.kind}: {self.value} is not a finite number")
 
     def fields(self) -> dict[str, str | int | float]:

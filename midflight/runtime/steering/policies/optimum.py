@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, UnsupportedError
 from midflight.runtime.steering.policies.queueing import segments
 
 __all__ = ["Optimum", "Problem", "cost", "optimise", "totals"]
@@ -65,10 +65,14 @@ def optimise(problem: Problem) -> Optimum:
     """Return the optimum of a problem: the rate of each option for which the weighted number of requests is the
     smallest.
 
-    Without any demand, all rates are 0. MidflightError if a demand has no option, or if the solver fails. Needs scipy.
+    Without any demand, all rates are 0. MidflightError if a demand has no option, or if the solver fails;
+    UnsupportedError if the extra `steer` is not installed, which has scipy.
     """
-    from scipy.optimize import linprog
-    from scipy.sparse import csr_array
+    try:
+        from scipy.optimize import linprog
+        from scipy.sparse import csr_array
+    except ImportError:
+        raise UnsupportedError("weights by demand need scipy", hint="pip install 'midflight[steer]'") from None
 
     options, demands, queues = len(problem.of), len(problem.demands), len(problem.servers)
     if options == 0 or np.bincount(problem.of, minlength=demands).min() == 0:

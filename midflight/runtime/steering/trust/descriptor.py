@@ -42,7 +42,8 @@ class Descriptor:
 def issue(descriptor: Descriptor, authority: SigningKey) -> bytes:
     """Return a descriptor signed by an authority, to be given to the instance and to path selectors.
 
-    MidflightError if an id is no IP address, the public key has not 32 octets, or the descriptor is never valid.
+    MidflightError if an id is no IP address, the public key has not 32 octets, or the descriptor is never valid;
+    UnsupportedError if the extra `trust` is not installed.
     """
     if len(descriptor.public_key) != PUBLIC_KEY or not descriptor.not_before < descriptor.not_after:
         raise MidflightError(f"descriptor of {descriptor.id}: its key or its times of validity are wrong")
@@ -87,7 +88,7 @@ def parse(data: bytes) -> tuple[Descriptor, str, bytes]:
         )
     except UnicodeDecodeError:
         raise MidflightError("malformed descriptor: it is not text") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise MidflightError(f"malformed descriptor: {error!r}") from None
     if wrong or len(found.public_key) != PUBLIC_KEY:
         raise MidflightError(f"malformed descriptor: wrong {', '.join(wrong) or 'public key'}")

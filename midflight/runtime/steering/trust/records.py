@@ -40,7 +40,7 @@ class Record:
 def seal(update: Update, key: SigningKey, lifetime: int = LIFETIME) -> bytes:
     """Return an update as a signed record, which expires `lifetime` nanoseconds after the time of its readings.
 
-    WireError if the update has no binary form.
+    WireError if the update has no binary form; UnsupportedError if the extra `trust` is not installed.
     """
     data = encode(update, with_raw=True)
     head = _HEAD.pack(_VERSION, 0, len(data), key_id(key.public), update.at + lifetime)

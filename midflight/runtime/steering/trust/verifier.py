@@ -113,7 +113,7 @@ class Verifier:
         return found
 
     def revoke(self, descriptor: Descriptor) -> None:
-        """Forget an instance: its records are unknown from now on. Idempotent."""
+        """Forget an instance: its records are unknown from now on. Idempotent. Errors of the journal propagate."""
         if self._instances.pop(key_id(descriptor.public_key), None) and self._journal:
             self._journal.append("revoked", id=str(descriptor.id), csci_id=descriptor.csci_id)
 
