@@ -8,6 +8,7 @@ from midflight.errors import UnsupportedError
 from midflight.runtime.engine.bpf import engine
 from midflight.runtime.engine.bpf.codegen import emit_apart
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
+from midflight.runtime.engine.bpf.elf import ObjectFile, Relocation, Symbol
 from midflight.runtime.engine.bpf.linking import link
 from tests.bpf.build import needs_bpf
 from tests.engine.build import checked, source
@@ -35,6 +36,17 @@ def test_the_verifiers_log_comes_with_the_p4_line(monkeypatch: pytest.MonkeyPatc
     assert error.value.place is not None
     assert "hdr.h.x = hdr.h.x + 77" in error.value.place.text
     assert "r1 = *(u64 *)(r10 +64)" in str(error.value)
+
+
+def test_a_jump_beyond_what_bpf_can_express_is_an_unsupported_program() -> None:
+    ends = b"\x95\x00\x00\x00\x00\x00\x00\x00"
+    again = Symbol("midflight.again", 0, 0, defined=False, function=False)
+    jump = b"\x05\x00" + (20_000).to_bytes(2, "little") + bytes(4)
+    code = jump + b"\x85\x10\x00\x00\xff\xff\xff\xff" * 20_000 + ends  # each call becomes three instructions
+    main = Symbol("main", 0, len(code), defined=True, function=True)
+    calls = tuple(Relocation(8 * number, again) for number in range(1, 20_001))
+    with pytest.raises(UnsupportedError, match="too long for BPF"):
+        link(ObjectFile(code, (main,), calls, {}), "main", {})
 
 
 def test_what_llvm_cannot_translate_is_an_error_and_not_the_end() -> None:

@@ -31,6 +31,23 @@ def test_a_device_keeps_its_program_if_another_is_invalid() -> None:
         assert session.read_table("route") == []
 
 
+@pytest.mark.parametrize("number", [-1, 511, 70_000])
+def test_port_numbers_out_of_range_are_refused(number: int) -> None:
+    with pytest.raises(DeviceError, match=f"ports are 0 to 510, not {number}"):
+        HostDevice(EVERYTHING, interfaces={number: "lo"})
+
+
+def test_batches_that_do_not_fit_are_refused() -> None:
+    with HostDevice(EVERYTHING) as device:
+        batch = Packets.from_list([(1, ipv4("10.0.0.1"))] * 2)
+        for times in (np.zeros(1, np.uint64), np.zeros(2, np.int64), np.zeros(4, np.uint64)[::2]):
+            with pytest.raises(ValueError, match="times must be a contiguous array of 2 uint64"):
+                device.process(batch, times=times)  # type: ignore[arg-type]
+    for port in (-1, 1 << 16):
+        with pytest.raises(ValueError, match="a port is 0 to 65535"):
+            Packets.from_list([(port, b"")])
+
+
 def test_devices_by_name() -> None:
     with open_device("host", EVERYTHING, device_id=7) as device:
         assert device.device_id == 7

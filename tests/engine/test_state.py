@@ -131,6 +131,12 @@ def test_counters_count_packets_and_their_bytes() -> None:
     assert not counter.packets.any()
     with pytest.raises(DeviceError):
         counter.read(4)
+    for wrong in (-1, 1 << 64):
+        with pytest.raises(DeviceError, match="a count is 0 to"):
+            counter.write(2, CounterValue(wrong, 0))
+        with pytest.raises(DeviceError, match="a count is 0 to"):
+            counter.write(2, CounterValue(0, wrong))
+    assert counter.read(2) == CounterValue(0, 0)
 
 
 def test_a_meter_colours_by_two_rates_and_the_time_that_passes() -> None:

@@ -129,7 +129,11 @@ class QueueingDevice(Protocol):
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds for the next `advance`; None if all queues are empty."""
+        """The time in nanoseconds for the next `advance`, at which a packet leaves its queue or a list of digests is
+        sent.
+
+        None if neither waits.
+        """
 
     @property
     def queued(self) -> bool:

@@ -34,7 +34,7 @@ class HostDevice:
     address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
     cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     seed: the first state of the program's random numbers is derived from it
-    interfaces: by port number, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
+    interfaces: by port number, 0 to 510, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
     pcap: a folder for captures of each port; ignored without interfaces, as are `netns` and `threads`
     threads: the number of threads that process packets; one runs the program, and the others send packets
@@ -114,10 +114,11 @@ class HostDevice:
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        times: when each packet arrives, in nanoseconds; by default all arrive at `now`
+        times: uint64[n], when each packet arrives, in nanoseconds and ascending order; None if all arrive at `now`
 
-        With queues, packets may leave later: see `due`. Packet-ins and digests are queued for the controllers before
-        this returns. Raises DeviceError for a switch with interfaces.
+        With queues, packets may leave later: see `due`. Packet-ins, and digests that do not wait for a full list, are
+        queued for the controllers before this returns. Without a program, every packet is dropped. DeviceError for a
+        switch with interfaces; ValueError for `times` of another shape or type.
         """
         if self.ports is not None:
             raise DeviceError("this switch gets its packets from its ports, not from `process`")
@@ -134,7 +135,11 @@ class HostDevice:
 
     @property
     def due(self) -> int | None:
-        """The time in nanoseconds for the next `advance` that lets a packet leave its queue; None if all are empty."""
+        """The time in nanoseconds for the next `advance`, at which a packet leaves its queue or a list of digests is
+        sent.
+
+        None if neither waits.
+        """
         return self.switch.due
 
     @property

@@ -49,7 +49,7 @@ class XdpDevice:
     address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
     cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     seed: the first state of the program's random numbers is derived from it
-    interfaces: the Linux interfaces of the ports, by port number, 0 to 511
+    interfaces: the Linux interfaces of the ports, by port number, 0 to 510
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
     mode: how the program is attached to interfaces: `native`, `generic` or empty for the kernel's choice
     programs: switches that share these compile each text once
@@ -129,7 +129,9 @@ class XdpDevice:
     def process(self, packets: Packets, now: int = 0) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        Packet-ins and digests are queued for the controllers before this returns. DeviceError with interfaces.
+        Packet-ins, and digests that do not wait for a full list, are queued for the controllers before this returns.
+        Packets of more than 3,840 bytes are dropped. DeviceError for a switch with interfaces, or if the kernel
+        refuses.
         """
         if self.ports is not None:
             raise DeviceError("this switch gets its packets from its ports, not from `process`")

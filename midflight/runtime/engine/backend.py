@@ -40,14 +40,15 @@ class Backend(Protocol):
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports.
 
-        times: uint64, when each packet arrives, in nanoseconds and ascending order; None if all arrive at `now`
+        times: uint64[n], when each packet arrives, in nanoseconds and ascending order; None if all arrive at `now`;
+            ValueError for an array of another shape or type
         """
 
     def commit(self) -> None:
         """Make changes of tables and groups take effect, all at once."""
 
     def advance(self, time: int) -> Packets:
-        """Return the packets that leave their queues by a time in nanoseconds."""
+        """Return the packets that leave their queues by a time in nanoseconds, including that time."""
 
     @property
     def due(self) -> int | None:

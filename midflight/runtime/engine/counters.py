@@ -13,7 +13,7 @@ from midflight.runtime.engine.context import Context
 from midflight.runtime.engine.externs.registers import size_of
 from midflight.runtime.engine.gate import Gate
 
-__all__ = ["Counter", "CounterValue", "DirectCounter"]
+__all__ = ["Counter", "CounterValue", "DirectCounter", "check_count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,12 @@ class CounterValue:
 
     packets: int
     bytes: int
+
+
+def check_count(name: str, value: CounterValue) -> None:
+    """Raise DeviceError, with the counter's or meter's name, unless both counts are 0 to 2**64 - 1."""
+    if not (0 <= value.packets < 1 << 64 and 0 <= value.bytes < 1 << 64):
+        raise DeviceError(f"{name}: a count is 0 to 2**64 - 1, not {value.packets} packets, {value.bytes} bytes")
 
 
 class _Counts:
@@ -72,10 +78,9 @@ class Counter(_Counts):
             return CounterValue(int(self._packets[index]), int(self._bytes[index]))
 
     def write(self, index: int, value: CounterValue) -> None:
-        """Set the counts of one cell. DeviceError for an index out of range; OverflowError for a count that exceeds
-        64 bits.
-        """
+        """Set the counts of one cell. DeviceError for an index out of range, or a count that is not 0 to 2**64 - 1."""
         self._check(index)
+        check_count(self.name, value)
         with self._lock:
             self._packets[index], self._bytes[index] = value.packets, value.bytes
 
@@ -105,7 +110,11 @@ class DirectCounter(_Counts):
         return CounterValue(int(self._packets[number]), int(self._bytes[number]))
 
     def write(self, number: int, value: CounterValue) -> None:
-        """Set the counts of the entry with this number, which is `Table.number(keys, priority)`."""
+        """Set the counts of the entry with this number, which is `Table.number(keys, priority)`.
+
+        DeviceError for a count that is not 0 to 2**64 - 1.
+        """
+        check_count(self.name, value)
         self._packets[number], self._bytes[number] = value.packets, value.bytes
 
     def reset(self, number: int) -> None:

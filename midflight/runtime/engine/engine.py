@@ -35,7 +35,7 @@ class Engine:
     effect between two batches.
 
     cpu_port: the controller's port, which the engine only stores for its users
-    seed: of the program's random numbers
+    seed: the first state of the program's random numbers is derived from it
     gate: the lock that is held during batches and changes; by default, a new one
     compiled: the code of the same program if it is compiled already; engines can share code, but not state
     memory: the limit in bytes for registers, counters, meters, table entries and similar state
@@ -85,8 +85,8 @@ class Engine:
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now` in microseconds, and return the packets that leave, with their ports.
 
-        times: when each packet arrives, in nanoseconds, in ascending order; the last is the time of the batch. Without
-        it, all arrive at `now`
+        times: uint64[n], when each packet arrives, in nanoseconds, in ascending order; the last is the time of the
+            batch. None if all arrive at `now`. ValueError for an array of another shape or type
 
         With queues, a packet enters ingress at least a microsecond after the one before it, and its queue a microsecond
         later, unless the engine is `live`. It waits there until a later batch, which may be empty, reaches the time at
@@ -106,6 +106,7 @@ class Engine:
         if times is None:
             context.set("in.times", 0)
         else:
+            packets.check_times(times)
             context.point("in.times", times)
             nanoseconds = max(nanoseconds, int(times[-1]) if len(times) else 0)
         context.set("in.now", nanoseconds)
@@ -212,8 +213,8 @@ class Engine:
     def trace(self, on: bool) -> None:
         """Start or stop recording a trace of every packet, for `traces`.
 
-        This changes the function that `native` returns. The first start compiles the program once more, with tracing.
-        State is shared by both versions.
+        This changes the function that `native` returns. The first start compiles the program once more, with tracing,
+        which blocks. State is shared by both versions.
         """
         compiled = self.compiled
         if on and self._traces is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.context import Context
-from midflight.runtime.engine.counters import CounterValue
+from midflight.runtime.engine.counters import CounterValue, check_count
 from midflight.runtime.engine.externs.meters import (
     CBURST,
     CIR,
@@ -89,6 +89,8 @@ class _Cells:
         return MeterCounts(*(CounterValue(*counts[at : at + 2]) for at in range(0, 2 * COLOURS, 2)))
 
     def _set_counts(self, index: int, counts: MeterCounts) -> None:
+        for each in (counts.green, counts.yellow, counts.red):
+            check_count(self.name, each)
         values = [number for each in (counts.green, counts.yellow, counts.red) for number in (each.packets, each.bytes)]
         self._memory[index, COUNTS : COUNTS + 2 * COLOURS] = values
 
@@ -126,7 +128,10 @@ class Meter(_Cells):
             return self._counts(index)
 
     def set_counts(self, index: int, counts: MeterCounts) -> None:
-        """Set the packets and bytes of a cell by colour. Raises DeviceError for an index out of range."""
+        """Set the packets and bytes of a cell by colour.
+
+        DeviceError for an index out of range, or a count that is not 0 to 2**64 - 1.
+        """
         self._check(index)
         with self._lock:
             self._set_counts(index, counts)
@@ -162,7 +167,10 @@ class DirectMeter(_Cells):
         return self._counts(number)
 
     def set_counts(self, number: int, counts: MeterCounts) -> None:
-        """Set the packets and bytes of an entry by colour. `number` is `Table.number(keys, priority)`."""
+        """Set the packets and bytes of an entry by colour. `number` is `Table.number(keys, priority)`.
+
+        DeviceError for a count that is not 0 to 2**64 - 1.
+        """
         self._set_counts(number, counts)
 
     def reset(self, number: int) -> None:

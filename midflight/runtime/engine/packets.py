@@ -47,8 +47,14 @@ class Packets:
 
     @classmethod
     def from_list(cls, packets: Iterable[tuple[int, bytes]]) -> Packets:
-        """Return a batch with copies of these (port, bytes) pairs, in order. `sources` is 0, 1, 2, ..."""
+        """Return a batch with copies of these (port, bytes) pairs, in order. `sources` is 0, 1, 2, ...
+
+        ValueError for a port that is not 0 to 65535.
+        """
         listed = list(packets)
+        for port, _ in listed:
+            if not 0 <= port < 1 << 16:
+                raise ValueError(f"a port is 0 to 65535, not {port}")
         count = len(listed)
         lengths = np.fromiter((len(each) for _, each in listed), np.uint32, count)
         offsets = np.zeros(count, np.uint32)
@@ -87,6 +93,11 @@ class Packets:
         ):
             object.__setattr__(packets, name, array)
         return packets
+
+    def check_times(self, times: NDArray[np.uint64]) -> None:
+        """Raise ValueError unless `times` is a contiguous uint64 array with a time for each packet."""
+        if times.shape != self.offsets.shape or times.dtype != np.uint64 or not times.flags.c_contiguous:
+            raise ValueError(f"times must be a contiguous array of {len(self)} uint64, not {times.size} {times.dtype}")
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -19,7 +19,7 @@ MOST_WEIGHT = 100
 MOST_RATE = 10**12
 
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(pps|bit|bit/s|bps)?", re.IGNORECASE)
+_RATE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmg]?)(pps|bit|bit/s|bps)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class Rate:
 def parse_rate(text: str) -> Rate:
     """Return the rate that a text describes: "100", "100pps" or "5kpps" in packets a second, "10Mbit" in bits a second.
 
-    "unlimited" and 0 are no limit. DeviceError for other texts.
+    Units are pps, bit, bps and bit/s, after k, M or G for a multiple of 1000; neither depends on upper or lower case.
+    Fractions are rounded to whole packets or bits a second. "unlimited" and 0 are no limit. DeviceError for other texts
+    and for more than 10**12.
     """
     if text.lower() == "unlimited":
         return Rate()
@@ -67,7 +69,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def as_rate(rate: Rate | str | None) -> Rate | None:
-    """Return the rate that a text describes, and other values as they are. DeviceError for other texts."""
+    """Return the rate that a text describes, and a `Rate` or None as it is. DeviceError as for `parse_rate`."""
     return parse_rate(rate) if isinstance(rate, str) else rate
 
 

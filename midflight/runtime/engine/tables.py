@@ -127,9 +127,10 @@ class Table:
     def insert(self, entry: Entry | Prepared) -> None:
         """Add an entry, as it is or from `prepare`. Its direct counters and meters start at zero.
 
-        TableError EXISTS if there is one with these keys and priority, FULL if the table or the memory is full,
-        CONSTANT if the program declares its entries const, and INVALID if keys, action, arguments or priority do not
-        fit.
+        TableError EXISTS if there is one with these keys and priority, NOT_FOUND for a reference to a member or group
+        that does not exist, FULL if the table, the memory, or for a one-shot set the selector is full, CONSTANT if the
+        program declares its entries const, and INVALID if keys, action, arguments or priority do not fit. Nothing is
+        changed then.
         """
         prepared = entry if isinstance(entry, Prepared) else self.prepare(entry)
         with self._lock:
@@ -138,8 +139,9 @@ class Table:
     def modify(self, entry: Entry) -> None:
         """Replace the action and data of the entry with these keys and this priority. Its counters and meters continue.
 
-        TableError NOT_FOUND if there is none, CONSTANT if the program declares it const, and INVALID if keys, action or
-        arguments do not fit.
+        TableError NOT_FOUND if there is none, or no member or group that it is to refer to, FULL for a one-shot set for
+        which the selector has no room, CONSTANT if the program declares it const, and INVALID if keys, action or
+        arguments do not fit. The entry is unchanged then.
         """
         with self._lock:
             self._check_writable()

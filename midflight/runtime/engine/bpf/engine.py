@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from midflight.errors import DeviceError
 from midflight.p4 import ir
 from midflight.runtime.engine.bpf.arena import Arena
+from midflight.runtime.engine.bpf.codegen import CodegenError
 from midflight.runtime.engine.bpf.compiled import BpfCompiled
 from midflight.runtime.engine.bpf.lines import failed_at
 from midflight.runtime.engine.bpf.linking import Memory, link
@@ -73,8 +74,9 @@ class XdpEngine:
     memory: the limit in bytes for registers, counters, meters, table entries and similar state
     queueing: settings of queues, of which `apply_queueing` accepts only the defaults
 
-    Raises P4Error for a construct that the engine does not support, CodegenError or VerifierError for a program that
-    BPF cannot express, BudgetError if it needs more than `memory`, and DeviceError if the kernel refuses.
+    P4Error for a construct that the engine does not support; CodegenError for a program that LLVM cannot translate to
+    BPF, and VerifierError for one that the kernel's verifier rejects, both UnsupportedErrors; BudgetError if it needs
+    more than `memory`; DeviceError if the kernel refuses otherwise, as without root.
     """
 
     def __init__(
@@ -146,7 +148,7 @@ class XdpEngine:
     def _load(self, maps: dict[str, int | Memory]) -> int:
         *others, last = self.compiled.files
         for each in others:
-            with suppress(VerifierError):
+            with suppress(VerifierError, CodegenError):
                 return load(link(each, MAIN, maps)[0], MAIN)
         code, origins = link(last, MAIN, maps)
         try:
@@ -175,11 +177,14 @@ class XdpEngine:
         """Process a batch at time `now` in microseconds by the kernel's test runs, and return the packets that leave.
 
         Packets run one after the other. A time of 0 is the kernel's clock.
-        times: uint64, when each packet arrives, in nanoseconds; None if all arrive at `now`
+        times: uint64[n], when each packet arrives, in nanoseconds; None if all arrive at `now`; ValueError for an array
+            of another shape or type
 
-        Packets of more than 3,840 bytes and empty ones are dropped and counted. DeviceError if the kernel refuses a
-        run.
+        Packets of more than 3,840 bytes and empty ones are dropped and counted as `memory`. DeviceError if the kernel
+        refuses a run; the packets before it have been processed, and their output is lost.
         """
+        if times is not None:
+            packets.check_times(times)
         with self._lock:
             self.commit()
             sources: list[int] = []

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from midflight.runtime.engine.bpf.codegen import CodegenError
 from midflight.runtime.engine.bpf.elf import ObjectFile, Symbol
 
 __all__ = ["AGAIN", "AGAIN_WITH", "Memory", "link"]
@@ -40,7 +41,7 @@ def link(file: ObjectFile, main: str, maps: Mapping[str, int | Memory]) -> tuple
 
     The function `main` comes first, followed by the functions that it calls. `maps` are the file descriptors of the
     maps by the symbols that stand for them, or `Memory` for a symbol that stands for a map's memory. ValueError for an
-    unknown symbol or function, or a jump that is too long.
+    unknown symbol or function, and CodegenError if a jump is too long for BPF.
     """
     targets = {each.offset // 8: each.symbol for each in file.relocations}
     functions = _called(file, main, targets)
@@ -115,6 +116,6 @@ def _moved(
             return struct.pack("<BBhi", operation, registers, offset, moved[at + 1 + number] - here - 1)
         distance = moved[at + 1 + offset] - here - 1
         if not -(1 << 15) <= distance < 1 << 15:
-            raise ValueError("a jump is too long")
+            raise CodegenError("the program is too long for BPF: a jump spans more than 32,767 instructions")
         return struct.pack("<BBhi", operation, registers, distance, number)
     return given

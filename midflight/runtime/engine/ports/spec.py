@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from midflight.errors import DeviceError
 
-__all__ = ["FilePort", "InterfacePort", "PortSpec", "parse_port", "parse_ports"]
+__all__ = ["FilePort", "InterfacePort", "PortSpec", "check_ports", "parse_port", "parse_ports"]
 
 PREFIX = "pcap:"
 LAST = 511
@@ -22,10 +23,9 @@ class InterfacePort:
 
 @dataclass(frozen=True, slots=True)
 class FilePort:
-    """The description of a switch port that consists of captures: `source` has incoming packets, `target` gets outgoing
-    ones.
+    """The description of a switch port that consists of captures.
 
-    None if there is no such capture.
+    `source` is the file with incoming packets, and `target` the one for outgoing packets. None if there is none.
     """
 
     source: Path | None
@@ -50,6 +50,15 @@ def parse_port(text: str) -> PortSpec:
     if not (source or target) or "," in target:
         raise DeviceError(f"{text!r} names no files", hint="write pcap:in.pcap,out.pcap; one of them may be left out")
     return FilePort(Path(source) if source else None, Path(target) if target else None)
+
+
+def check_ports(numbers: Iterable[int], cpu_port: int) -> None:
+    """Raise DeviceError unless all port numbers are 0 to 510 and other than that of the CPU port."""
+    for each in numbers:
+        if not 0 <= each < LAST:
+            raise DeviceError(f"ports are 0 to {LAST - 1}, not {each}")
+        if each == cpu_port:
+            raise DeviceError(f"port {cpu_port} is the CPU port", hint="choose another number for the CPU port")
 
 
 def parse_ports(texts: list[str]) -> dict[int, str]:

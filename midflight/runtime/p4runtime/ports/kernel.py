@@ -18,6 +18,7 @@ from midflight.runtime.engine.bpf.pipeline import TEST_INTERFACE
 from midflight.runtime.engine.bpf.syscall import attach, replace
 from midflight.runtime.engine.ports.interface import is_up
 from midflight.runtime.engine.ports.namespace import within
+from midflight.runtime.engine.ports.spec import check_ports
 from midflight.runtime.engine.ports.stats import TrafficStats
 from midflight.runtime.p4runtime.server.switch import Switch
 
@@ -25,7 +26,7 @@ __all__ = ["KernelPorts"]
 
 
 class KernelPorts:
-    """Interfaces by port number, to which the switch's XDP program is attached (`Ports` and `Carrier`).
+    """Interfaces by port number, 0 to 510, to which the switch's XDP program is attached (`Ports` and `Carrier`).
 
     netns: the network namespace of the interfaces, by name or file
     mode: how the program is attached: `native`, by the interface's driver; `generic`, by any interface; or empty for
@@ -38,8 +39,7 @@ class KernelPorts:
     """
 
     def __init__(self, switch: Switch, interfaces: Mapping[int, str], *, netns: str = "", mode: str = "") -> None:
-        if switch.cpu_port in interfaces:
-            raise DeviceError(f"port {switch.cpu_port} is the CPU port", hint="choose another number for the CPU port")
+        check_ports(interfaces, switch.cpu_port)
         self._switch = switch
         self._netns = netns
         self._mode = mode

@@ -13,7 +13,7 @@ from midflight.errors import DeviceError
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.engine.ports.packetloop import PacketLoop
-from midflight.runtime.engine.ports.spec import FilePort, InterfacePort, parse_port
+from midflight.runtime.engine.ports.spec import FilePort, InterfacePort, check_ports, parse_port
 from midflight.runtime.engine.ports.stats import TrafficStats
 from midflight.runtime.p4runtime.ports.playback import FilePorts
 from midflight.runtime.p4runtime.server.switch import Switch
@@ -55,7 +55,7 @@ def open_ports(
 ) -> Ports:
     """Open the ports of a switch, and return them.
 
-    names: for each port number the name of an interface or `pcap:IN,OUT`; all of the same kind; may be empty
+    names: for each port number, 0 to 510, the name of an interface or `pcap:IN,OUT`; all of the same kind; may be empty
     netns: the network namespace of the interfaces, by name or file
     captures: a folder for captures of each port's packets
     threads: the number of threads that process packets; one runs the program, and the others send packets to interfaces
@@ -70,8 +70,7 @@ def open_ports(
     specs = {number: parse_port(name) for number, name in names.items()}
     files = {number: each for number, each in specs.items() if isinstance(each, FilePort)}
     interfaces = {number: each.name for number, each in specs.items() if isinstance(each, InterfacePort)}
-    if switch.cpu_port in specs:
-        raise DeviceError(f"port {switch.cpu_port} is the CPU port", hint="choose another number for the CPU port")
+    check_ports(specs, switch.cpu_port)
     if files and interfaces:
         raise DeviceError("ports cannot be a mix of interfaces and pcap files: a file has its own clock")
     if not interfaces:
