@@ -24,8 +24,8 @@ Examples:
 def counters(name: str, state: Path | None, as_json: bool) -> None:
     """Print how many requests have arrived for all applications, or for the one with this name.
 
-    Counts packets and bytes by application, switch and port, the packets that switches have dropped,
-    and the requests that they have forwarded without computing on them.
+    Counts packets and bytes by application, switch and port, the packets that switches have dropped, and the
+    requests that they have forwarded without computing on them.
     """
     from rich.console import Console
 

@@ -47,7 +47,7 @@ def lab() -> None:
 @lab.command("list", epilog="\b\nExample:\n  midflight lab list --json | jq '.labs[].name'")
 @json_option
 def list_(as_json: bool) -> None:
-    """List all labs, in the order of a course."""
+    """List all labs, in the order of a course, with level, minutes and summary."""
     from midflight.cli.output import write_json
     from midflight.cli.terminal import console_beside, table
     from midflight.labs.catalogue import labs
@@ -71,7 +71,7 @@ def list_(as_json: bool) -> None:
 def start(name: str, folder: Path | None) -> None:
     """Create a folder for a lab, with its text and a starter that runs.
 
-    DIR is the name of the lab by default. Files that are there already are never changed.
+    DIR is the name of the lab by default. Fails, without writing, if one of the files exists already.
     """
     from midflight.cli.output import write_files
     from midflight.errors import MidflightError
@@ -151,7 +151,10 @@ def grade(folder: Path, name: str | None, seed: int, out: str, form: str, studen
 @click.argument("name")
 @click.option("--number", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="Which hint.")
 def hint(name: str, number: int) -> None:
-    """Print a hint. Each hint says more than the one before."""
+    """Print a hint of a lab, by default the first. Each hint says more than the one before.
+
+    Fails if the lab has fewer hints than N.
+    """
     from midflight.errors import MidflightError
     from midflight.labs.catalogue import find_lab
 
@@ -167,7 +170,10 @@ def hint(name: str, number: int) -> None:
 @click.argument("name")
 @click.option("--to", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Write the files to a folder.")
 def solution(name: str, folder: Path | None) -> None:
-    """Print the reference solution of a lab, or write its files to a folder. Files there are replaced."""
+    """Print the reference solution of a lab.
+
+    With --to, write its files to a folder instead. Files of the same names there are replaced.
+    """
     from midflight.cli.output import write_files
     from midflight.labs.catalogue import find_lab
 
@@ -184,7 +190,10 @@ def solution(name: str, folder: Path | None) -> None:
               help="The folder to write. It must be empty or not exist.")  # fmt: skip
 @click.option("--lab", "names", metavar="NAME", multiple=True, help="Only this lab. May be repeated.")
 def export(folder: Path, names: tuple[str, ...]) -> None:
-    """Write the handout of a course: texts, starters and hints, without solutions, tests and mutants."""
+    """Write the handout of a course: texts, starters and hints, without solutions, tests and mutants.
+
+    Fails, without writing, if the folder is not empty.
+    """
     from midflight.cli.output import write_files
     from midflight.errors import MidflightError
     from midflight.labs.catalogue import find_lab, labs

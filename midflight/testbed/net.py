@@ -456,7 +456,7 @@ class Net:
         return self.fabric.now
 
     def after(self, delay: int, action: Callable[..., object], *arguments: object) -> None:
-        """Call `action(*arguments)` after `delay` nanoseconds of virtual time. MidflightError if there is none."""
+        """Call `action(*arguments)` in `delay` ns of virtual time. MidflightError if the network is not simulated."""
         if not isinstance(self.fabric, Scheduled):
             raise MidflightError("this network has no virtual time", hint="call the action from another thread")
         self.fabric.after(delay, action, *arguments)

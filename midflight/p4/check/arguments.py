@@ -218,8 +218,7 @@ def ordered(
     """Return one argument for each parameter, in the order of the parameters, with defaults filled in.
 
     `place` is the call's. For a parameter with `@optional` of an `extern`, the argument may be None. Raises P4Error if
-    only some arguments are named, for an unknown name, and for a missing
-    argument.
+    only some arguments are named, for an unknown name, and for a missing argument.
     """
     if any(each.name for each in arguments):
         by_name: Mapping[str, s.Argument] = {each.name: each for each in arguments}

@@ -343,7 +343,8 @@ class Controller:
         The controller must have been created with `strategy=Planned(...)`. Admissions, registers and map entries move
         with their steps; if the registers of one are lost, because its device is off, a new epoch begins. Requests of a
         step that moves are forwarded to their hosts meanwhile. MidflightError if the controller follows no plan, or if
-        nobody could compute for a group. DeviceError if a switch rejects its program; then all follow the old plan.
+        neither a switch nor a server could compute for a group. DeviceError if a switch rejects its program; then all
+        follow the old plan.
         """
         return change_plan(self.fleet, self.jobs, self.recovery, self.admissions, plan.solution)
 

@@ -23,10 +23,11 @@ __all__ = ["Following"]
 
 
 class Following:
-    """The plan of a deployment. MidflightError if its application or network is wrong.
+    """The plan of a deployment: that of the application in `source`, over the switches of `network`.
 
     `emit` gets an event `planned` for the first plan, `replanned` for each later one that moves a step, and
-    `not-replanned` if there is no plan for the switches that are on, which then keep the last one.
+    `not-replanned` if there is no plan for the switches that are on, which then keep the last one. MidflightError if
+    the application or the network is wrong.
     """
 
     def __init__(self, source: PlanSource, network: Network, emit: OnEvent) -> None:

@@ -205,21 +205,23 @@ class Course:
             raise DeviceError(f"cannot make interfaces: {error.stderr.strip()}") from None
 
     def inside(self, do: Callable[[], Result]) -> Result:
-        """Run a function inside the namespace, and return its result."""
+        """Run a function inside the namespace, in a thread of its own, and return its result; its exceptions
+        propagate.
+        """
         return self._namespace.run(do)
 
     # Forwarders
 
     @contextmanager
     def bare(self) -> Iterator[None]:
-        """Forward with the bare loop."""
+        """Forward packets from s1 to s2 with the bare loop, while the body of the `with` runs."""
         with self._namespace.run(lambda: BareForwarder("s1", "s2")) as forwarder:
             forwarder.start()
             yield
 
     @contextmanager
     def switch(self) -> Iterator[None]:
-        """Forward with the embedded switch."""
+        """Forward packets between s1 and s2 with the embedded switch, while the body of the `with` runs."""
         with self._loop() as loop:
             loop.start()
             yield
@@ -236,7 +238,10 @@ class Course:
 
     @contextmanager
     def simple_switch(self) -> Iterator[None]:
-        """Forward with BMv2. DeviceError if simple_switch or its compiler is missing."""
+        """Forward packets between s1 and s2 with BMv2, while the body of the `with` runs.
+
+        DeviceError if simple_switch or its compiler is missing.
+        """
         interfaces = {1: "s1", 2: "s2"}
         with self._namespace.run(lambda: Bmv2Device(FORWARDER.read_text(), interfaces=interfaces)) as device:
             with device.session() as session:
@@ -247,7 +252,7 @@ class Course:
     # Measures
 
     def arrived(self) -> int:
-        """Return the number of packets that have arrived at the far end so far."""
+        """Return the number of packets that have arrived at k, the far end, since the namespace was created."""
         text = self._namespace.run(lambda: Path("/proc/thread-self/net/dev").read_text())
         line = next(each for each in text.splitlines() if each.strip().startswith("k:"))
         return int(line.partition(":")[2].split()[1])

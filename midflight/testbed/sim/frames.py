@@ -53,9 +53,8 @@ class Datagram:
 class UdpFlow:
     """Encodes the frames of one UDP flow. The parts that all frames share are computed once.
 
-    MAC addresses are 48-bit integers, ports are UDP ports, `ttl` is the time to live or hop limit, `ecn` the
-    ECN field (RFC 3168), 0 to 3. WireError if source
-    and destination are of different IP versions.
+    MAC addresses are 48-bit integers, ports are UDP ports, `ttl` is the time to live or hop limit, `ecn` the ECN field
+    (RFC 3168), 0 to 3. WireError if source and destination are of different IP versions.
     """
 
     def __init__(
