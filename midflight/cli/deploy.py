@@ -157,7 +157,7 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
 
     if folder.hold():
         return True
-    holder = folder.holder
+    holder = folder.holder.pid
     if not standby:
         raise MidflightError(
             f"process {holder} is already the controller of {folder.path}",

@@ -23,6 +23,7 @@ from midflight.runtime.controller.service.client import CommandClient
 from midflight.runtime.controller.service.commands import Commands
 from midflight.runtime.endpoint.ticket import worker_from_ticket
 from midflight.runtime.engine import Packets
+from midflight.runtime.p4runtime.client.session import Session
 from midflight.testbed.sim.frames import UdpFlow
 from tests.cli.run import midflight
 from tests.controller.lab import APP2, Lab
@@ -256,6 +257,25 @@ def test_metrics_report_a_switch_that_does_not_answer(running: Running) -> None:
     state = running.json("status")["switches"][1]
     assert (state["state"], state["computes"]) == ("off", [])
     assert state["reason"]
+
+
+def test_counters_leave_out_a_switch_that_hangs_after_one_short_request(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.run("admit", "hot", "--switch", "s2")
+    asked: list[tuple[str, float | None]] = []
+    answers = Session.read_cookie
+
+    def read_cookie(session: Session, timeout: float | None = None) -> int | None:
+        asked.append((session.address, timeout))
+        if session.address.endswith("s2"):
+            raise DeviceError(f"{session.address} did not answer within {timeout} s")
+        return answers(session, timeout)
+
+    monkeypatch.setattr(Session, "read_cookie", read_cookie)
+    switches = running.json("counters")["drops"]
+    assert [*switches] == ["s1"]
+    assert {timeout for _, timeout in asked} == {3.0}
 
 
 def test_a_change_loads_another_program_on_all_switches(running: Running) -> None:

@@ -39,7 +39,7 @@ def test_saved_state_survives_a_kill_and_the_folder_is_unlocked(tmp_path: Path) 
     with process.stdout, StateFolder(path) as folder:
         assert process.stdout.readline() == "held\n"
         assert not folder.hold()
-        assert folder.holder == str(process.pid)
+        assert folder.holder.pid == str(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert folder.hold()

@@ -33,6 +33,9 @@ __all__ = ["Deployment"]
 _REFUSALS = ("not admitted", "wrong token", "no member", "too fast")
 """Why a request is not computed on, in the order of the counter `refused`."""
 
+_PATIENCE = 3.0
+"""Timeout in seconds of the first request to a switch whose counters are read."""
+
 _KEPT_EVENTS = 200
 """How many of the latest events are kept in memory for `Deployment.follow`."""
 
@@ -264,6 +267,7 @@ class Deployment:
         admitted, packets, octets = switch.steering.admitted, {}, {}
         names = {each.id: each.name for each in self.controller.program.applications.values()}
         try:
+            switch.session.read_cookie(_PATIENCE)  # a switch that hangs would delay each read by the session's timeout
             for number in admitted:
                 for port, count in switch.steering.counters(number).items():
                     key = names.get(number, str(number)), "any" if port is None else str(port)

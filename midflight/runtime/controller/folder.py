@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import stat
 import threading
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from midflight.errors import MidflightError
+from midflight.runtime.controller.holder import Holder
 
 __all__ = ["StateFolder"]
 
@@ -54,7 +54,7 @@ class StateFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()} {_identity(os.getpid())}\n".encode(), 0)
+            os.pwrite(self._lock, f"{Holder.of_this_process()}\n".encode(), 0)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -64,12 +64,9 @@ class StateFolder:
         return True
 
     @property
-    def holder(self) -> str:
-        """The decimal id of the process that holds the folder or held it last; empty if there has been none.
-
-        OSError if the folder is closed.
-        """
-        return self._content.partition(" ")[0]
+    def holder(self) -> Holder:
+        """The process that holds the folder, or held it last. OSError if the folder is closed."""
+        return Holder.parse(os.pread(self._lock, 128, 0))
 
     @property
     def beat(self) -> int:
@@ -78,30 +75,6 @@ class StateFolder:
         A process that is stopped (SIGSTOP) or hangs in the kernel sends no heartbeats.
         """
         return os.fstat(self._lock).st_mtime_ns
-
-    def kill_holder(self) -> bool:
-        """Kill the process that holds the folder, with SIGKILL, so that it cannot write to a switch any more.
-
-        Return False, and do nothing, if it cannot be identified for certain, for example because it runs in another PID
-        namespace, if this user must not kill it, or if it is this process. Otherwise, return True; the lock is released
-        when the process has ended.
-        """
-        pid, _, identity = self._content.partition(" ")
-        if not (pid.isdecimal() and identity) or int(pid) == os.getpid():
-            return False
-        try:
-            process = os.pidfd_open(int(pid))  # it keeps to this process, even if another one gets the id
-        except OSError:
-            return False
-        try:
-            if _identity(int(pid)) != identity:
-                return False
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-        except OSError:
-            return False
-        finally:
-            os.close(process)
-        return True
 
     def close(self) -> None:
         """Release the lock and close its file; the object cannot be used afterwards. Idempotent."""
@@ -118,10 +91,6 @@ class StateFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def _content(self) -> str:
-        return os.pread(self._lock, 128, 0).decode(errors="replace").strip()
 
 
 class _Heart:
@@ -142,15 +111,3 @@ class _Heart:
         while not self._end.wait(_BEAT):
             with suppress(OSError):
                 os.utime(self._lock)
-
-
-def _identity(pid: int) -> str:
-    """Return what distinguishes a process from all others that have the same id: its start and its PID namespace.
-
-    Return "" where the system does not report them.
-    """
-    try:
-        start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{start} {Path('/proc/self/ns/pid').readlink()}"
-    except (OSError, IndexError):
-        return ""

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 from midflight.runtime.controller.folder import StateFolder
+from midflight.runtime.controller.holder import Pulse
 
 __all__ = ["Standby"]
-
-_LONGEST_STEP = 0.5
-"""The most seconds that pass between two attempts as far as a standby is concerned: it may have been stopped itself."""
 
 
 class Standby:
@@ -26,13 +24,15 @@ class Standby:
     ) -> None:
         self._folder = folder
         self._patience = patience
-        self._now = now
-        self.holder = folder.holder
-        """The decimal id of the process that holds the folder."""
-        self._beat, self._last, self._quiet = folder.beat, now(), 0.0
+        self._pulse = Pulse(lambda: (folder.beat, folder.holder), now)
         self.problem = ""
         """Why this cannot take over although the controller hangs, as text; empty otherwise."""
         self._killed = False
+
+    @property
+    def holder(self) -> str:
+        """The decimal id of the process that holds the folder, or held it before this process."""
+        return self._pulse.holder.pid
 
     def attempt(self) -> str:
         """Try to hold the folder. Return how the process that held it has ended, as text, or "" if it still holds it.
@@ -43,13 +43,11 @@ class Standby:
         if self._folder.hold():
             how = f"did not respond for {self._patience:g} s and was killed" if self._killed else "has ended"
             return f"process {self.holder} {how}"
-        now, beat, holder = self._now(), self._folder.beat, self._folder.holder
-        self._quiet += min(now - self._last, _LONGEST_STEP)
-        self._last = now
-        if (beat, holder) != (self._beat, self.holder):
-            self._beat, self.holder, self._quiet, self._killed, self.problem = beat, holder, 0.0, False, ""
-        elif self._quiet >= self._patience and not self._killed:
-            self._killed = self._folder.kill_holder()
+        quiet = self._pulse.quiet()
+        if not quiet:
+            self._killed, self.problem = False, ""
+        elif quiet >= self._patience and not self._killed:
+            self._killed = self._pulse.holder.kill()
             if not self._killed:
-                self.problem = f"process {holder} does not respond and cannot be killed from here; kill it"
+                self.problem = f"process {self.holder} does not respond and cannot be killed from here; kill it"
         return ""
