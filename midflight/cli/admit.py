@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from midflight.cli.controlled import call, json_option, names, show, state_option
+from midflight.cli.options import writable_folder
 
 __all__ = ["admit"]
 
@@ -42,6 +43,7 @@ A worker on h1, in Python:
     "--tickets",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=writable_folder,
     help="Write the workers' tickets to this folder, one file each.",
 )
 @state_option

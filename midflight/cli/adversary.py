@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from midflight.cli.options import DeviceKind, sheet_option
+from midflight.cli.options import DeviceKind, json_file_option, sheet_option
 from midflight.errors import MidflightError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ Examples:
     help="Processes of a local Dask cluster, for simulated schedules.",
 )
 @click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
+@json_file_option("results")
 def adversary(
     schedules: int | None,
     seed: int,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import FiniteRange
+from midflight.cli.options import FiniteRange, json_file_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +93,7 @@ def bench() -> None:
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of routes and packets."
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def engine(runs: int, seed: int, json_to: str | None) -> None:
     """Measure the packets per second of the embedded switch.
 
@@ -116,7 +116,7 @@ def engine(runs: int, seed: int, json_to: str | None) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--runs", metavar="N", type=click.IntRange(1), default=15, show_default=True, help="Runs per primitive.")
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of the packets.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None) -> None:
     """Measure the packets per second of all primitives, or of those named.
 
@@ -153,7 +153,7 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
 @click.option(
     "--size", metavar="BYTES", type=click.IntRange(1), default=10**8, show_default=True, help="Size of each vector."
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def placement(arity: int, size: int, json_to: str | None) -> None:
     """Compare the traffic of all-reduce on a fat-tree in three ways.
 
@@ -215,7 +215,7 @@ def steering(runs: int, json_to: str | None) -> None:
 @click.option(
     "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Size of each packet."
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def ports(runs: int, size: int, json_to: str | None) -> None:
     """Measure forwarding between two interfaces. Needs root.
 
@@ -245,7 +245,7 @@ def ports(runs: int, size: int, json_to: str | None) -> None:
 @click.option(
     "--size", metavar="BYTES", type=click.IntRange(64, 1514), default=64, show_default=True, help="Size of each packet."
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def xdp(runs: int, size: int, json_to: str | None) -> None:
     """Measure forwarding between two interfaces by XDP programs. Needs root.
 
@@ -283,7 +283,7 @@ def xdp(runs: int, size: int, json_to: str | None) -> None:
     help="Simulation in this process, or network namespaces with a process for each switch (needs root).",
 )
 @click.option("--runs", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Runs per network.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def opening(fabric: str, runs: int, json_to: str | None) -> None:
     """Measure how long networks take to open.
 
@@ -330,7 +330,7 @@ def _opening_table(found: OpeningBench, console: Console) -> Table:
     "--rate", metavar="N", type=FiniteRange(0.01), default=1.0, show_default=True, help="Rounds a second, at most."
 )
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The seed.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def soak(fabric: str, minutes: float, rate: float, seed: int, json_to: str | None) -> None:
     """Keep a network at work, and report the memory, threads and descriptors of each process.
 

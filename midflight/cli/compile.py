@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import writable_folder
+
 if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.runtime.checked import CheckedProgram
@@ -40,6 +42,7 @@ With -o, lab3.py is compiled to:
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path),
+    callback=writable_folder,
     help="Write all files to this folder, instead of printing the P4.",
 )
 @click.option("--program", "name", metavar="NAME", help="The program, if the file has several.  [default: program]")

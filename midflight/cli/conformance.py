@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import sheet_option
+from midflight.cli.options import json_file_option, sheet_option, writable, writable_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,12 +90,19 @@ Examples:
 )
 @click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files and exit.")
-@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
+@click.option(
+    "--junit",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable,
+    help="Write JUnit XML.",
+)
+@json_file_option("results")
 @click.option(
     "--column",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable,
     help="Write the results by primitive as JSON, as a column of docs/capability-matrix.md. For a single --device.",
 )
 @click.option(
@@ -104,6 +111,7 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("midflight-conformance"),
     show_default=True,
+    callback=writable_folder,
     help="Folder for failing cases, shrunk, each with its seed, P4, packets and the switch's log.",
 )
 def conformance(

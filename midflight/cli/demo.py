@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import DeviceKind, FiniteRange, sheet_option
+from midflight.cli.options import DeviceKind, FiniteRange, json_file_option, sheet_option, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,13 +72,14 @@ def demo() -> None:
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1), help="Number of training steps.")
 @sheet_option
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 @click.option(
     "--picture",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("midflight-allreduce.png"),
     show_default=True,
+    callback=writable,
     help="Where to save the picture.",
 )
 def allreduce(
@@ -162,13 +163,14 @@ def allreduce(
     show_default=True,
     help="Virtual time of each run.",
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 @click.option(
     "--picture",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("midflight-queues.svg"),
     show_default=True,
+    callback=writable,
     help="Where to save the picture.",
 )
 def queues(rate: int, depth: int, threshold: int, seconds: float, json_to: str | None, picture: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import SvgFile
+from midflight.cli.options import SvgFile, json_file_option, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,11 +44,12 @@ Examples:
 @click.option(
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a primitive of the library."
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the costs as JSON; - is standard output.")
+@json_file_option("costs")
 @click.option(
     "--picture",
     metavar="FILE.svg",
     type=SvgFile(),
+    callback=writable,
     help="Save a picture of the stages, as SVG.",
 )
 def fit(
@@ -61,7 +62,7 @@ def fit(
     needs, where in the source, and which parameter would make it fit. A parameter with the value "max" gets the largest
     power of two that fits; values above 1,048,576 (2^20) are not tried.
     """
-    from midflight.cli.output import check_writable, write_files, write_json
+    from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.devices import load_sheet
@@ -69,7 +70,6 @@ def fit(
     from midflight.runtime.fit.drawing import stages
     from midflight.runtime.fit.sizes import advice, with_largest
 
-    check_writable(picture, json_to)
     sheet = load_sheet(device)
     program, checked = _program(source, name, settings)
     chosen: tuple[Change, ...] = ()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import json_file_option, writable_folder
+
 if TYPE_CHECKING:
     from midflight.testbed.fuzz.campaign import Campaign
 
@@ -60,9 +62,10 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("findings"),
     show_default=True,
+    callback=writable_folder,
     help="Keep each case with a finding in DIR/seed-N.",
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
+@json_file_option("results")
 def fuzz(programs: int, seed: int, device: str, packets: int, shrink: int, folder: Path, json_to: str | None) -> int:
     """Generate P4 programs, and compare two ways of running them.
 

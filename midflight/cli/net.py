@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import ENTRIES_HELP, DeviceKind, queue_options, sheet_option
+from midflight.cli.options import ENTRIES_HELP, DeviceKind, queue_options, sheet_option, writable
 
 if TYPE_CHECKING:
     from midflight.testbed import Net
@@ -67,7 +67,13 @@ star.yaml may contain `star: {hosts: 3}`, or links:
 @sheet_option
 @queue_options
 @click.option("--pcap", metavar="DIR", type=click.Path(path_type=Path), help="Write captures of all links here.")
-@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Save a picture of the topology.")
+@click.option(
+    "--picture",
+    metavar="FILE.svg",
+    type=click.Path(path_type=Path),
+    callback=writable,
+    help="Save a picture of the topology.",
+)
 @click.option("--trace", is_flag=True, help="Let BMv2 log every packet, which `s1 trace on` needs; slow.")
 @click.option(
     "-c", "commands", metavar="COMMAND", multiple=True, help="Run this command instead of the prompt. May be repeated."

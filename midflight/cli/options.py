@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 __all__ = [
     "ENTRIES_HELP", "DeviceKind", "FiniteRange", "SvgFile", "cpu_port_option", "defines", "entries_option",
-    "p4_options", "queue_options", "sheet_option",
+    "json_file_option", "p4_options", "queue_options", "sheet_option", "writable", "writable_folder",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -55,6 +56,40 @@ class SvgFile(click.Path):
         if Path(value).suffix.lower() not in ("", ".svg"):
             self.fail(f"{value}: the picture is SVG; use a name such as {Path(value).with_suffix('.svg')}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def writable(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """A callback of an option for an output file, which refuses it before the command's work if it cannot be written.
+
+    Returns the value, which may be None, or "-" for standard output. MidflightError if the file cannot be written.
+    """
+    from midflight.cli.output import check_writable
+
+    check_writable(value)
+    return value
+
+
+def writable_folder(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """A callback like `writable` for a folder in which files may be written. A default is not checked."""
+    from midflight.cli.output import check_writable
+
+    if value is not None and context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT:
+        check_writable(Path(value) / "file")
+    return value
+
+
+def json_file_option(what: str) -> Callable[[Command], Command]:
+    """Add the option `--json FILE` to a command that writes `what`, as the parameter `json_to`: a path, "-" or None.
+
+    The file is checked as by `writable`.
+    """
+    return click.option(
+        "--json",
+        "json_to",
+        metavar="FILE",
+        callback=writable,
+        help=f"Write the {what} as JSON; - is standard output.",
+    )
 
 
 def sheet_option(command: Command) -> Command:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from midflight.cli.options import SvgFile
+from midflight.cli.options import SvgFile, json_file_option, writable
 
 __all__ = ["place"]
 
@@ -45,8 +45,8 @@ Examples:
     show_default=True,
     help="Seconds for the exact search.",
 )
-@click.option("--json", "json_to", metavar="FILE", help="Write the plan as JSON; - is standard output.")
-@click.option("--picture", metavar="FILE.svg", type=SvgFile(), help="Save a picture, as SVG.")
+@json_file_option("plan")
+@click.option("--picture", metavar="FILE.svg", type=SvgFile(), callback=writable, help="Save a picture, as SVG.")
 def place(
     app: Path,
     topology: Path,
@@ -63,7 +63,7 @@ def place(
     on a host. The exit status is 1 if no plan that keeps all limits is found; only the exact search, within its
     time, proves that there is none.
     """
-    from midflight.cli.output import check_writable, write_files, write_json
+    from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside
     from midflight.cli.userfile import load_program
     from midflight.errors import MidflightError
@@ -72,7 +72,6 @@ def place(
     from midflight.runtime.placement.planner.drawing import picture as draw
     from midflight.runtime.placement.planner.files import load_application, load_network
 
-    check_writable(picture, json_to)
     file, network = load_application(app), load_network(topology)
     costs = Costs.free()
     if file.program is not None:

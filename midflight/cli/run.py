@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import cpu_port_option, entries_option
+from midflight.cli.options import cpu_port_option, entries_option, json_file_option, writable_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,10 +49,11 @@ Examples:
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=writable_folder,
     help="Write the packets that leave as DIR/portN.pcap.",
 )
 @click.option("--trace", is_flag=True, help="Print what happens to each packet, with lines of the program.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the results as JSON; - is standard output.")
+@json_file_option("results")
 @cpu_port_option
 @click.option(
     "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of random numbers."

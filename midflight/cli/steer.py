@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import FiniteRange
+from midflight.cli.options import FiniteRange, json_file_option, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,15 +35,13 @@ Examples:
 @click.option("--load", metavar="PART", type=FiniteRange(0.01, 2.0), help="Offered load instead of the file's.")
 @click.option("--stale", metavar="PART", type=FiniteRange(0, 1), help="Part of the instances with stale metrics.")
 @click.option("--policy", "policies", metavar="NAME", multiple=True, help="Only this policy. May be repeated.")
+@json_file_option("figures")
 @click.option(
-    "--json",
-    "json_to",
+    "--html",
     metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="Write the figures as JSON; - is standard output.",
-)
-@click.option(
-    "--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a report with plots."
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable,
+    help="Write a report with plots.",
 )
 @click.option(
     "--workers",

@@ -31,7 +31,6 @@ _ARRAY = re.compile(r"^\[(\d+) x i8\]$")
 _INTEGER = re.compile(r"^i(\d+)$")
 _LOAD = re.compile(rf'(%"{VOLATILE}[.0-9]*" = load)')
 _INTERNAL = re.compile(r"^(define internal (?!.*(?:noinline|alwaysinline)).*?)( section )", re.MULTILINE)
-_TIMEOUT = 300.0
 
 
 class CodegenError(UnsupportedError):
@@ -40,20 +39,23 @@ class CodegenError(UnsupportedError):
     """
 
 
-def emit_apart(text: str, start: int, *, inline: bool = False) -> tuple[bytes, int]:
+def emit_apart(text: str, start: int, *, inline: bool = False, timeout: float = 300.0) -> tuple[bytes, int]:
     """Compile LLVM code, given as text, for BPF in a separate process; return (object file, bytes of scratch memory).
 
     `start` is the offset of scratch memory from `%context`, in bytes. With `inline`, the code becomes a single function
     as far as possible, which is faster, but needs more of the stack. CodegenError if LLVM cannot translate the code, or
-    takes more than five minutes; the process is ended then.
+    takes more than `timeout` seconds; the process is ended then.
     """
     if inline:
         text = _INTERNAL.sub(r"\1 alwaysinline\2", text)
     command = [sys.executable, "-m", __name__, str(start)]
     try:
-        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        raise CodegenError(f"LLVM did not translate the program to BPF within {_TIMEOUT:g} s") from None
+        raise CodegenError(
+            f"LLVM has not translated the program to BPF within {timeout:g} s",
+            hint="make the program smaller, or run it on another kind of switch",
+        ) from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         reason = next((each for each in lines if "error" in each.lower()), lines[-1])
