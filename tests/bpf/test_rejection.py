@@ -58,3 +58,8 @@ def test_what_llvm_cannot_translate_is_an_error_and_not_the_end() -> None:
     """
     with pytest.raises(UnsupportedError, match="LLVM cannot translate the program to BPF: "):
         emit_apart(text, 0)
+
+
+def test_a_translation_that_takes_too_long_is_an_error() -> None:
+    with pytest.raises(UnsupportedError, match=r"LLVM has not translated the program to BPF within 0\.01 s"):
+        emit_apart("", 0, timeout=0.01)

@@ -54,7 +54,9 @@ def every_output() -> list[tuple[tuple[str, ...], str]]:
     return [*OUTPUTS, *((("bench", name), "--json") for name in sorted(bench.commands))]
 
 
-@pytest.mark.parametrize(("words", "option"), every_output(), ids=lambda each: " ".join(each))
+@pytest.mark.parametrize(
+    ("words", "option"), every_output(), ids=lambda each: each if isinstance(each, str) else " ".join(each)
+)
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
     words: tuple[str, ...], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
