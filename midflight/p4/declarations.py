@@ -20,6 +20,7 @@ from midflight.p4.syntax import (
     Type,
     Variable,
 )
+from midflight.trees import equal, hashed, shown
 
 __all__ = [
     "Action", "ActionReference", "Control", "Declaration", "Entry", "EnumMember", "Enumeration", "ErrorDeclaration",
@@ -29,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
     """A parameter of a function, method, action, parser or control. `direction` is in, out, inout or empty.
 
@@ -43,7 +44,7 @@ class Parameter(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Prototype(Node):
     """The signature of a function or method. `result` is None for a constructor.
 
@@ -58,7 +59,7 @@ class Prototype(Node):
     abstract: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Extern(Node):
     """A declaration of an extern object type: its type parameters, and prototypes of its methods and constructors."""
 
@@ -68,7 +69,7 @@ class Extern(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Function(Node):
     """A function that the program defines, or an extern function, whose `body` is None."""
 
@@ -77,7 +78,7 @@ class Function(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Action(Node):
     """A declaration `action name(parameters) body`."""
 
@@ -87,7 +88,7 @@ class Action(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Package(Node):
     """A declaration of a package type in source, such as that of V1Switch.
 
@@ -100,7 +101,7 @@ class Package(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Typedef(Node):
     """A declaration `typedef type name;`, which gives a type a second name."""
 
@@ -109,7 +110,7 @@ class Typedef(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewType(Node):
     """A declaration `type type name;`, which introduces a new type with the values of another."""
 
@@ -118,7 +119,7 @@ class NewType(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Field(Node):
     """A field of a struct or header in source: its type and name."""
 
@@ -127,7 +128,7 @@ class Field(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Structure(Node):
     """A struct, header or header union, as `kind` says (struct, header or header_union)."""
 
@@ -138,7 +139,7 @@ class Structure(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EnumMember(Node):
     """An enum member, with a value if the enum is serializable."""
 
@@ -146,7 +147,7 @@ class EnumMember(Node):
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Enumeration(Node):
     """A declaration of an enum. It is serializable if it has an `underlying` type; None otherwise."""
 
@@ -156,21 +157,21 @@ class Enumeration(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ErrorDeclaration(Node):
     """A declaration `error { ... }`, which adds members to the type `error`."""
 
     members: tuple[Name, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MatchKindDeclaration(Node):
     """A declaration `match_kind { ... }`, which adds match kinds for keys of tables."""
 
     members: tuple[Name, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ValueSet(Node):
     """A declaration `value_set<type>(size) name;` in a parser."""
 
@@ -180,7 +181,7 @@ class ValueSet(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SelectCase(Node):
     """A case `keyset: state;` of a select."""
 
@@ -188,7 +189,7 @@ class SelectCase(Node):
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select(Node):
     """A transition `transition select(expressions) {cases}` of a parser state."""
 
@@ -196,14 +197,14 @@ class Select(Node):
     cases: tuple[SelectCase, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Transition(Node):
     """A transition `transition state;` of a parser state to the state of that name."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class State(Node):
     """A parser state. Without a transition (None), it rejects the packet."""
 
@@ -213,7 +214,7 @@ class State(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parser(Node):
     """A parser, or only its type if `states` is None. `constructor` are its constructor's parameters."""
 
@@ -226,7 +227,7 @@ class Parser(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Control(Node):
     """A control, or only its type if `body` is None. `constructor` are its constructor's parameters."""
 
@@ -239,7 +240,7 @@ class Control(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Key(Node):
     """A match field of a table: an expression and its match kind, such as exact, with the place of the latter."""
 
@@ -249,7 +250,7 @@ class Key(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ActionReference(Node):
     """A reference to an action in a table. `arguments` is None if it has no parentheses.
 
@@ -262,7 +263,7 @@ class ActionReference(Node):
     annotations: Annotations = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Entry(Node):
     """An entry in a table's `entries`. `priority` is None if it has none, and `const` whether it is declared const."""
 
@@ -273,21 +274,21 @@ class Entry(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableKey(Node):
     """The property `key = {...}` of a table in source, with its match fields in order."""
 
     keys: tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableActions(Node):
     """The property `actions = {...}` of a table in source, with its actions in order."""
 
     actions: tuple[ActionReference, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableEntries(Node):
     """The property `entries = {...}` of a table; `const` is whether it is declared const."""
 
@@ -295,7 +296,7 @@ class TableEntries(Node):
     const: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableProperty(Node):
     """A property of a table other than key, actions and entries, such as `size = 1024`."""
 
@@ -308,7 +309,7 @@ class TableProperty(Node):
 Property = TableKey | TableActions | TableEntries | TableProperty
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Table(Node):
     """A declaration `table name {properties}`."""
 
@@ -323,9 +324,11 @@ Declaration = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Program:
     """A whole program: its file, and its declarations in order, with those of its includes."""
 
     file: str
     declarations: tuple[Declaration, ...]
+
+    __eq__, __hash__, __repr__ = equal, hashed, shown

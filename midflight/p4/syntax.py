@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from midflight.errors import Place
+from midflight.trees import equal, hashed, shown
 
 __all__ = [
     "LARGEST", "Annotation", "Annotations", "Argument", "Assign", "BaseType", "Binary", "Block", "Boolean", "Call",
@@ -22,14 +23,16 @@ LARGEST = 4096
 """The largest number of bits of a constant without a width."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """A node of the syntax tree, with its place in the source."""
 
     place: Place
 
+    __eq__, __hash__, __repr__ = equal, hashed, shown
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Annotation(Node):
     """`@name`, `@name(body)` or, if `structured`, `@name[body]`. `body` is the unparsed text between the brackets."""
 
@@ -44,7 +47,7 @@ Annotations = tuple[Annotation, ...]
 # Types ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class BaseType(Node):
     """A built-in type: `bit`, `int`, `varbit`, `bool`, `error`, `string`, `match_kind`, `void`; or `_` as an argument.
 
@@ -55,7 +58,7 @@ class BaseType(Node):
     width: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TypeName(Node):
     """A named type. `top` is set for a leading dot, which refers to the program's top level."""
 
@@ -63,7 +66,7 @@ class TypeName(Node):
     top: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SpecialisedType(Node):
     """A generic type with type arguments, such as `register<bit<32>>`."""
 
@@ -71,7 +74,7 @@ class SpecialisedType(Node):
     arguments: tuple[Type, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StackType(Node):
     """The type of a header stack in source, `element[size]`."""
 
@@ -79,7 +82,7 @@ class StackType(Node):
     size: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TupleType(Node):
     """A type `tuple<...>` in source, or `list<...>` if `is_list`."""
 
@@ -93,7 +96,7 @@ Type = BaseType | TypeName | SpecialisedType | StackType | TupleType
 # Expressions ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Number(Node):
     """An integer literal. `width` is None if the literal has no width; `signed` is set for widths with `s`."""
 
@@ -102,21 +105,21 @@ class Number(Node):
     signed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Text(Node):
     """A string literal in source; `value` has its escape sequences replaced."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Boolean(Node):
     """The literal `true` or `false` in source."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Name(Node):
     """A name in an expression that is not a type. `top` is set for a leading dot, which refers to the top level."""
 
@@ -124,7 +127,7 @@ class Name(Node):
     top: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TypeMember(Node):
     """A member of a type, such as an enum: `Type.member`."""
 
@@ -132,14 +135,14 @@ class TypeMember(Node):
     member: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ErrorMember(Node):
     """The expression `error.member` in source."""
 
     member: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Member(Node):
     """A field or method, `base.member`. `at` is the place of the member's name."""
 
@@ -148,7 +151,7 @@ class Member(Node):
     at: Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Index(Node):
     """The expression `base[index]` in source: an element of a stack or tuple."""
 
@@ -156,7 +159,7 @@ class Index(Node):
     index: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Slice(Node):
     """The expression `base[high:low]` in source: these bits, both ends included."""
 
@@ -165,7 +168,7 @@ class Slice(Node):
     low: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unary(Node):
     """The expression of a prefix operator in source: `!`, `~`, `-` or `+`."""
 
@@ -173,7 +176,7 @@ class Unary(Node):
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binary(Node):
     """A binary operator on two operands, as P4 spells it."""
 
@@ -182,7 +185,7 @@ class Binary(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ternary(Node):
     """The expression `condition ? yes : no` in source."""
 
@@ -191,7 +194,7 @@ class Ternary(Node):
     no: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Node):
     """The expression `(type) operand` in source."""
 
@@ -199,7 +202,7 @@ class Cast(Node):
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Argument(Node):
     """An argument of a call. `name` is empty for a positional argument, and `value` is None for `_`."""
 
@@ -207,7 +210,7 @@ class Argument(Node):
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Node):
     """A call of a function or method, `callee<types>(arguments)`."""
 
@@ -216,7 +219,7 @@ class Call(Node):
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Construct(Node):
     """The expression `Type(arguments)` in source: an instance without a name."""
 
@@ -224,14 +227,14 @@ class Construct(Node):
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ListExpression(Node):
     """The expression `{a, b}` in source: a list of values."""
 
     elements: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Record(Node):
     """A list of values by field name, `{a = 1, b = 2}`. `rest` is set if it ends with `...`."""
 
@@ -239,12 +242,12 @@ class Record(Node):
     rest: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Default(Node):
     """The expression `...` in source: the default value of a type."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class InvalidHeader(Node):
     """The expression `{#}` in source: an invalid header."""
 
@@ -255,7 +258,7 @@ Expression = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MaskKeyset(Node):
     """A keyset that matches under a mask, `value &&& mask`."""
 
@@ -263,7 +266,7 @@ class MaskKeyset(Node):
     mask: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RangeKeyset(Node):
     """A keyset that matches a range, `low .. high`, both included."""
 
@@ -271,7 +274,7 @@ class RangeKeyset(Node):
     high: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DefaultKeyset(Node):
     """The keyset that matches everything, `default` or `_`."""
 
@@ -279,7 +282,7 @@ class DefaultKeyset(Node):
 SimpleKeyset = Expression | MaskKeyset | RangeKeyset | DefaultKeyset
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TupleKeyset(Node):
     """A keyset for several fields, `(a, b)`."""
 
@@ -289,7 +292,7 @@ class TupleKeyset(Node):
 # Statements ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Constant(Node):
     """A declaration `const type name = value;`."""
 
@@ -299,7 +302,7 @@ class Constant(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Variable(Node):
     """A declaration `type name = value;`. `value` is None without an initial value."""
 
@@ -309,7 +312,7 @@ class Variable(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Instantiation(Node):
     """A declaration of an instance, `type(arguments) name;`.
 
@@ -323,12 +326,12 @@ class Instantiation(Node):
     body: tuple[Node, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Empty(Node):
     """The empty statement in source, `;`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Assign(Node):
     """A statement `target = value;`.
 
@@ -340,14 +343,14 @@ class Assign(Node):
     operator: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CallStatement(Node):
     """The statement of a call in source, whose value is discarded."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DirectApplication(Node):
     """A statement `Type.apply(arguments);`, which applies an instance without a name."""
 
@@ -355,7 +358,7 @@ class DirectApplication(Node):
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class If(Node):
     """A statement `if (condition) yes else no`. `no` is None without an else."""
 
@@ -364,7 +367,7 @@ class If(Node):
     no: Statement | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SwitchCase(Node):
     """A case `label: block` of a switch.
 
@@ -375,7 +378,7 @@ class SwitchCase(Node):
     block: Block | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Switch(Node):
     """A statement `switch (subject) {cases}`."""
 
@@ -383,7 +386,7 @@ class Switch(Node):
     cases: tuple[SwitchCase, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Block(Node):
     """A sequence of statements in braces, with a scope of its own."""
 
@@ -391,19 +394,19 @@ class Block(Node):
     annotations: Annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Return(Node):
     """A statement `return value;`. `value` is None in `return;`."""
 
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Exit(Node):
     """The statement `exit;` in source."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class For(Node):
     """A statement `for (first; condition; step) body`. `first` and `step` are statements that commas separate."""
 
@@ -413,7 +416,7 @@ class For(Node):
     body: Statement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForIn(Node):
     """A statement `for (type name in values) body`, or with `values .. last`."""
 
@@ -424,12 +427,12 @@ class ForIn(Node):
     body: Statement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Break(Node):
     """The statement `break;`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Continue(Node):
     """The statement `continue;`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from midflight.errors import P4Error
@@ -9,6 +11,8 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check
 from midflight.p4.nodes import within
 from midflight.p4.p4info import p4info
+from midflight.p4.parse import parse
+from midflight.p4.preprocess import preprocess
 from tests.p4.skeleton import program, skeleton
 
 DEPTH = 1100
@@ -68,6 +72,20 @@ CALLED = {
 def test_depth_is_not_limited(parts: dict[str, str]) -> None:
     checked = program(**parts)
     assert p4info(checked).pkg_info.arch == "v1model"
+    body = checked.ingress.body
+    assert body == replace(body)
+    assert hash(body) == hash(replace(body))
+    assert repr(body).startswith("Block(")
+
+
+@pytest.mark.parametrize("name", ["if within if", "sum"])
+def test_deep_syntax_trees_are_compared_hashed_and_shown(name: str) -> None:
+    text = skeleton(**DEEP[name])
+    one, same, other = (parse(preprocess(each, "x.p4"), "x.p4") for each in (text, text, text + "const bit<1> c = 1;"))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert repr(one).startswith("Program(file='x.p4', declarations=(")
 
 
 def test_deep_programs_are_checked_completely() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,10 @@ def test_a_thousand_nested_constructs_compile(name: str) -> None:
     made = program(name, BODIES[name])
     assert "lesson" in made.p4()
     assert made.check("asic") == ()
+    kernel = made.applications["lesson"].primitive.kernel
+    assert kernel.body == replace(kernel).body
+    assert repr(kernel.body)
+    assert hash(kernel.body) == hash(replace(kernel).body)
 
 
 def test_all_of_a_thousand_terms_and_branches_are_computed() -> None:

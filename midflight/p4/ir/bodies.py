@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from midflight.errors import Place
 from midflight.p4.ir.entities import Instance, Keyset, Node, Parameter, Variable
 from midflight.p4.types import Direction, Type
+from midflight.trees import equal, hashed, shown
 
 __all__ = [
     "Action", "ActionCall", "ActionRef", "Advance", "Apply", "Assign", "Binary", "Block", "Break", "Call",
@@ -18,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Literal(Node):
     """A constant: an int (0 or 1 for a bool, index or value for an enum or error member), or a str for `string`."""
 
@@ -26,7 +27,7 @@ class Literal(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VariableRef(Node):
     """The typed expression of a variable, read or assigned to."""
 
@@ -34,7 +35,7 @@ class VariableRef(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Member(Node):
     """The typed expression of a field of a struct or header, or of an element of a tuple, whose `name` is its decimal
     index.
@@ -45,7 +46,7 @@ class Member(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Index(Node):
     """The typed expression of an element of a header stack. A constant index is a Literal within the stack."""
 
@@ -54,7 +55,7 @@ class Index(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Next(Node):
     """The typed expression `stack.next` in a parser."""
 
@@ -62,7 +63,7 @@ class Next(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Last(Node):
     """The typed expression `stack.last` in a parser, or `stack.lastIndex` if `index` is set."""
 
@@ -71,7 +72,7 @@ class Last(Node):
     index: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Slice(Node):
     """The typed expression `base[high:low]`, with both ends included."""
 
@@ -81,7 +82,7 @@ class Slice(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unary(Node):
     """The typed expression of a prefix operator; `operator` is one of `-`, `~`, `!`."""
 
@@ -90,7 +91,7 @@ class Unary(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binary(Node):
     """A binary operator, spelled as in P4.
 
@@ -103,7 +104,7 @@ class Binary(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Concat(Node):
     """The typed expression `left ++ right`, where left becomes the more significant part."""
 
@@ -112,7 +113,7 @@ class Concat(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Node):
     """An explicit cast, or the implicit conversion of a serializable enum to its underlying type."""
 
@@ -120,7 +121,7 @@ class Cast(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ternary(Node):
     """The typed expression `condition ? yes : no`."""
 
@@ -130,7 +131,7 @@ class Ternary(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StructValue(Node):
     """A list or struct expression, with its elements in the order of the type's fields."""
 
@@ -138,7 +139,7 @@ class StructValue(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsValid(Node):
     """The typed expression `header.isValid()`, of type bool."""
 
@@ -146,14 +147,14 @@ class IsValid(Node):
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Lookahead(Node):
     """The typed expression `packet.lookahead<T>()` in a parser, where T is `type`."""
 
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableHit(Node):
     """The typed expression `table.apply().hit`, or `.miss` if `miss` is set. Evaluating it applies the table."""
 
@@ -162,7 +163,7 @@ class TableHit(Node):
     miss: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Node):
     """A call of an extern function or, if `instance` is set, of an extern object's method.
 
@@ -177,7 +178,7 @@ class Call(Node):
     type_arguments: tuple[Type, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CopyIn(Node):
     """An `inout` argument of an action, control or parser whose value was copied before the other arguments ran.
 
@@ -195,7 +196,7 @@ Expression = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Assign(Node):
     """The typed statement `target = value`, where the target is a VariableRef, Member, Index, Slice, Next or Last."""
 
@@ -203,7 +204,7 @@ class Assign(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Declare(Node):
     """A declaration of a local variable, with an initial value or None."""
 
@@ -211,14 +212,14 @@ class Declare(Node):
     value: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Block(Node):
     """A sequence of statements with a scope of its own."""
 
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class If(Node):
     """A statement `if (condition) yes else no`; `no` is None without an else."""
 
@@ -227,18 +228,16 @@ class If(Node):
     no: Statement | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Case:
-    """A case of a switch: labels with a common body.
-
-    Without labels, it is `default`. Fall-through has been resolved.
-    """
+    """A case of a switch: labels, none for `default`, with a common body. Fall-through has been resolved."""
 
     labels: tuple[Expression | Action, ...]
     body: Statement
+    __eq__, __hash__, __repr__ = equal, hashed, shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Switch(Node):
     """A `switch` on `table.apply().action_run` with actions as labels, or on a value with Literals as labels."""
 
@@ -246,14 +245,14 @@ class Switch(Node):
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TableApply(Node):
     """The typed statement `table.apply()`."""
 
     table: Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ActionCall(Node):
     """A direct call of an action, with arguments for all of its parameters."""
 
@@ -261,7 +260,7 @@ class ActionCall(Node):
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Apply(Node):
     """A statement `instance.apply(...)` of a control or parser inside another, without the packet as an argument."""
 
@@ -269,14 +268,14 @@ class Apply(Node):
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CallStatement(Node):
     """The typed statement of a call whose value, if any, is discarded."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SetValidity(Node):
     """The typed statement `header.setValid()` (`valid` is True) or `header.setInvalid()`."""
 
@@ -284,7 +283,7 @@ class SetValidity(Node):
     valid: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Shift(Node):
     """The typed statement `stack.push_front(count)`, or `stack.pop_front(-count)` if `count` is negative."""
 
@@ -292,7 +291,7 @@ class Shift(Node):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Extract(Node):
     """The typed statement `packet.extract(header)` in a parser.
 
@@ -303,14 +302,14 @@ class Extract(Node):
     bits: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Advance(Node):
     """The typed statement `packet.advance(bits)` in a parser: skip this number of bits."""
 
     bits: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Emit(Node):
     """The typed statement `packet.emit(value)` in a deparser, of a header, a stack, or a struct of these.
 
@@ -320,7 +319,7 @@ class Emit(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Loop(Node):
     """A loop: each round runs `before`, ends the loop unless `condition` holds, and then runs `body` and `step`."""
 
@@ -330,22 +329,22 @@ class Loop(Node):
     step: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Break(Node):
     """`break`, which ends the innermost loop."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Continue(Node):
     """`continue`, which goes on with the step of the innermost loop."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Exit(Node):
     """The statement `exit`, which ends the processing of the packet in this control and those that apply it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Return(Node):
     """The typed statement `return`, which ends a control or action."""
 
@@ -356,7 +355,7 @@ Statement = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Action:
     """An action, by its control-plane name.
 
@@ -373,6 +372,8 @@ class Action:
     def data(self) -> tuple[Parameter, ...]:
         """The parameters of the action that the control plane sets in a table entry, in order."""
         return tuple(each for each in self.parameters if each.direction is Direction.NONE)
+
+    __repr__ = shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +419,7 @@ class TableEntry:
     const: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Table:
     """A match-action table, by its control-plane name. `size` is the declared maximum number of entries, or 1024.
 
@@ -451,8 +452,10 @@ class Table:
         """The inputs of the hash by which the table's action selector chooses a member; empty without a selector."""
         return tuple(each for each in self.listed if each.kind == "selector")
 
+    __repr__ = shown
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Select(Node):
     """A `select`: the first case whose keyset, or value set, matches the expressions gives the next state's name.
 
@@ -463,7 +466,7 @@ class Select(Node):
     cases: tuple[tuple[Keyset | Table, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class State(Node):
     """A parser state. `next` is a Select, or the name of a state, `accept` or `reject`."""
 
@@ -472,21 +475,19 @@ class State(Node):
     next: Select | str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parser:
-    """A parser instance: its states by name.
-
-    Parsing starts in the state `start`, after the declarations in `locals`.
-    """
+    """A parser instance: its states by name. Parsing starts in `start`, after the declarations in `locals`."""
 
     name: str
     parameters: tuple[Parameter, ...]
     locals: tuple[Statement, ...]
     states: Mapping[str, State]
     place: Place | None = None
+    __repr__ = shown
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Control:
     """A control instance. `locals` are declarations that run before its body each time."""
 
@@ -495,3 +496,4 @@ class Control:
     locals: tuple[Statement, ...]
     body: Block
     place: Place | None = None
+    __repr__ = shown

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from midflight.errors import Place
 from midflight.p4.types import Direction, Type
+from midflight.trees import equal, hashed, shown
 
 __all__ = [
     "EntryKey", "Instance", "Keyset", "Node", "Parameter", "Variable",
@@ -22,11 +23,13 @@ class Variable:
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Node:
     """A node of the typed program with its place in the source, which comparisons ignore."""
 
     place: Place | None = field(default=None, compare=False)
+
+    __eq__, __hash__, __repr__ = equal, hashed, shown
 
 
 @dataclass(frozen=True, slots=True)

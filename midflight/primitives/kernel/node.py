@@ -6,6 +6,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+from midflight.trees import shown
+
 __all__ = ["Node", "contents"]
 
 
@@ -31,6 +33,8 @@ class Node:
     _hash: int
     size: int
     """The number of nodes of the expression as a tree: a shared part counts each time."""
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         parts = contents(self)

@@ -13,6 +13,7 @@ from midflight.primitives.kernel.node import Node, contents
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.types import Kind
+from midflight.trees import equal, hashed, shown
 
 __all__ = [
     "Access",
@@ -59,7 +60,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Const(Node):
     """A constant number in a typed kernel. `solid` is whether it also has a width when the kernel runs as Python."""
 
@@ -68,7 +69,7 @@ class Const(Node):
     solid: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Truth(Node):
     """The constant True or False, as an expression of a typed kernel."""
 
@@ -76,7 +77,7 @@ class Truth(Node):
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Local(Node):
     """A local variable of the kernel, by its name in the P4."""
 
@@ -85,7 +86,7 @@ class Local(Node):
     bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FieldRef(Node):
     """A field of the application's header, or one lane of it; `lane` is None for a field without lanes."""
 
@@ -96,49 +97,49 @@ class FieldRef(Node):
     """The item that contains it, in an array of variable length; empty otherwise."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SequenceRef(Node):
     """The expression `packet.sequence`: the sequence number in the common header."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EpochRef(Node):
     """The expression `packet.epoch`: the epoch of the switch's state."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NowRef(Node):
     """The expression `packet.now`: the packet's arrival time in microseconds."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RoundRef(Node):
     """The expression `packet.round`: how often the packet has recirculated."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForwardedRef(Node):
     """`packet.forwarded`, the condition that the verdict so far is FORWARD."""
 
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Old(Node):
     """The value of a register element before the access, inside the expression of the element's new value."""
 
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unary(Node):
     """The operator `-` or `~` on a number, as an expression of a typed kernel."""
 
@@ -148,7 +149,7 @@ class Unary(Node):
     bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binary(Node):
     """Arithmetic on two numbers. `operator` is P4's: + - * & | ^ << >> |+| |-|.
 
@@ -162,7 +163,7 @@ class Binary(Node):
     bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare(Node):
     """A comparison, == != < <= > or >=, of two numbers of one type, or == or != of two conditions."""
 
@@ -172,7 +173,7 @@ class Compare(Node):
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Logic(Node):
     """The condition `left && right` or `left || right`, with short-circuit evaluation."""
 
@@ -182,7 +183,7 @@ class Logic(Node):
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Not(Node):
     """The negation of a condition, as an expression of a typed kernel."""
 
@@ -190,7 +191,7 @@ class Not(Node):
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Choose(Node):
     """The expression `yes if condition else no`; a `kind` of None is a condition."""
 
@@ -201,7 +202,7 @@ class Choose(Node):
     bare: tuple[int, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Node):
     """A conversion of a number to the type `kind`, which keeps the low bits."""
 
@@ -209,7 +210,7 @@ class Cast(Node):
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Overflows(Node):
     """`add_overflows(left, right)`: whether the sum exceeds the range of their type."""
 
@@ -218,7 +219,7 @@ class Overflows(Node):
     kind: None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Slice(Node):
     """The bits `high` to `low` of an unsigned number, both inclusive; bit 0 is the least significant."""
 
@@ -228,7 +229,7 @@ class Slice(Node):
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Concat(Node):
     """The bits of `left` above those of `right`, both unsigned."""
 
@@ -237,7 +238,7 @@ class Concat(Node):
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Scramble(Node):
     """A hash: the variable `checksum` mixed with a constant seed, as `arithmetic.scramble` does."""
 
@@ -334,7 +335,7 @@ class Search:
     line: Line
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class If:
     """The statement `if condition: yes else: no` of a typed kernel."""
 
@@ -343,14 +344,18 @@ class If:
     no: tuple[Statement, ...]
     line: Line
 
+    __eq__, __hash__, __repr__ = equal, hashed, shown
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unrolled:
     """An unrolled loop: the variable's name, and its rounds in order, each the variable's value and the statements."""
 
     variable: str
     rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
     line: Line
+
+    __eq__, __hash__, __repr__ = equal, hashed, shown
 
 
 @dataclass(frozen=True, slots=True)
