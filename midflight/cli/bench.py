@@ -180,7 +180,7 @@ def placement(arity: int, size: int, json_to: str | None) -> None:
 
 @bench.command(epilog=STEERING)
 @click.option("--runs", metavar="N", type=click.IntRange(1), default=41, show_default=True, help="Runs per program.")
-@click.option("--json", "json_to", metavar="FILE", help="Write the figures as JSON; - is standard output.")
+@json_file_option("figures")
 def steering(runs: int, json_to: str | None) -> None:
     """Measure what compute-aware forwarding costs each packet.
 
