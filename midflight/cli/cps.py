@@ -111,6 +111,8 @@ def cps(
     reflectors = dict(_pairs(probes, "--probe", "INSTANCE=HOST:PORT", address))
     if descriptors and not authorities:
         raise click.UsageError("--descriptor needs --authority")
+    if journal and not authorities:
+        raise click.UsageError("--journal needs --authority: without one, nothing is refused")
     with ExitStack() as stack:
         verifier = _verifier(authorities, descriptors, journal, stack) if authorities else None
         made = stack.enter_context(client(state))

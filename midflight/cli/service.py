@@ -68,9 +68,9 @@ def add(name: str, address: str, weights: dict[str, float], state: Path | None, 
     NAME or ADDRESS is in use, if a host is unknown, or if the program has no Steering.
     """
     found = call(state, "add_service", service=name, address=address, weights=weights)
-    show(
-        found, as_json, f"{name}: requests to {found['address']} go to {', '.join(it for it in weights if weights[it])}"
-    )
+    used = [host for host in weights if weights[host]]
+    show(found, as_json, f"{name}: requests to {found['address']} go to {', '.join(used)}")
+    _warn(state, name, used)
 
 
 @service.command()
@@ -111,6 +111,15 @@ def weigh(
     given = {"service": name, "weights": weights, "class": traffic_class, "switch": switch, "valid": valid}
     found = call(state, "weigh_service", **given)
     show(found, as_json, f"{found['moved']} buckets moved")
+    _warn(state, name, [host for host in weights if weights[host]])
+
+
+def _warn(state: Path | None, name: str, hosts: list[str]) -> None:
+    """Warn of instances with a weight to which no way leads over switches that are on."""
+    found = call(state, "services")["services"]
+    there = {it["host"]: it["reachable"] for each in found if each["name"] == name for it in each["instances"]}
+    if away := [host for host in hosts if not there.get(host, True)]:
+        click.echo(f"warning: no way leads to {', '.join(away)} now, over switches that answer", err=True)
 
 
 @service.command()
@@ -136,7 +145,10 @@ def balance(name: str, application: str, state: Path | None, as_json: bool) -> N
 @state_option
 @json_option
 def drain(name: str, host: str, state: Path | None, as_json: bool) -> None:
-    """Give an instance of a service no new flows. Fails if it is not an instance, or the last one with a weight."""
+    """Give an instance of a service no new flows, whatever a path selector computes, until `weigh` gives it a weight.
+
+    Fails if it is not an instance, or the last one with a weight.
+    """
     found = call(state, "drain_service", service=name, host=host)
     show(found, as_json, f"{name}: {host} gets no new flows")
 
@@ -196,7 +208,9 @@ def _table(found: dict[str, Any]) -> Table:
         for number, it in enumerate(each["instances"]):
             first = (each["name"], each["cs_id"]) if number == 0 else ("", "")
             share = f"{it['weight'] / total:.0%}" if total else ""
-            notes = [] if it["reachable"] else ["unreachable"]
+            notes = [
+                each for each, holds in (("unreachable", not it["reachable"]), ("drained", it["drained"])) if holds
+            ]
             if number == 0 and each["valid"] is not None:
                 notes.append(f"weights expire in {each['valid']:.1f} s")
             numbers = f"{it['weight']:.3g}", share, f"{it['static']:.3g}", str(it["requests"])

@@ -24,12 +24,6 @@ def steer(
     accepted: list[Host] = []
     try:
         network = services[service].address
-        for name in weights:
-            if network.version > hosts[name].address.version:
-                raise MidflightError(
-                    f"{name} has an IPv4 address and cannot receive packets for {address}",
-                    hint="give the hosts IPv6 addresses: Topology.with_ipv6(), or Star(ipv6=True)",
-                )
         if network.prefixlen == network.max_prefixlen:
             for name in weights:
                 hosts[name].accept(network.network_address)

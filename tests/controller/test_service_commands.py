@@ -76,6 +76,7 @@ def test_services_on_the_command_line(running: Running) -> None:
     assert own not in running.run("service", "list", "--switch", "s1").output
     assert running.run("service", "drain", "vision", "h3").exit_code == 0
     assert shares(running, "--switch", "s1") == {"h2": 1.0, "h3": 0.0}
+    assert "drained" in running.run("service", "list").output
     assert "10.9.0.1" in running.run("service", "list").output
     assert running.run("service", "remove", "vision").exit_code == 0
     assert running.json("service", "list") == {"services": []}
@@ -175,3 +176,13 @@ def test_a_path_selector_refuses_what_it_cannot_use(running: Running, tmp_path: 
     done = running.run("cps", "--authority", f"x={'00' * 32}", "--descriptor", str(tmp_path / "bad"))
     assert "is refused: malformed" in done.output
     assert "is not INSTANCE=HOST:PORT" in running.run("cps", "--probe", "h1").output
+    done = running.run("cps", "--journal", str(tmp_path / "journal"))
+    assert (done.exit_code, "--journal needs --authority" in done.output) == (2, True)
+    assert not (tmp_path / "journal").exists()
+
+
+def test_a_host_with_an_ipv4_address_does_not_serve_an_ipv6_address(running: Running) -> None:
+    done = running.run("service", "add", "six", "2001:db8:9::1", "h2=1")
+    assert done.exit_code == 1
+    assert "h2 has an IPv4 address and cannot receive packets for 2001:db8:9::1" in done.output
+    assert "six" not in running.run("service", "list").output

@@ -33,20 +33,36 @@ class Network:
         self.writes = 0
         self.requests = dict.fromkeys(NAMES, 0)
         self.reachable = dict.fromkeys(NAMES, True)
+        self.drained = ""
         self.switch = ""
 
     def served(self, switch: str = "") -> Sequence[Served]:
         self.switch = switch
         instances = tuple(
             ServedInstance(
-                name, NAMES[name], 1.0, self.weights.get(name, 0.0), 0.001, self.reachable[name], self.requests[name]
+                name,
+                NAMES[name],
+                1.0,
+                self.weights.get(name, 0.0),
+                0.001,
+                self.reachable[name],
+                self.requests[name],
+                name == self.drained,
             )
             for name in NAMES
         )
         return [Served("vision", CS_ID, instances)]
 
-    def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
-        assert (service, switch) == ("vision", self.switch)
+    def weigh(
+        self,
+        service: str,
+        weights: Mapping[str, float],
+        *,
+        switch: str = "",
+        valid: float | None = None,
+        computed: bool = False,
+    ) -> int:
+        assert (service, switch, computed) == ("vision", self.switch, True)
         self.weights, self.valid = dict(weights), valid
         self.writes += 1
         return 1
@@ -207,3 +223,13 @@ def test_path_selectors_pass_updates_on_to_their_peers_once(stack: ExitStack) ->
     assert [len(each.board) for each in selectors] == [1, 1, 1]
     assert [each.counts["accepted"] for each in ring] == [1, 1, 1]
     assert sum(each.counts["repeated"] for each in ring) > 0
+
+
+def test_the_path_selector_gives_a_drained_instance_nothing() -> None:
+    story = Story()
+    assert min(story.play(3).values()) > 0
+    story.network.drained = "h3"
+    weights = story.play(3)
+    assert (weights.get("h3", 0.0), min(weights["h2"], weights["h4"]) > 0) == (0.0, True)
+    story.network.drained = ""
+    assert story.play(5)["h3"] > 0

@@ -140,6 +140,14 @@ def test_a_drained_instance_gets_no_new_flows(lab: Lab) -> None:
     assert services.counters("s1")["h2"].packets > 0, "its entry stays, for flows that a kernel keeps there"
     with pytest.raises(MidflightError, match="h3 is the last instance of 'vision'"):
         services.drain("vision", "h3")
+    services.weigh("vision", {"h2": 1, "h3": 1}, valid=5.0, computed=True)
+    assert {*lab.ask().values()} == {"h3"}, "what a path selector computes does not end it"
+    services.weigh("vision", {"h3": 1}, valid=1e-9)
+    lab.ask()  # time passes
+    assert services.expire() == ("vision",)
+    assert {*lab.ask().values()} == {"h3"}, "nor do static weights"
+    services.weigh("vision", {"h2": 1, "h3": 1})
+    assert {*lab.ask().values()} == {"h2", "h3"}
 
 
 def test_a_class_has_weights_of_its_own(lab: Lab) -> None:
@@ -314,7 +322,7 @@ def test_mistakes(lab: Lab) -> None:
         with pytest.raises(MidflightError, match=reported):
             mistake()
     assert services.instance("vision", "2001:db8::1", 7, PORT) == "h2"
-    services.add("sound", "2001:db8::/64", {"h2": 1})
+    services.add("sound", "10.9.1.0/24", {"h2": 1})
     with pytest.raises(MidflightError, match=r"3 services, but the program has Steering\(services=2\)"):
         services.add("third", "10.9.0.3", {"h2": 1})
     with pytest.raises(MidflightError, match="there is no service 'third'"):

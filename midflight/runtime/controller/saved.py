@@ -157,6 +157,7 @@ def _service(service: Service) -> Json:
         "pool": _pool(service.pool),
         "until": service.until,
         "balance": service.balance,
+        "drained": [*service.drained],
         "classes": [
             {"name": name, "rule": {**asdict(rule), "source": rule.source and str(rule.source)}, "pool": _pool(pool)}
             for name, (rule, pool) in service.classes.items()
@@ -183,7 +184,8 @@ def _parse_service(saved: Json) -> Service:
         rule = {**each["rule"], "source": each["rule"]["source"] and ip_network(each["rule"]["source"])}
         classes[each["name"]] = Rule(**rule), _parse_pool(each["pool"])
     pool, balance = _parse_pool(saved["pool"]), str(saved.get("balance", ""))
-    return Service(saved["name"], ip_network(saved["address"]), pool, classes, saved["until"], balance)
+    drained = tuple(map(int, saved.get("drained", ())))
+    return Service(saved["name"], ip_network(saved["address"]), pool, classes, saved["until"], balance, drained)
 
 
 def _parse_pool(saved: Json) -> Pool:

@@ -75,7 +75,7 @@ class Services:
                 if mapped_prefix(other.address) == mapped_prefix(network):
                     raise MidflightError(f"{address} is the address of service {other.name!r}")
             self._check_hosts(network)
-            desired, numbered = self._numbered(desired, weights)
+            desired, numbered = self._numbered(desired, weights, network)
             pool = Pool.of(_free(desired), numbered, steering.buckets)
             self._request(desired, Service(service, network, pool))
 
@@ -101,7 +101,8 @@ class Services:
         with self._fleet.lock:
             found, steering = self[service], self._steering
             _check_name("class", traffic_class)
-            desired, numbered = self._numbered(self._fleet.desired, weights)
+            desired, numbered = self._numbered(self._fleet.desired, weights, found.address)
+            found = _undrained(found, numbered)
             for name, (other, _) in found.classes.items():
                 if name != traffic_class and (other.match(), other.priority) == (rule.match(), rule.priority):
                     raise MidflightError(f"class {name!r} has the same rule", hint="give one of them another priority")
@@ -121,6 +122,7 @@ class Services:
         traffic_class: str = "",
         switch: str = "",
         valid: float | None = None,
+        computed: bool = False,
     ) -> int:
         """Set the weights of a service's instances, or of those of one of its classes; return how many buckets moved.
 
@@ -130,8 +132,11 @@ class Services:
         out get no new flows. As few flows move as possible. With `switch`, only the requests that enter the network
         there follow these weights; a later call without `switch` ends that. With `valid`, all weights of the service,
         also those of other classes, hold for this many seconds of the controller's clock: see `expire`. A later call
-        without `valid`, for any class, makes them permanent. MidflightError if `valid` is not a number above 0 and up
-        to 1e9, if there is no such switch, or if a new instance exceeds what the program's `Steering` has room for.
+        without `valid`, for any class, makes them permanent. A weight above 0 ends the draining of an instance, unless
+        the weights are `computed`, by a path selector: drained instances then get none.
+
+        MidflightError if `valid` is not a number above 0 and up to 1e9, if there is no such switch, or if a new
+        instance exceeds what the program's `Steering` has room for.
         """
         with self._fleet.lock:
             found = self[service]
@@ -140,7 +145,12 @@ class Services:
             if switch:
                 self._fleet.switch(switch)
             pool = found.pool if not traffic_class else self._class(found, traffic_class)[1]
-            desired, numbered = self._numbered(self._fleet.desired, weights)
+            desired = self._fleet.desired
+            if computed:
+                drained = [name for name, number in desired.instances.items() if number in found.drained]
+                weights = {name: 0.0 if name in drained else weight for name, weight in weights.items()}
+            desired, numbered = self._numbered(desired, weights, found.address)
+            found = _undrained(found, numbered)
             changed = pool.weighted(numbered, switch)
             until = None if valid is None else self._fleet.now() + round(valid * 1e9)
             self._request(desired, replace(found.with_pool(changed), until=until), written=changed != pool)
@@ -180,8 +190,9 @@ class Services:
         """Give an instance of a service the weight 0 in all its pools: new flows go elsewhere.
 
         Pools are the sets of instances of the service itself and of each of its classes. Its entry remains, so requests
-        for which a kernel such as `Balance` has chosen it still reach it. MidflightError if the host is not an instance
-        of the service, or if this would leave a pool without an instance.
+        for which a kernel such as `Balance` has chosen it still reach it. It stays drained, also when weights expire or
+        a path selector computes others, until `weigh` or `classify` gives it a weight above 0. MidflightError if the
+        host is not an instance of the service, or if this would leave a pool without an instance.
         """
         with self._fleet.lock:
             found, instances = self[service], self._fleet.desired.instances
@@ -197,11 +208,12 @@ class Services:
                         f"{host} is the last instance of {service!r}", hint="add another one, or remove the service"
                     )
                 found = found.with_pool(drained)
-            self._request(self._fleet.desired, found)
+            self._request(self._fleet.desired, replace(found, drained=tuple(sorted({*found.drained, number}))))
 
     def expire(self) -> tuple[str, ...]:
         """Return to the static weights of the services whose weights have expired, and return their names.
 
+        Drained instances stay without a weight, unless only they have a static one.
         Without this call, the last weights hold. DeviceError if a switch refuses; services that came before have
         returned.
         """
@@ -210,7 +222,8 @@ class Services:
             for name, service in self._fleet.desired.services.items():
                 if service.until is not None and service.until <= now:
                     for pool in service.pools:
-                        service = service.with_pool(pool.weighted(pool.static))
+                        static = {each: 0.0 if each in service.drained else it for each, it in pool.static.items()}
+                        service = service.with_pool(pool.weighted(static if any(static.values()) else pool.static))
                     self._request(self._fleet.desired, replace(service, until=None))
                     gone.append(name)
             return tuple(gone)
@@ -287,6 +300,7 @@ class Services:
                             each.pool.weights_at(switch).get(number, 0.0),
                             *where[names[number]],
                             sent.get(names[number], 0),
+                            number in each.drained,
                         )
                         for number in each.pool.instances
                     ),
@@ -317,13 +331,23 @@ class Services:
             raise MidflightError(f"service {service.name!r} has no class {name!r}", hint=f"classes: {known}")
         return service.classes[name]
 
-    def _numbered(self, desired: DesiredState, weights: Mapping[str, float]) -> tuple[DesiredState, dict[int, float]]:
-        """Return weights by the instances' numbers, and the desired state in which their hosts have numbers."""
-        known = {each.name for each in self._fleet.whole.hosts}
+    def _numbered(
+        self, desired: DesiredState, weights: Mapping[str, float], network: IPNetwork
+    ) -> tuple[DesiredState, dict[int, float]]:
+        """Return weights by the instances' numbers, and the desired state in which their hosts have numbers.
+
+        `network` is the service's address, for which the hosts must be able to receive packets.
+        """
+        known = {each.name: each for each in self._fleet.whole.hosts}
         numbers = dict(desired.instances)
         for name, weight in weights.items():
             if name not in known:
                 raise MidflightError(f"there is no host named {name}", hint=f"the hosts are {', '.join(sorted(known))}")
+            if network.version == 6 and known[name].address.version == 4:
+                raise MidflightError(
+                    f"{name} has an IPv4 address and cannot receive packets for {network}",
+                    hint="give the host an IPv6 address: with_ipv6() of a topology, or in the file of a network",
+                )
             if name not in numbers:
                 numbers[name] = _unused(numbers.values())
             if not (isinstance(weight, Real) and 0 <= weight <= float_info.max):
@@ -452,6 +476,11 @@ def _free(desired: DesiredState) -> int:
 def _unused(taken: Collection[int]) -> int:
     """Return the smallest number from 1 that is not taken."""
     return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+
+def _undrained(service: Service, weights: Mapping[int, float]) -> Service:
+    """Return the service in which instances with a weight above 0 are no longer drained."""
+    return replace(service, drained=tuple(each for each in service.drained if not weights.get(each)))
 
 
 def _used(services: Iterable[Service]) -> dict[int, None]:

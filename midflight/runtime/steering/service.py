@@ -133,7 +133,8 @@ class Service:
     """A service: its address, which all instances share (CS-ID), its pool, and the pools of its traffic classes.
 
     `until` is the time in nanoseconds at which the weights expire, or None if they do not. `balance` is the name of the
-    `Balance` whose maps follow the weights of the pool, empty for none.
+    `Balance` whose maps follow the weights of the pool, empty for none. `drained` are the numbers of the instances that
+    get no new flows until an operator gives them a weight, whatever a path selector computes.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Service:
     classes: Mapping[str, tuple[Rule, Pool]] = field(default_factory=dict)
     until: int | None = None
     balance: str = ""
+    drained: tuple[int, ...] = ()
 
     @property
     def pools(self) -> tuple[Pool, ...]:

@@ -29,11 +29,21 @@ class RemoteServices:
             for each in self._client.call("services", switch=switch)["services"]
         )
 
-    def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
+    def weigh(
+        self,
+        service: str,
+        weights: Mapping[str, float],
+        *,
+        switch: str = "",
+        valid: float | None = None,
+        computed: bool = False,
+    ) -> int:
         """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
 
         MidflightError if there is no such service, host or switch, if a weight or `valid` is out of its range, if all
         weights are 0, or if the controller does not answer. DeviceError if a switch refuses.
         """
-        found = self._client.call("weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid)
+        found = self._client.call(
+            "weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid, computed=computed
+        )
         return int(found["moved"])

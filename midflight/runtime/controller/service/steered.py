@@ -80,9 +80,10 @@ class SteeredServices:
     def weigh_service(self, arguments: Json) -> Json:
         """Set the weights of a service's instances: see `Services.weigh`.
 
-        Arguments: `service`, `weights`, by host, and those that may be left out, `class`, `switch` and `valid`, in
-        seconds. Return `service`, and as `moved` how many buckets have another instance. MidflightError if a name is
-        unknown, if `weights` is not an object, if a weight or `valid` is out of its range, or if all weights are 0.
+        Arguments: `service`, `weights`, by host, and those that may be left out: `class`, `switch`, `valid`, in
+        seconds, and `computed`. Return `service`, and as `moved` how many buckets have another instance. MidflightError
+        if a name is unknown, if `weights` is not an object, if a weight or `valid` is out of its range, or if all
+        weights are 0.
         """
         name, weights, valid = str(arguments["service"]), _weights(arguments), arguments.get("valid")
         traffic_class, switch = str(arguments.get("class", "")), str(arguments.get("switch", ""))
@@ -92,6 +93,7 @@ class SteeredServices:
             traffic_class=traffic_class,
             switch=switch,
             valid=None if valid is None else float(valid),
+            computed=bool(arguments.get("computed", False)),
         )
         if moved:
             shown = ", ".join(f"{host} {weight:.3g}" for host, weight in weights.items())

@@ -19,6 +19,7 @@ class ServedInstance:
     `static` is the weight that it got when it was added, and `weight` the present one. `delay` is the time of the way
     to it in seconds, as the network's description has it. `reachable` says whether a path leads to it over switches
     that are on. `requests` counts the requests that have been sent to it since some time in the past, for all services.
+    A `drained` instance gets no new flows: its operator says so.
     """
 
     host: str
@@ -28,6 +29,7 @@ class ServedInstance:
     delay: float
     reachable: bool
     requests: int
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,19 @@ class Network(Protocol):
         MidflightError if there is no such switch, or if the controller does not answer.
         """
 
-    def weigh(self, service: str, weights: Mapping[str, float], *, switch: str = "", valid: float | None = None) -> int:
+    def weigh(
+        self,
+        service: str,
+        weights: Mapping[str, float],
+        *,
+        switch: str = "",
+        valid: float | None = None,
+        computed: bool = False,
+    ) -> int:
         """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
 
         `switch` is the ingress that they are for, empty for all; `valid` is for how many seconds, None without limit.
+        With `computed`, drained instances get none.
         MidflightError if there is no such service or host, or if the weights cannot be written.
         """
 
@@ -105,12 +116,12 @@ class Rounds:
         return found
 
     def _decide(self, service: Served, now: int) -> Decision:
-        hosts = {each.csci_id: each.host for each in service.instances}
+        instances = [each for each in service.instances if not each.drained] or service.instances
+        hosts = {each.csci_id: each.host for each in instances}
         described = [
-            Described(each.csci_id, 2.0 * each.delay, max(each.static, 1e-6), self._service)
-            for each in service.instances
+            Described(each.csci_id, 2.0 * each.delay, max(each.static, 1e-6), self._service) for each in instances
         ]
-        unreachable = [each.csci_id for each in service.instances if not each.reachable]
+        unreachable = [each.csci_id for each in instances if not each.reachable]
         made = self.selector.decide(service.cs_id, described, self._demand[service.name], now, unreachable)
         # Those that are dead are left out, so that not even flows that echo them stay there.
         weights = {hosts[name]: weight for name, weight in made.weights.items() if name not in made.dead or weight > 0}
@@ -118,7 +129,7 @@ class Rounds:
         # Half of the validity has passed: extend it.
         due = self._valid is not None and (now - at) / 1e9 >= self._valid / 2
         if due or weights != last:
-            self._network.weigh(service.name, weights, switch=self._switch, valid=self._valid)
+            self._network.weigh(service.name, weights, switch=self._switch, valid=self._valid, computed=True)
             self._written[service.name] = weights, now
         return made
 
