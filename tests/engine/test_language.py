@@ -360,6 +360,48 @@ CASES = [
         ),
         bmv2=False,
     ),
+    Case(
+        "generic controls have the types of their instances",
+        source(
+            types="""
+                control Some<T>(inout T x)(T least) { apply { x = least; } }
+                control Twice<T>(inout T x)(T least) { Some<T>(least) inner; apply { inner.apply(x); } }
+            """,
+            header="bit<8> a; bit<16> b;",
+            declarations="Twice<bit<8>>(8w5) small; Some<bit<16>>(16w300) wide;",
+            ingress="if (hdr.h.a < 5) { small.apply(hdr.h.a); } else { wide.apply(hdr.h.b); }",
+        ),
+        (("010009", "050009"), ("070009", "07012c")),
+    ),
+    Case(
+        "functions take numbers of any size",
+        source(
+            types="bit<8> low(int n) { return (bit<8>)(n >> 64); }",
+            header="bit<8> a;",
+            ingress="hdr.h.a = hdr.h.a + low(0x2A0000000000000000) + low(1 << 65);",
+        ),
+        (("01", "2d"),),
+    ),
+    Case(
+        "generic parsers have the types of their instances",
+        source(
+            types="""
+                header more_t { bit<16> b; }
+                parser Tail<T>(packet_in packet, out T first) {
+                    state start { packet.extract(first); transition accept; }
+                }
+            """,
+            header="bit<8> a;",
+            headers="more_t m;",
+            parser="""
+                Tail<more_t>() tail;
+                state start { packet.extract(hdr.h); tail.apply(packet, hdr.m); transition accept; }
+            """,
+            ingress="hdr.m.b = hdr.m.b + 1;",
+        ),
+        (("010009", "01000a"),),
+        bmv2=False,  # p4c checks a generic body for any type, and a packet is extracted to headers only
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.frontend import check
 from midflight.p4.types import Bits, HeaderType, StackType, StructType
 from tests.p4.skeleton import assigned, program
 
@@ -65,3 +66,49 @@ def test_wrong_arguments_are_reported(declaration: str, message: str) -> None:
         local(declaration, top=top)
     assert caught.value.message == message
     assert caught.value.place is not None
+
+
+ANY = """
+control Any<T>(inout T x)(T least) { apply { x = least; } }
+bit<8> doubled(int n) { return (bit<8>)(n * 2); }
+bit<8> directed(in int n) { return 1; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("declaration", "apply", "message"),
+    [
+        ("Any(8w1) a;", "a.apply(meta.small);", "Any takes 1 type argument, not 0"),
+        ("Any<bit<8>, bit<8>>(8w1) a;", "a.apply(meta.small);", "Any takes 1 type argument, not 2"),
+        ("Any<bit<16>>(16w1) a;", "a.apply(meta.small);", "argument x must be bit<16>, not bit<8>"),
+        ("", "meta.small = doubled(meta.small);", "doubled's n must be an int known at compile time, not bit<8>"),
+        ("", "meta.small = directed(1);", "n has the type int, so it cannot have a direction"),
+        ("", "meta.flag = { a = 1, b = 2 } == { a = 1, b = 2 };", "the type of neither side is known"),
+    ],
+)
+def test_mistakes_with_generic_controls_and_numbers_of_any_size(declaration: str, apply: str, message: str) -> None:
+    with pytest.raises(P4Error) as caught:
+        program(top=ANY, locals=declaration, apply=apply)
+    assert caught.value.message == message
+    assert caught.value.place is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extern void f<T>(in T data); control c() { apply { f(\"hi\"); } }",
+         "f's data has a direction, so it takes no string"),
+        ("control c() { apply { bit<4> a = 1; switch (a) { 1: { } } } }",
+         "a switch on a value needs the match kind exact"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_other_architectures_come_before_the_architecture(text: str, message: str) -> None:
+    with pytest.raises(P4Error) as caught:
+        check(f"{text}\ncontrol e();\npackage top(e _e);\ntop(c()) main;")
+    assert caught.value.message == message
+
+
+def test_a_package_has_no_methods() -> None:
+    text = "control c() { apply { } }\ncontrol e();\npackage top(e _e);\ntop(c()) main = { void a() { } };"
+    with pytest.raises(P4Error, match="only an extern object can have methods"):
+        check(text)

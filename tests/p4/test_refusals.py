@@ -14,10 +14,6 @@ VIRTUAL = "extern v { v(); abstract bit<8> f(in bit<8> y); }"
 TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {more} }}"
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
-    (
-        "generic controls and parsers are",
-        {"top": "control Any<T>(inout T x) { apply { } }", "locals": "Any<bit<8>>() a;"},
-    ),
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
     ("values of bit<0> are", {"top": "struct none_t { bit<0> x; }"}),
     ("a varbit that does not begin at a whole byte is", {"top": "header odd_t { bit<4> a; varbit<8> v; bit<4> b; }"}),

@@ -33,7 +33,7 @@ def evaluated(ctx: Context, annotations: s.Annotations, pairs: Container[str] = 
                 [[key, bool(value.value) if value.type == BOOL else value.value] for key, value in values]
             )
         else:
-            made[each.name] = each.body
+            made.setdefault(each.name, each.body)  # as in p4c, the first `@name` counts
     return made
 
 

@@ -73,7 +73,10 @@ def bind(
             else:
                 bound[kind.name] = checked.type
     for name, checked in loose.items():
-        bound.setdefault(name, settled(checked.type, checked))
+        if name not in bound:
+            bound[name] = settled(checked.type, checked)
+            shown = f"It gets the type {bound[name]}. Write the width before the number, such as 16w5."
+            ctx.state.warn("p4c cannot infer a width here", checked.place, shown)
     for name in names:
         if name not in bound:
             hint = f"Write {prototype.name}<...>(...)."

@@ -13,7 +13,19 @@ from midflight.p4.check.methods import method, size_of
 from midflight.p4.check.scope import Callables, Named, Scope, closest, describe
 from midflight.p4.check.sizes import SIZES
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, VOID, Bits, Bool, Direction, EnumType, HeaderType, StructType, TupleType, Type
+from midflight.p4.types import (
+    BOOL,
+    VOID,
+    Bits,
+    Bool,
+    Direction,
+    EnumType,
+    HeaderType,
+    StringType,
+    StructType,
+    TupleType,
+    Type,
+)
 from midflight.stackless import Walk, in_turn
 
 __all__ = ["call"]
@@ -179,6 +191,9 @@ def _extern(
         result: Type = (yield type_of(ctx, prototype.result)) if prototype.result else VOID
     finally:
         ctx.scope = outer
+    for each, kind in zip(parameters, kinds, strict=True):
+        if isinstance(kind, StringType) and each.direction:
+            raise P4Error(f"{prototype.name}'s {each.name} has a direction, so it takes no string", place=node.place)
     directions = [Direction(each.direction or "in") for each in parameters]
     whats = [f"{prototype.name}'s {each.name}" for each in parameters]
     arguments: tuple[ir.Expression, ...] = yield arguments_in_order(ctx, given, kinds, directions, whats)

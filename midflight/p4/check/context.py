@@ -53,6 +53,8 @@ class Template:
     declaration: d.Control | d.Parser
     name: str
     values: list[Entity]
+    kinds: Mapping[str, Type] = field(default_factory=dict)
+    """The type arguments of a generic control or parser, by the names of its type parameters."""
     objects: dict[str, ir.Instance] = field(default_factory=dict)
     made: ir.Control | ir.Parser | None = None
 
@@ -222,5 +224,5 @@ def refuse(what: str, place: Place, hint: str = "", plural: bool = True) -> P4Er
 
 
 def annotations_of(annotations: s.Annotations) -> dict[str, str]:
-    """Return annotations by name, each with the unparsed text between its brackets."""
-    return {each.name: each.body for each in annotations}
+    """Return the text between the brackets of annotations by name. As in p4c, the first of each name counts."""
+    return {each.name: each.body for each in reversed(annotations)}

@@ -10,12 +10,13 @@ from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import argument, bind, ordered
 from midflight.p4.check.context import Context
+from midflight.p4.check.fold import is_literal
 from midflight.p4.check.order import pinned
 from midflight.p4.check.returns import Returns, lower, when
-from midflight.p4.check.scope import Local, Named, Scope
+from midflight.p4.check.scope import Constant, Local, Named, Scope
 from midflight.p4.check.statements import row
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, VOID, Direction, Type
+from midflight.p4.types import BOOL, VOID, Direction, Integer, Type
 from midflight.stackless import Walk, in_turn
 
 __all__ = ["check_alone", "inline"]
@@ -38,11 +39,14 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
         scope.declare(name, Named(kind), node.place)
     inner = Context(ctx.state, scope, "function", prototype.name, ctx.in_parser)
     after: list[ir.Statement] = []
-    variables: list[ir.Variable] = []
+    variables: list[ir.Variable | Constant] = []
     for parameter, each in zip(prototype.parameters, given, strict=True):
         kind = yield type_of(inner, parameter.type)
         direction = Direction(parameter.direction)
         value: ir.Expression = yield argument(ctx, each, kind, direction, f"{prototype.name}'s {parameter.name}")
+        if isinstance(kind, Integer):
+            variables.append(_constant(parameter, value))
+            continue
         if direction in (Direction.OUT, Direction.INOUT):
             value = pinned(ctx, value)
         variable = ir.Variable(parameter.name, kind, parameter.place)
@@ -58,6 +62,15 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
     return ir.VariableRef(inner.result, inner.result.type, place=node.place)
 
 
+def _constant(parameter: d.Parameter, value: ir.Expression) -> Constant:
+    """Return the value of a parameter of type `int`, which p4c takes without a direction only."""
+    if parameter.direction:
+        raise P4Error(f"{parameter.name} has the type int, so it cannot have a direction", place=parameter.place)
+    if not is_literal(value):
+        raise P4Error(f"{parameter.name} needs a value known at compile time", place=value.place)
+    return Constant(value)
+
+
 def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
     """Check a function that is never called, and discard the result. Raises P4Error for the first error in it."""
     prototype = function.prototype
@@ -69,7 +82,9 @@ def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
     yield _written_out(inner, function, variables)
 
 
-def _written_out(ctx: Context, function: d.Function, variables: Sequence[ir.Variable]) -> Walk[list[ir.Statement]]:
+def _written_out(
+    ctx: Context, function: d.Function, variables: Sequence[ir.Variable | Constant]
+) -> Walk[list[ir.Statement]]:
     """Check a function's body with variables for its parameters and return the statements, without returns.
 
     Sets `ctx.result` to the variable for the return value. Raises P4Error where a function with a result can end
@@ -79,6 +94,9 @@ def _written_out(ctx: Context, function: d.Function, variables: Sequence[ir.Vari
     assert body is not None
     with ctx.scope.block():
         for parameter, variable in zip(prototype.parameters, variables, strict=True):
+            if isinstance(variable, Constant):
+                ctx.scope.declare(parameter.name, variable, parameter.place)
+                continue
             fixed = parameter.direction in ("", "in")
             reason = f"{parameter.name} is an 'in' parameter and cannot be written" if fixed else ""
             ctx.scope.declare(parameter.name, Local(variable, reason, True), parameter.place)

@@ -108,9 +108,10 @@ def _make(
             instance: ir.Instance = yield _extern_object(ctx, entity, kinds, arguments, name, annotations, place)
             return instance
         case d.Control() | d.Parser():
-            if entity.type_parameters:
-                raise refuse("generic controls and parsers", kind.place)
-            made: ir.Control | ir.Parser = yield part(ctx, entity, name, arguments, place)
+            given = kind.arguments if isinstance(kind, s.SpecialisedType) else ()
+            kinds = yield type_arguments(ctx, entity, given, kind.place)
+            named = dict(zip(entity.type_parameters, kinds, strict=True))
+            made: ir.Control | ir.Parser = yield part(ctx, entity, name, arguments, place, named)
             return made
         case d.Package():
             raise P4Error("a package can only be instantiated at the top level", place=place)
@@ -188,11 +189,17 @@ def _extern_object(
 
 
 def part(
-    ctx: Context, declaration: d.Control | d.Parser, name: str, arguments: Sequence[s.Argument], place: Place
+    ctx: Context,
+    declaration: d.Control | d.Parser,
+    name: str,
+    arguments: Sequence[s.Argument],
+    place: Place,
+    kinds: Mapping[str, Type],
 ) -> Walk[ir.Control | ir.Parser]:
     """Check one instance of a control or parser, with the control-plane name `name`, and return it.
 
-    `arguments` are those of its constructor. P4Error if it cannot be created in this kind of body, or if it is invalid.
+    `arguments` are those of its constructor, and `kinds` its type arguments by the names of the parameters. P4Error if
+    it cannot be created in this kind of body, or if it is invalid.
     """
     match ctx.kind, declaration:
         case "control", d.Parser():
@@ -202,12 +209,12 @@ def part(
         case "action" | "function", _:
             raise P4Error(f"an instance of {declaration.name} cannot be created here", place=place)
     ctx.state.copies.take(declaration, declaration.name, place)
-    values: list[Entity] = yield _constructor_values(ctx, declaration, arguments, place)
+    values: list[Entity] = yield _constructor_values(ctx, declaration, arguments, place, kinds)
     if not _objects_of(ctx, declaration):
-        made: ir.Control | ir.Parser = yield _built(ctx, declaration, name, values, {})
+        made: ir.Control | ir.Parser = yield _built(ctx, declaration, name, values, {}, kinds)
         return made
-    draft: ir.Control | ir.Parser = yield _built(aside(ctx), declaration, name, values, {})
-    ctx.state.templates[id(draft)] = Template(draft, declaration, name, values)
+    draft: ir.Control | ir.Parser = yield _built(aside(ctx), declaration, name, values, {}, kinds)
+    ctx.state.templates[id(draft)] = Template(draft, declaration, name, values, kinds)
     return draft
 
 
@@ -223,7 +230,7 @@ def complete(
         raise P4Error(f"{template.name} takes the extern objects {', '.join(names)}", place=place)
     if template.made is None:
         template.objects = objects
-        template.made = yield _built(ctx, template.declaration, template.name, template.values, objects)
+        template.made = yield _built(ctx, template.declaration, template.name, template.values, objects, template.kinds)
     elif template.objects != objects:
         hint = f"Create another instance of {template.declaration.name} for them."
         raise refuse("an instance that is applied with different extern objects", place, hint, plural=False)
@@ -249,8 +256,9 @@ def _built(
     name: str,
     values: Sequence[Entity],
     objects: Mapping[str, ir.Instance],
+    kinds: Mapping[str, Type],
 ) -> Walk[ir.Control | ir.Parser]:
-    scope = Scope(ctx.scope.top)
+    scope = _with_types(ctx, declaration, kinds)
     if isinstance(declaration, d.Parser):
         inner = Context(ctx.state, scope, "parser", name, in_parser=True, objects=objects)
         parser_made: ir.Parser = yield parser(inner, declaration, values)
@@ -260,8 +268,20 @@ def _built(
     return control_made
 
 
+def _with_types(ctx: Context, declaration: d.Control | d.Parser, kinds: Mapping[str, Type]) -> Scope:
+    """Return the scope outside of all bodies, with the type arguments of a generic control or parser."""
+    scope = Scope(ctx.scope.top)
+    for name, kind in kinds.items():
+        scope.declare(name, Named(kind), declaration.place)
+    return scope
+
+
 def _constructor_values(
-    ctx: Context, declaration: d.Control | d.Parser, arguments: Sequence[s.Argument], place: Place
+    ctx: Context,
+    declaration: d.Control | d.Parser,
+    arguments: Sequence[s.Argument],
+    place: Place,
+    kinds: Mapping[str, Type],
 ) -> Walk[list[Entity]]:
     """Return the values of constructor parameters: constants, existing instances, or instances created for them."""
     wanted = len(declaration.constructor)
@@ -288,7 +308,7 @@ def _constructor_values(
             )
             values.append(made)
             continue
-        outer, ctx.scope = ctx.scope, ctx.scope.top
+        outer, ctx.scope = ctx.scope, _with_types(ctx, declaration, kinds)
         kind: Type = yield type_of(ctx, formal.type)
         ctx.scope = outer
         value: ir.Expression = yield constant(ctx, node, kind, f"{declaration.name}'s {formal.name}")

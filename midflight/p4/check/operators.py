@@ -14,7 +14,7 @@ from midflight.p4.check.fold import number_in
 from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.order import captured, in_order, stored
 from midflight.p4.check.typing import type_of
-from midflight.p4.types import BOOL, INTEGER, Bits, EnumType, Integer, Type, width_of
+from midflight.p4.types import BOOL, INTEGER, Bits, EnumType, Integer, StructType, Type, width_of
 from midflight.stackless import Walk
 
 __all__ = ["binary", "cast", "combined", "ternary", "unary", "underlying"]
@@ -167,8 +167,9 @@ def same(
 def _equality(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
     if left.type != right.type:
         left, right = same(ctx, node, underlying(left), underlying(right))
-    elif anonymous(left.type) and left.type != right.type:
-        raise P4Error("two lists of different kinds cannot be compared", place=node.place)
+    elif isinstance(left.type, StructType) and not left.type.name:
+        hint = "Put the name of a struct before one of them, in brackets."
+        raise P4Error("the type of neither side is known", place=node.place, hint=hint)
     return _folded(node, left, right, BOOL)
 
 

@@ -204,6 +204,8 @@ def _instantiation(top: _Top, node: s.Instantiation) -> Walk[None]:
     base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
     entity = ctx.scope.lookup(base.name, base.top, base.place) if isinstance(base, s.TypeName) else None
     match entity:
+        case d.Package() if node.body is not None:
+            raise P4Error("only an extern object can have methods in braces", place=node.place)
         case d.Package() if node.name == "main":
             top.main = node
         case d.Package():
@@ -244,7 +246,7 @@ def _check_unused(top: _Top) -> Walk[None]:
     for node in top.controls:
         if node.name in state.used or node.constructor or node.type_parameters or _takes_int(node):
             continue
-        yield part(aside(top.ctx), node, node.name, (), node.place)
+        yield part(aside(top.ctx), node, node.name, (), node.place, {})
     for function in top.functions:
         if not function.prototype.type_parameters and id(function) not in state.inlined:
             yield check_alone(top.ctx, function)

@@ -208,6 +208,9 @@ def _switch(ctx: Context, node: s.Switch) -> Walk[ir.Statement | None]:
         if not isinstance(number.type, Bits | EnumType) and str(number.type) != "error":
             raise P4Error(f"switch takes action_run, a number or an enum, not {number.type}", place=node.place)
         subject = number
+        if "exact" not in ctx.state.match_kinds:
+            hint = "It is the match kind of the labels, and core.p4 declares it."
+            raise P4Error("a switch on a value needs the match kind exact", place=node.place, hint=hint)
     cases: list[ir.Case] = []
     labels: list[ir.Expression | ir.Action] = []
     seen: set[object] = set()

@@ -186,9 +186,9 @@ def _generic(ctx: Context, declaration: d.Structure, node: s.SpecialisedType) ->
 
 
 def type_arguments(
-    ctx: Context, extern: d.Extern | d.Structure, nodes: Sequence[s.Type], place: Place
+    ctx: Context, extern: d.Extern | d.Structure | d.Control | d.Parser, nodes: Sequence[s.Type], place: Place
 ) -> Walk[tuple[Type, ...]]:
-    """Check the type arguments of a generic extern, struct or header, and return their types.
+    """Check the type arguments of something that may be generic, and return their types.
 
     P4Error for a wrong number of them.
     """
