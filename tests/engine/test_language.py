@@ -374,6 +374,32 @@ CASES = [
         (("010009", "050009"), ("070009", "07012c")),
     ),
     Case(
+        "values without bits",
+        source(
+            types="""
+                bit<0> nothing(in bit<8> x) { return (bit<0>) x; }
+                struct mixed_t { bit<0> none; bit<8> some; }
+                control sub(inout bit<0> x, inout bit<8> y) { apply { y = y + 1; x = 0; } }
+            """,
+            header="bit<8> a; bit<0> none; bit<8> b; bit<16> c;",
+            metadata="bit<0> none; mixed_t mixed;",
+            declarations="sub() part;",
+            ingress="""
+                bit<0> none = nothing(hdr.h.a);
+                mixed_t other = { none, hdr.h.a };
+                meta.mixed = other;
+                hdr.h.none = none;
+                meta.none = hdr.h.none;
+                part.apply(hdr.h.none, hdr.h.a);
+                hdr.h.b = (bit<8>) meta.none + (meta.none ++ hdr.h.b);
+                if (hdr.h.none == 0 && meta.mixed == other) { hdr.h.b = hdr.h.b + 1; }
+                hash(hdr.h.c, HashAlgorithm.crc16, 16w0, { hdr.h.a, hdr.h.none, 8w3 }, 32w65536);
+            """,
+        ),
+        (("01020000", "02036141"), ("ff050000", "00060140")),
+        json=True,
+    ),
+    Case(
         "functions take numbers of any size",
         source(
             types="bit<8> low(int n) { return (bit<8>)(n >> 64); }",

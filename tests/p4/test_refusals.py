@@ -15,7 +15,8 @@ TABLE = "table t {{ key = {{ meta.small: {kind}; }} actions = {{ NoAction; }} {m
 
 REFUSED: list[tuple[str, dict[str, str]]] = [
     ("the match kind fuzzy is", {"top": "match_kind { fuzzy }", "locals": TABLE.format(kind="fuzzy", more="")}),
-    ("values of bit<0> are", {"top": "struct none_t { bit<0> x; }"}),
+    ("a key of bit<0> is", {"locals": "bit<0> none; table t { key = { none: exact; } actions = { NoAction; } }"}),
+    ("action data of bit<0> is", {"locals": "action a(bit<0> x) { }"}),
     ("a varbit that does not begin at a whole byte is", {"top": "header odd_t { bit<4> a; varbit<8> v; bit<4> b; }"}),
     ("a range of signed numbers is", {"locals": TABLE.format(kind="range", more="").replace("small", "signed")}),
     ("update_checksum_with_payload by crc16 is", {"apply": """update_checksum_with_payload(
@@ -47,6 +48,7 @@ def test_a_feature_is_refused_by_name(words: str, parts: dict[str, str]) -> None
          "recirculate_preserving_field_list can be called in egress only, not in ingress"),
         ("digest(1, hdr.options);", "digest takes no varbit"),
         ('log_msg("{}", { hdr.options.data });', "log_msg takes no varbit"),
+        ('log_msg("{}", { 0w0 });', "log_msg takes no bit<0>"),
         ("hash(meta.wide, meta.how, 32w0, { meta.small }, 32w9);",
          "the algorithm of hash must be known at compile time"),
         ("hdr.odd.setValid();", "header odd_t has 3 bits"),

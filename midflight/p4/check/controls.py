@@ -9,7 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.annotated import evaluated
-from midflight.p4.check.context import Context
+from midflight.p4.check.context import Context, refuse
 from midflight.p4.check.parameters import bind_constructor, declare_parameters, qualified
 from midflight.p4.check.scope import Entity, Scope
 from midflight.p4.check.statements import block, with_before
@@ -42,6 +42,8 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
             hint = "It has no direction, so the control plane sets it. Write in, out or inout otherwise."
             message = f"{each.variable.name} must be a number, a bool or an enum, not {each.variable.type}"
             raise P4Error(message, place=each.variable.place, hint=hint)
+        if each.direction is Direction.NONE and each.variable.type == Bits(0):
+            ctx.state.postpone(refuse("action data of bit<0>", node.place, plural=False))
     name = qualified(ctx.name, node.name, node.annotations)
     body: ir.Block = yield block(inner, node.body)
     annotations: dict[str, str] = yield evaluated(ctx, node.annotations)

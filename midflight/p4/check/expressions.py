@@ -185,7 +185,7 @@ def expression(ctx: Context, node: s.Expression) -> Step[ir.Expression]:
         case s.Number():
             kind: Type = INTEGER if node.width is None else Bits(node.width, node.signed)
             if isinstance(kind, Bits):
-                if not 1 <= kind.width <= WIDEST:
+                if not (0 if not kind.signed else 1) <= kind.width <= WIDEST:
                     raise P4Error(f"a width of {kind.width} bits is out of range", place=node.place)
                 warn_cut(ctx.state, node.value, kind, node.place)
                 return ir.Literal(fold.wrap(node.value, kind), kind, place=node.place)

@@ -34,7 +34,7 @@ KNOWN_EXTERNS = (
 
 def _kept(kind: Type) -> bool:
     """Return whether a register can hold values of a type."""
-    return isinstance(kind, Bits) or (isinstance(kind, EnumType) and kind.underlying is not None)
+    return (isinstance(kind, Bits) and kind.width > 0) or (isinstance(kind, EnumType) and kind.underlying is not None)
 
 
 def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:

@@ -34,6 +34,8 @@ def key(ctx: Context, node: d.Key, matched: ir.Expression) -> Walk[ir.Key]:
         raise refuse(f"the match kind {node.kind}", node.kind_place, plural=False)
     if node.kind == "range" and isinstance(kind, Bits) and kind.signed:
         raise refuse("a range of signed numbers", node.kind_place, plural=False)
+    if kind == Bits(0):
+        raise refuse("a key of bit<0>", node.place, plural=False)
     given = annotations_of(node.annotations).get("name")
     name: str = (yield _name(ctx, node.expression)) if given is None else given.strip().strip('"')
     if not name:

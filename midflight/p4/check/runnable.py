@@ -6,7 +6,18 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.calls import reached
 from midflight.p4.nodes import within
-from midflight.p4.types import EnumType, HeaderType, StackType, StructType, TupleType, Type, UnionType, Varbit, width_of
+from midflight.p4.types import (
+    Bits,
+    EnumType,
+    HeaderType,
+    StackType,
+    StructType,
+    TupleType,
+    Type,
+    UnionType,
+    Varbit,
+    width_of,
+)
 
 __all__ = ["check_runnable"]
 
@@ -53,8 +64,11 @@ def _call(call: ir.Call, stage: str) -> None:
         if call.name.endswith("_with_payload") and algorithm != "csum16":
             hint = "Use HashAlgorithm.csum16."
             raise P4Error(f"{call.name} by {algorithm} is not supported yet", place=call.place, hint=hint)
-    if call.name in ("digest", "log_msg") and any(_varies(each.type) for each in call.arguments):
-        raise P4Error(f"{call.name} takes no varbit", place=call.place)
+    if call.name in ("digest", "log_msg"):
+        if any(_has(Varbit, each.type) for each in call.arguments):
+            raise P4Error(f"{call.name} takes no varbit", place=call.place)
+        if any(_has(Bits, each.type, 0) for each in call.arguments):
+            raise P4Error(f"{call.name} takes no bit<0>", place=call.place)
 
 
 def _member(call: ir.Call, position: int, what: str) -> str:
@@ -97,12 +111,15 @@ def _fixed(kind: Type) -> int:
     return 0 if isinstance(kind, Varbit) else width_of(kind)
 
 
-def _varies(kind: Type) -> bool:
+def _has(part: type[Varbit | Bits], kind: Type, width: int | None = None) -> bool:
+    """Return whether a type contains a `part`, of any width or of a certain one."""
     match kind:
         case HeaderType(fields=fields) | StructType(fields=fields):
-            return any(_varies(each.type) for each in fields)
+            return any(_has(part, each.type, width) for each in fields)
         case TupleType(elements=elements):
-            return any(map(_varies, elements))
+            return any(_has(part, each, width) for each in elements)
         case StackType(element=element):
-            return _varies(element)
-    return isinstance(kind, Varbit)
+            return _has(part, element, width)
+        case Varbit(width=own) | Bits(width=own):
+            return isinstance(kind, part) and width in (None, own)
+    return False

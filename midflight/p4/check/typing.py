@@ -9,7 +9,7 @@ from midflight.errors import P4Error, Place
 from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
-from midflight.p4.check.context import Context, refuse
+from midflight.p4.check.context import Context
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.limits import WIDEST
 from midflight.p4.check.scope import Named, Scope, describe
@@ -113,21 +113,18 @@ def _base(ctx: Context, node: s.BaseType) -> Step[Type]:
         case "bit" | "int" | "varbit":
             assert node.width is not None
             step = constant_int(ctx, node.width, "a width")
-            return (
-                _bits(ctx, node, node.width.place, step) if isinstance(step, int) else _computed_bits(ctx, node, step)
-            )
+            return _bits(node, node.width.place, step) if isinstance(step, int) else _computed_bits(node, step)
     raise P4Error(f"{node.name} is not a type here", place=node.place)
 
 
-def _computed_bits(ctx: Context, node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
+def _computed_bits(node: s.BaseType, walk: Walk[int]) -> Walk[Type]:
     assert node.width is not None
     width: int = yield walk
-    return _bits(ctx, node, node.width.place, width)
+    return _bits(node, node.width.place, width)
 
 
-def _bits(ctx: Context, node: s.BaseType, place: Place, width: int) -> Type:
+def _bits(node: s.BaseType, place: Place, width: int) -> Type:
     if width == 0 and node.name == "bit":
-        ctx.state.postpone(refuse("values of bit<0>", place))
         return Bits(0)
     least = 0 if node.name == "varbit" else 1
     if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):

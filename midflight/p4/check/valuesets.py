@@ -35,6 +35,8 @@ def value_set(ctx: Context, node: d.ValueSet) -> Walk[None]:
     for each in _fields(Field("", kind)):
         if not isinstance(each.type, Bits | Bool) and not (isinstance(each.type, EnumType) and each.type.underlying):
             raise P4Error(f"a value set consists of numbers, bools and enums, not {each.type}", place=node.type.place)
+        if each.type == Bits(0):
+            raise P4Error("a value set with a field of bit<0> is not supported yet", place=node.type.place)
         match = each.annotations.get("match", "exact").strip()
         if match not in KINDS:
             raise P4Error(f"@match({match}) must name one of {', '.join(KINDS)}", place=node.type.place)

@@ -10,7 +10,7 @@ from midflight.p4.types import BOOL, Bits, HeaderType, StackType, StructType, Tu
 from midflight.runtime.engine import arithmetic
 from midflight.runtime.engine.builder import Choice
 from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
-from midflight.runtime.engine.layout import VARBIT_BYTES, is_scalar, is_signed, scalar_width
+from midflight.runtime.engine.layout import VARBIT_BYTES, is_empty, is_scalar, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
 from midflight.stackless import Step, Walk, run
 
@@ -40,6 +40,8 @@ def value(code: Code, expression: ir.Expression) -> Value:
 
 
 def _value(code: Code, expression: ir.Expression) -> Step[Value]:
+    if is_empty(expression.type):
+        return code.constant(1, 0)
     match expression:
         case ir.Literal(value=str()):
             raise unsupported("a string in this place", expression.place)
@@ -65,6 +67,9 @@ def _computed(code: Code, expression: ir.Expression) -> Walk[Value]:
             return b.neg(inner) if operator == "-" else b.not_(inner)
         case ir.Binary():
             inner = yield _binary(code, expression)
+            return inner
+        case ir.Concat(left=left, right=right) if is_empty(left.type) or is_empty(right.type):
+            inner = yield _value(code, right if is_empty(left.type) else left)
             return inner
         case ir.Concat(left=left, right=right, type=kind):
             width = scalar_width(kind)
@@ -276,7 +281,7 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
     Raises P4Error for an expression that the engine does not support.
     """
     if is_scalar(expression.type):
-        return [Scalar(value(code, expression))]
+        return [] if is_empty(expression.type) else [Scalar(value(code, expression))]
     if isinstance(expression, ir.StructValue):
         return [item for element in expression.elements for item in items_of(code, element)]
     return flatten(code, place(code, expression))
@@ -301,6 +306,8 @@ def equal(code: Code, left: Place, right: Place) -> Value:
     the engine does not support.
     """
     b = code.b
+    if is_empty(left.type):
+        return code.constant(1, 1)
     if is_scalar(left.type):
         return b.icmp_unsigned("==", code.read(left), code.read(right))
     if isinstance(left.type, Varbit):

@@ -27,7 +27,7 @@ from midflight.p4.types import (
 )
 
 __all__ = [
-    "VARBIT_BYTES", "Extent", "Layout", "align", "fixed_bytes", "is_scalar", "is_signed", "scalar_width",
+    "VARBIT_BYTES", "Extent", "Layout", "align", "fixed_bytes", "is_empty", "is_scalar", "is_signed", "scalar_width",
     "stored_width",
 ]  # fmt: skip
 
@@ -68,10 +68,13 @@ def is_signed(kind: Type) -> bool:
 
 
 def scalar_width(kind: Type) -> int:
-    """Return the width of a scalar in computations, in bits. Raises P4Error for any other type."""
+    """Return the width of a scalar in computations, in bits. Raises P4Error for any other type.
+
+    A `bit<0>` is a single bit that is 0, because LLVM has no integers without bits.
+    """
     match kind:
-        case Bits(width=width) if width > 0:
-            return width
+        case Bits(width=width):
+            return max(1, width)
         case Bool():
             return 1
         case EnumType(underlying=Bits(width=width)):
@@ -80,6 +83,11 @@ def scalar_width(kind: Type) -> int:
             return INDEX_WIDTH
         case _:
             raise P4Error(f"the engine has no scalar of type {kind}")
+
+
+def is_empty(kind: Type) -> bool:
+    """Return whether a type is `bit<0>`, whose values have no bits on the wire."""
+    return isinstance(kind, Bits) and kind.width == 0
 
 
 def fixed_bytes(header: HeaderType) -> int:
@@ -95,7 +103,7 @@ def fixed_bytes(header: HeaderType) -> int:
 
 def _fixed_bits(kind: Type) -> int:
     match kind:
-        case Varbit():
+        case Varbit() | Bits(width=0):
             return 0
         case HeaderType(fields=fields) | StructType(fields=fields):
             return sum(_fixed_bits(each.type) for each in fields)
@@ -154,10 +162,13 @@ class Layout:
         return offset, kind
 
     def leaves(self, kind: Type) -> list[tuple[int, Type]]:
-        """Return (offset in bytes, type) of each scalar and varbit within a type, at any depth, in order.
+        """Return (offset in bytes, type) of each scalar and varbit within a type, at any depth, in order, without those
+        of type `bit<0>`.
 
         Raises P4Error for a type that the engine does not support.
         """
+        if is_empty(kind):
+            return []
         if is_scalar(kind) or isinstance(kind, Varbit):
             return [(0, kind)]
         parts: list[tuple[int, Type]]
