@@ -98,8 +98,8 @@ def deploy(
     the other controller's process ends; if it does not respond for 5 s, the standby kills it. Metrics are served only
     with --metrics.
 
-    The log goes to standard error. Ctrl-C or SIGTERM withdraws all applications, so that switches only forward; with
-    --keep, it leaves the switches unchanged.
+    The log goes to standard error. Ctrl-C, SIGTERM or SIGHUP withdraws all applications, so that switches only forward;
+    with --keep, it leaves the switches unchanged.
     """
     import sys
 
@@ -178,12 +178,14 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set."""
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set, except those that are ignored, as SIGHUP after `nohup`."""
     import signal
     import threading
 
     stop = threading.Event()
-    before = {each: signal.signal(each, lambda *_: stop.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [each for each in numbers if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in heeded}
     try:
         yield stop
     finally:

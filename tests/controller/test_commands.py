@@ -368,7 +368,11 @@ def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Callab
         assert len(session.read_table("ingress.admission")) == 1
     third = deploy("--log", "json")
     assert json.loads(third.until("ready"))["event"] == "ready"
-    assert '"withdrawn"' in third.end(signal.SIGINT)
+    other = midflight("deploy", lab.file, "--switches", lab.folder / "network.yaml", "--state", lab.folder / "other")
+    assert other.exit_code == 1
+    assert "another controller" in other.output
+    assert "has to disconnect, or to leave the switch's role" in other.output
+    assert '"withdrawn"' in third.end(signal.SIGHUP)
     with lab.devices["s1"].session() as session:
         assert session.read_table("ingress.admission") == []
     again = midflight("deploy", "--switches", lab.folder / "network.yaml", *state)

@@ -114,3 +114,27 @@ def test_only_the_owner_can_access_the_folder(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(MidflightError, match="file"):
         StateFolder(file)
+
+
+@pytest.mark.parametrize(
+    ("free", "says", "hint"),
+    [(0, "No space left on device", "Free some space"), (1 << 20, "database or disk is full", "check the disk")],
+)
+def test_a_full_disk_is_reported_and_the_previous_state_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str, hint: str
+) -> None:
+    with Store(tmp_path) as store:
+        store.save({"epoch": 1})
+        store._file.execute("PRAGMA max_page_count = 1")  # as good as a disk without room
+        actual = os.statvfs(tmp_path)
+        disk = os.statvfs_result([actual[0], 1, *actual[2:4], free, *actual[5:]])
+        monkeypatch.setattr(os, "statvfs", lambda _: disk)
+        for write in (
+            lambda: store.save({"epoch": 2, "more": "x" * 100_000}),
+            lambda: store.note("s1", ["x" * 99_999]),
+        ):
+            with pytest.raises(MidflightError, match=says) as caught:
+                write()
+            assert hint in caught.value.hint
+            assert str(store.path) in caught.value.message
+        assert store.desired == {"epoch": 1}

@@ -10,7 +10,7 @@ from midflight.runtime.controller.network import SwitchAddress
 from midflight.runtime.controller.store import Store
 from midflight.runtime.devices.base import Device
 from midflight.runtime.devices.remote import RemoteDevice
-from midflight.runtime.p4runtime.client.link import Observer
+from midflight.runtime.p4runtime.client.link import Observer, RequestError
 from midflight.runtime.p4runtime.client.session import Session
 
 __all__ = ["DeployedSwitch"]
@@ -20,6 +20,7 @@ _BID_STEP = 2
 """The difference between a bid and the one of the previous controller. A session briefly bids one more to provoke an
 answer.
 """
+_RIVAL = "that controller has to disconnect, or to leave the switch's role to this one"
 
 
 class DeployedSwitch:
@@ -68,15 +69,20 @@ class DeployedSwitch:
         bid = self._bid or self._store.election(self.name) + _BID_STEP
         it = self.address
         journal = _StoreJournal(self._store, self.name)
-        session = Session(
-            it.address,
-            it.device_id,
-            role=it.role,
-            election_id=bid,
-            journal=journal,
-            observer=self._observer,
-            tls=it.tls,
-        )
+        try:
+            session = Session(
+                it.address,
+                it.device_id,
+                role=it.role,
+                election_id=bid,
+                journal=journal,
+                observer=self._observer,
+                tls=it.tls,
+            )
+        except RequestError as error:
+            if "election" not in error.message.lower():
+                raise
+            raise DeviceError(f"{self.name} refuses this controller: {error.message}", hint=_RIVAL) from None
         try:
             if not session.was_primary and not session.has_rival:
                 bid = session.highest + _BID_STEP
@@ -84,7 +90,7 @@ class DeployedSwitch:
             if not session.was_primary:
                 raise DeviceError(
                     f"another controller is the primary of {self.name}, with election id {session.highest}",
-                    hint="that controller has to disconnect, or to leave the switch's role to this one",
+                    hint=_RIVAL,
                 )
             self._store.elected(self.name, bid)
         except BaseException:

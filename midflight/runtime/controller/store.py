@@ -7,6 +7,7 @@ Only one controller at a time can hold the folder: see `folder.StateFolder`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -19,11 +20,14 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.runtime.controller.observe.events import Event
+from midflight.userfiles import failed
 
 __all__ = ["SCHEMA", "Store"]
 
 SCHEMA = 2
 """The version of the file, which is stored in it. Version 1 has no tokens: its jobs and admissions have the token 0."""
+_ROOM = 64 << 10
+"""The free bytes of a file system below which it counts as full when a transaction fails."""
 EVENTS = 10_000
 """The number of events that are kept; older ones are deleted."""
 _TABLES = """
@@ -197,8 +201,16 @@ class Store:
                 try:
                     yield
                 except BaseException:
-                    self._file.execute("ROLLBACK")
+                    if self._file.in_transaction:  # SQLite has rolled it back itself if the disk is full
+                        self._file.execute("ROLLBACK")
                     raise
                 self._file.execute("COMMIT")
             except sqlite3.OperationalError as error:
-                raise MidflightError(f"{self.path}: {error}") from None
+                raise self._failed(error) from None
+
+    def _failed(self, error: sqlite3.OperationalError) -> MidflightError:
+        """Return, but do not raise, the error for a file that cannot be written."""
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < _ROOM:  # SQLite also calls this an I/O error
+            return failed(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.path)
+        return MidflightError(f"{self.path}: {error}", hint="check the disk, and who else uses the file")
