@@ -22,7 +22,12 @@ QUEUES = {"depth": DEPTH, "rate": "1kpps"}
 
 @dataclass
 class Queue:
-    """The oracle for one port: when each packet leaves, and what the policy does with it."""
+    """The oracle for one port.
+
+    `mark` is the number of packets before one from which it is marked, `target` the wait in us from which it may be
+    dropped. `leaving` are the times in ns at which packets leave, `late` counts packets that waited too long, `marked`
+    and `dropped` what the policy did.
+    """
 
     mark: int
     target: int
@@ -32,7 +37,10 @@ class Queue:
     dropped: int = 0
 
     def offer(self, time: int, data: bytes) -> tuple[int, bytes, str] | None:
-        """Return when a packet leaves, how, and a note about it. None if it is dropped at once, in silence."""
+        """Add a packet that arrives at a time in ns; return when it leaves, its bytes then, and a note about it.
+
+        The bytes are b"" if the policy drops it. None if the queue is full, so that it is dropped without a trace.
+        """
         joins = time + DELAY
         before = sum(each > joins for each in self.leaving)
         if before >= DEPTH:
@@ -56,7 +64,7 @@ class Queue:
 
 
 def packet_to(random: Random, host: int, ecn: int, number: int) -> bytes:
-    """Return a packet to 10.0.HOST.x whose identification is its number."""
+    """Return a random UDP packet to 10.0.HOST.x with an ECN field; its identification is `number`."""
     return udp_packet(
         ethernet={"dst": draw_mac(random), "src": draw_mac(random)},
         ip={"src": 10 << 24 | 9, "dst": 10 << 24 | host << 8 | random.randrange(256), "ecn": ecn, "id": number},
@@ -66,7 +74,10 @@ def packet_to(random: Random, host: int, ecn: int, number: int) -> bytes:
 
 
 def draw_trace(random: Random, kinds: Sequence[int], ports: Sequence[int], count: int) -> list[tuple[int, bytes]]:
-    """Return packets with times that are multiples of 100 us, in bursts that fill queues to different depths."""
+    """Return `count` packets as (time in ns, bytes), in order of time, in bursts that fill queues to different depths.
+
+    Their ECN fields are of `kinds`, their ports of `ports`. Times are multiples of 100 us.
+    """
     times: list[int] = []
     time = 0
     while len(times) < count:
@@ -81,7 +92,7 @@ def draw_trace(random: Random, kinds: Sequence[int], ports: Sequence[int], count
 
 
 def spaced(trace: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Return the trace with at least 2 us between packets, off the times at which packets leave."""
+    """Return the trace with at least 2 us between packets, so that the order of arrivals and departures is certain."""
     made: list[tuple[int, bytes]] = []
     last = -10_000
     for at, data in trace:
@@ -93,7 +104,10 @@ def spaced(trace: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
 def check(
     bench: Bench, kinds: Sequence[int], ports: Sequence[int], count: int = 150
 ) -> tuple[Switch, dict[int, Queue]]:
-    """Play a trace and compare each packet."""
+    """Send a random trace of `count` packets to a new switch, and return the switch and the oracle of each port.
+
+    Incorrect if a packet is wrongly marked, dropped or sent, or leaves at another time than at the oracle.
+    """
     random = bench.random
     mark, target = random.randint(3, 12), random.randint(4, 14) * 1000
     routes = [f"table_add ingress.routes ingress.send 10.0.{port}.0/24 => {port}" for port in ports]
@@ -136,7 +150,7 @@ def by_number(played: Played) -> dict[int, tuple[int, int, bytes]]:
 
 
 def counted(bench: Bench) -> None:
-    """The counters of marks and drops."""
+    """Test that the program counts its marks and drops by port. Incorrect otherwise."""
     switch, queues = check(bench, (0, 1, 2, 3), (1, 2), 240)
     for port, queue in queues.items():
         for name, must in (("marked", queue.marked), ("dropped", queue.dropped)):
@@ -146,7 +160,9 @@ def counted(bench: Bench) -> None:
 
 
 def traffic(kinds: Sequence[int], ports: Sequence[int], count: int = 150) -> Callable[[Bench], None]:
-    """Return a test of traffic of some kinds to some ports."""
+    """Return a test of `count` packets with ECN fields of `kinds` to these ports. It raises Incorrect as `check`
+    does.
+    """
 
     def run(bench: Bench) -> None:
         check(bench, kinds, ports, count)

@@ -19,7 +19,9 @@ PREFIX = 10 << 24 | 7 << 16
 
 @dataclass(frozen=True)
 class Flow:
-    """What identifies a flow."""
+    """What identifies a flow: IPv4 addresses, protocol and ports, as numbers; ports are 0 for protocols without
+    ports.
+    """
 
     src: int
     dst: int
@@ -28,7 +30,9 @@ class Flow:
     dport: int
 
     def packet(self, random: Random, **ip: int) -> bytes:
-        """Return a packet of the flow; everything else in it is random."""
+        """Return an IPv4 packet of the flow, with random bytes in everything else. `ip` are other fields of the IPv4
+        header, by name.
+        """
         drawn = {
             "version": 4, "ihl": 5, "dscp": random.getrandbits(6), "ecn": random.getrandbits(2),
             "ttl": random.randrange(2, 256), "id": random.getrandbits(16), "src": self.src, "dst": self.dst,
@@ -44,14 +48,18 @@ class Flow:
 
 
 def draw_flow(random: Random, protocol: int | None = None) -> Flow:
-    """Return a random flow below the prefix."""
+    """Return a random flow to an address below 10.7.0.0/16; without a protocol, it is TCP or UDP."""
     chosen = random.choice([6, 17]) if protocol is None else protocol
     ports = (random.getrandbits(16), random.getrandbits(16)) if chosen in (6, 17) else (0, 0)
     return Flow(draw_ip(random), PREFIX | random.getrandbits(16), chosen, *ports)
 
 
 def start(bench: Bench, count: int = 4) -> tuple[Switch, dict[int, int]]:
-    """Return a switch with a group of next hops, and their MAC addresses by port."""
+    """Return a new switch whose table routes 10.7.0.0/16 to a group of `count` random next hops, and their MAC
+    addresses by port.
+
+    Incorrect if the file is missing, ProgramError if the program does not compile or refuses the entry.
+    """
     switch = bench.switch(NAME)
     hops = {port: draw_mac(bench.random) for port in bench.random.sample(range(1, 40), count)}
     actions = [("ingress.next", {"mac": mac, "port": port}, 1, port) for port, mac in hops.items()]
@@ -60,7 +68,10 @@ def start(bench: Bench, count: int = 4) -> tuple[Switch, dict[int, int]]:
 
 
 def ports_of(switch: Switch, packets: list[bytes], random: Random | None = None) -> list[int]:
-    """Return the port by which each packet leaves. Incorrect if it is not exactly one."""
+    """Send packets, and return the port by which each leaves. Incorrect if one is dropped, or leaves more than once.
+
+    They arrive by port 50, or with `random` by random ports.
+    """
     sent = [(50 if random is None else random.randrange(50, 60), data) for data in packets]
     found = []
     for number, left in enumerate(switch.send(sent).by_source(len(sent))):
@@ -72,7 +83,9 @@ def ports_of(switch: Switch, packets: list[bytes], random: Random | None = None)
 
 
 def routing(bench: Bench) -> None:
-    """What a router does with each packet."""
+    """Test that packets leave by a port of the group, with the addresses, TTL and checksum that a router writes, and
+    that packets without a route, with a TTL of 0 or 1 or without IPv4 are dropped. Incorrect otherwise.
+    """
     random = bench.random
     switch, hops = start(bench)
     sent = []
@@ -96,7 +109,7 @@ def routing(bench: Bench) -> None:
 
 
 def together(bench: Bench) -> None:
-    """Packets of one flow stay together."""
+    """Test that all packets of a flow leave by one port, with any values in their other fields. Incorrect otherwise."""
     random = bench.random
     switch, _ = start(bench)
     for protocol in [6, 17, 6, 17, 1, 47]:
@@ -112,7 +125,9 @@ def together(bench: Bench) -> None:
 
 
 def influence(bench: Bench) -> None:
-    """Every field of a flow has an influence on the path."""
+    """Test that every field of a flow has an influence on its port. Incorrect if 40 flows stay where they are when a
+    field changes.
+    """
     random = bench.random
     switch, _ = start(bench, 7)  # a CRC is linear, so a change may not show in it modulo a power of two
     for protocol, name in ((6, "tcp"), (17, "udp")):
@@ -132,7 +147,9 @@ def influence(bench: Bench) -> None:
 
 
 def balance(bench: Bench) -> None:
-    """The load is balanced."""
+    """Test that 400 random flows are spread over groups of 2, 3 and 8 ports. Incorrect if a port gets less than half of
+    its share, or more than 1.6 times as much.
+    """
     for count in (2, 3, 8):
         switch, hops = start(bench, count)
         used = Counter(ports_of(switch, [draw_flow(bench.random).packet(bench.random) for _ in range(400)]))
@@ -142,7 +159,7 @@ def balance(bench: Bench) -> None:
 
 
 def fragments(bench: Bench) -> None:
-    """The fragments of a datagram stay together."""
+    """Test that the fragments of a datagram leave by one port. Incorrect otherwise."""
     random = bench.random
     switch, _ = start(bench)
     for number in range(24):
@@ -161,7 +178,9 @@ def fragments(bench: Bench) -> None:
 
 
 def failures(bench: Bench) -> None:
-    """A port that is down gets no packets."""
+    """Test that a port that is down gets no packets, and that flows return to their ports when it is up again.
+    Incorrect otherwise.
+    """
     switch, hops = start(bench)
     down = bench.random.choice([*hops])
     packets = [draw_flow(bench.random).packet(bench.random) for _ in range(60)]

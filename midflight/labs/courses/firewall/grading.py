@@ -24,7 +24,7 @@ COMMANDS = [
 
 @dataclass(frozen=True)
 class Connection:
-    """A host inside and its port, a host outside and its port, and the protocol."""
+    """A connection: address and port of the host inside and of the host outside, as numbers, and the IP protocol."""
 
     inner: int
     inner_port: int
@@ -33,7 +33,11 @@ class Connection:
     protocol: int
 
     def packet(self, random: Random, *, outgoing: bool, tcp: int = SYN, **ip: int) -> bytes:
-        """Return a packet of the connection in one direction."""
+        """Return a packet of the connection: from inside if `outgoing`, otherwise from outside.
+
+        `tcp` are the flags of a TCP header, to which PSH may be added. `ip` are other fields of the IPv4 header, by
+        name.
+        """
         ends = [(self.inner, self.inner_port), (self.outer, self.outer_port)]
         (src, sport), (dst, dport) = ends if outgoing else ends[::-1]
         rest = draw_bytes(random)
@@ -54,14 +58,16 @@ class Connection:
 
 
 def draw_connection(random: Random, protocol: int | None = None) -> Connection:
-    """Return a random connection."""
+    """Return a random connection between a host of 10.0.0.0/8 and one of 20.0.0.0/6; without a protocol, it is TCP or
+    UDP.
+    """
     ports = random.sample(range(1, 1 << 16), 2)
     chosen = random.choice([6, 17]) if protocol is None else protocol
     return Connection(10 << 24 | random.getrandbits(24), ports[0], 20 << 24 | random.getrandbits(26), ports[1], chosen)
 
 
 class Trace:
-    """Packets with what must happen to them."""
+    """Packets in order, each with what must leave because of it and a note for the student."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -70,11 +76,15 @@ class Trace:
         self.notes: list[str] = []
 
     def out(self, data: bytes, note: str = "", *, passes: bool = True, port: int | None = None) -> None:
-        """Add a packet from inside."""
+        """Add a packet from inside, which must leave by port 3 if it `passes`. It arrives by `port`; None is one of
+        those inside.
+        """
         self._add(data, self.random.choice(INSIDE) if port is None else port, 3 if passes else None, note)
 
     def back(self, data: bytes, note: str, *, passes: bool, port: int | None = None) -> None:
-        """Add a packet from outside."""
+        """Add a packet from outside, which must leave by port 1 if it `passes`. It arrives by `port`; None is one of
+        those outside.
+        """
         self._add(data, self.random.choice(OUTSIDE) if port is None else port, 1 if passes else None, note)
 
     def _add(self, data: bytes, port: int, to: int | None, note: str) -> None:
@@ -83,13 +93,13 @@ class Trace:
         self.notes.append(note)
 
     def check(self, bench: Bench) -> None:
-        """Play the packets and compare."""
+        """Send the packets to a new switch. Incorrect if what leaves differs from what must leave."""
         got = bench.switch(NAME, *COMMANDS).send(self.sent).by_source(len(self.sent))
         compare(IP_LAYOUT, self.sent, self.wanted, got, self.notes)
 
 
 def outgoing(bench: Bench) -> None:
-    """Packets from inside pass."""
+    """Test that packets from inside pass, with any TCP flags. Incorrect otherwise."""
     trace = Trace(bench.random)
     for _ in range(30):
         flags = bench.random.choice([SYN, ACK, SYN | ACK, 1 | ACK])
@@ -98,7 +108,7 @@ def outgoing(bench: Bench) -> None:
 
 
 def answers(bench: Bench) -> None:
-    """Answers pass, in any order, and others do not."""
+    """Test that answers to connections from inside pass, in any order. Incorrect otherwise."""
     random, trace = bench.random, Trace(bench.random)
     connections = [draw_connection(random) for _ in range(30)]
     for each in connections:
@@ -109,7 +119,11 @@ def answers(bench: Bench) -> None:
 
 
 def play_strangers(bench: Bench, most: int, kinds: dict[str, int]) -> None:
-    """Play packets from outside that nobody asked for. At most `most` of each kind may pass."""
+    """Open connections, then send packets from outside that belong to none of them.
+
+    `kinds` are the numbers of packets by what differs from a connection, such as "other port inside". Incorrect if more
+    than `most` of a kind pass, or if a packet of a connection is dropped.
+    """
     random = bench.random
     opened = [draw_connection(random) for _ in range(25)]
     switch = bench.switch(NAME, *COMMANDS)
@@ -144,19 +158,21 @@ def play_strangers(bench: Bench, most: int, kinds: dict[str, int]) -> None:
 
 
 def strangers(bench: Bench) -> None:
-    """Packets that nobody asked for are dropped."""
+    """Test that packets of unknown connections are dropped, also when they are repeated. Incorrect as by
+    `play_strangers`.
+    """
     play_strangers(bench, 1, {"unknown connection": 60, "comes twice": 30})
 
 
 def near(bench: Bench) -> None:
-    """Packets that differ in one field from a connection are dropped."""
+    """Test that packets are dropped that differ in one field from a connection. Incorrect as by `play_strangers`."""
     fields = ("protocol", "port outside", "port inside", "address outside", "address inside")
     kinds = [f"other {each}" for each in fields]
     play_strangers(bench, 1, dict.fromkeys(kinds, 25))
 
 
 def syn(bench: Bench) -> None:
-    """Only SYN opens a TCP connection."""
+    """Test that only a TCP packet with SYN and without ACK opens a connection. Incorrect otherwise."""
     random, trace = bench.random, Trace(bench.random)
     for kind, flags in [("no SYN", ACK), ("SYN and ACK", SYN | ACK), ("no SYN", 1 | ACK), ("no SYN", 0), ("", SYN)] * 3:
         each = draw_connection(random, 6)
@@ -167,7 +183,9 @@ def syn(bench: Bench) -> None:
 
 
 def unwanted(bench: Bench) -> None:
-    """Other protocols, fragments and ports without a zone."""
+    """Test that other protocols, fragments, ports without a zone, and packets that are not IPv4 are dropped. Incorrect
+    otherwise.
+    """
     random, trace = bench.random, Trace(bench.random)
     for kind in packet_order(random, {"": 8, "other": 6, "fragment": 8, "no zone": 6, "not IPv4": 3}):
         each = draw_connection(random, 1 if kind == "other" else 17 if kind == "fragment" else None)
@@ -180,7 +198,9 @@ def unwanted(bench: Bench) -> None:
 
 
 def full(bench: Bench) -> None:
-    """A full filter: connections pass, and one stranger in ten at most."""
+    """Test a filter with 1500 connections. Incorrect if an answer is dropped, or if 60 of 600 strangers or more
+    get in.
+    """
     random = bench.random
     switch = bench.switch(NAME, *COMMANDS)
     opened = [draw_connection(random) for _ in range(1500)]

@@ -21,14 +21,14 @@ Wanted = tuple[list[Packet], tuple[int, int, bytes] | None]
 
 
 def draw_key(random: Random) -> Key:
-    """Return a random flow: addresses, protocol and ports."""
+    """Return a random flow as numbers: source, destination, protocol (TCP, UDP or ICMP) and ports, 0 for ICMP."""
     protocol = random.choice([6, 17, 17, 1])
     ports = (0, 0) if protocol == 1 else (draw_port(random), draw_port(random))
     return draw_ip(random), draw_ip(random), protocol, *ports
 
 
 def packet_of(random: Random, key: Key, ttl: int | None = None) -> bytes:
-    """Return a packet of a flow."""
+    """Return a random packet of a flow. Without `ttl`, its TTL is 3 to 255."""
     src, dst, protocol, sport, dport = key
     rest = draw_bytes(random, 8, 40)
     if protocol != 1:
@@ -41,13 +41,19 @@ def packet_of(random: Random, key: Key, ttl: int | None = None) -> bytes:
 
 @dataclass
 class Oracle:
-    """The entries: the port of a flow, or None for a denied one; and how often each was used."""
+    """The oracle, a controller with its entries: in `flows` the port of a flow, or None for a denied one.
+
+    `used` has the packets and bytes that an entry has counted, by flow.
+    """
 
     flows: dict[Key, int | None] = field(default_factory=dict)
     used: dict[Key, list[int]] = field(default_factory=dict)
 
     def add(self, switch: Switch, key: Key, port: int | None) -> None:
-        """Write an entry for a flow, at the switch as well."""
+        """Write the entry of a flow, here and to the switch: it passes to `port`, or is denied for None.
+
+        Incorrect if the switch refuses the entry.
+        """
         self.flows[key] = port
         self.used[key] = [0, 0]
         words = " ".join(str(each) for each in key)
@@ -58,9 +64,11 @@ class Oracle:
             raise Incorrect(f"an entry of the controller is refused: {error}") from None
 
     def arrive(self, port: int, data: bytes, extra: int = 0) -> Wanted:
-        """Return the packets that leave, and the packet-in (port, reason, bytes).
+        """Count a packet that arrives by a port; return what must leave, and the packet-in (port, reason, bytes) or
+        None.
 
-        `extra` bytes are in front of the packet, which counters count.
+        Reason 1 is a flow without an entry, 2 a TTL of 0 or 1. `extra` bytes are in front of the packet, which counters
+        count.
         """
         parts, payload = IP_LAYOUT.parse(data)
         if len(parts) < 2:
@@ -82,7 +90,7 @@ class Oracle:
 
 
 def check(played: Played, arriving: Packet, wanted: Wanted, note: str) -> None:
-    """Compare the results of one packet: what leaves, and what the controller gets."""
+    """Compare what leaves and what the controller gets because of one packet. Incorrect if it is not as `wanted`."""
     compare(IP_LAYOUT, [arriving], [wanted[0]], [played.of(0)], [note])
     head = f"{note or 'a packet'}: {IP_LAYOUT.brief(arriving[1])}"
     ins = [(fields.get("ingress_port"), fields.get("reason"), data) for _, fields, data in played.packet_ins]
@@ -99,12 +107,15 @@ def check(played: Played, arriving: Packet, wanted: Wanted, note: str) -> None:
 
 
 def arrive(switch: Switch, oracle: Oracle, port: int, data: bytes, note: str = "") -> None:
-    """Send a packet by a port and compare."""
+    """Send a packet by a port. Incorrect if the result is not the oracle's; the reason quotes the note."""
     check(switch.send([(port, data)]), (port, data), oracle.arrive(port, data), note)
 
 
 def packet_out(switch: Switch, oracle: Oracle, port: int, data: bytes, *, checked: bool) -> None:
-    """Send a packet-out and compare."""
+    """Send a packet-out with a port and the field `checked`. Incorrect if the result is not the oracle's.
+
+    With `checked`, the packet must leave by the port; without, it is processed as if it arrived by the port.
+    """
     message = p4r.PacketOut(payload=data)
     for number, value in enumerate((port, int(checked), 0), 1):
         message.metadata.add(metadata_id=number, value=value.to_bytes(2, "big").lstrip(b"\0") or b"\0")
@@ -114,7 +125,9 @@ def packet_out(switch: Switch, oracle: Oracle, port: int, data: bytes, *, checke
 
 
 def misses(bench: Bench) -> None:
-    """Packets without an entry go to the controller."""
+    """Test that packets without an entry are packet-ins, and that packets that are not IPv4 are dropped. Incorrect
+    otherwise.
+    """
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     for kind in packet_order(random, {"": 20, "not IPv4": 5}):
         data = packet_of(random, draw_key(random))
@@ -124,7 +137,7 @@ def misses(bench: Bench) -> None:
 
 
 def hits(bench: Bench) -> None:
-    """Packets with an entry do what it says."""
+    """Test that packets with an entry leave by its port, or are dropped if it denies the flow. Incorrect otherwise."""
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     keys = [draw_key(random) for _ in range(8)]
     for number, key in enumerate(keys):
@@ -135,7 +148,7 @@ def hits(bench: Bench) -> None:
 
 
 def outs(bench: Bench) -> None:
-    """Packet-outs with `checked` 1."""
+    """Test that packet-outs with `checked` 1 leave unchanged by their port. Incorrect otherwise."""
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     for _ in range(12):
         data = packet_of(random, draw_key(random), ttl=random.choice([0, 1, 64]))
@@ -144,7 +157,9 @@ def outs(bench: Bench) -> None:
 
 
 def reactive(bench: Bench) -> None:
-    """The whole exchange: a miss, an entry, the packet given back, and hits."""
+    """Test the whole exchange: a miss, an entry, the packet in a packet-out with `checked` 0, and hits. Incorrect
+    otherwise.
+    """
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     for number in range(8):
         key, port = draw_key(random), random.randrange(1, 500)
@@ -157,7 +172,7 @@ def reactive(bench: Bench) -> None:
 
 
 def expired(bench: Bench) -> None:
-    """Packets whose TTL is used up."""
+    """Test that packets with a TTL of 0 or 1 are packet-ins with reason 2. Incorrect otherwise."""
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     keys = [draw_key(random) for _ in range(4)]
     for key in keys[:3]:
@@ -167,7 +182,7 @@ def expired(bench: Bench) -> None:
 
 
 def counters(bench: Bench) -> None:
-    """Every entry counts its packets and bytes."""
+    """Test that every entry counts its packets and bytes. Incorrect otherwise."""
     random, switch, oracle = bench.random, bench.switch(NAME), Oracle()
     keys = [draw_key(random) for _ in range(4)]
     for key in keys:

@@ -19,7 +19,7 @@ RECORD = header("record", "switch:16 port:16 packets:32 bytes:32 elapsed:32")
 
 
 def following(parts: Parts) -> Header | None:
-    """Return the header that comes after others."""
+    """Return the header that follows those parsed so far, for `Layout`; None if the payload follows."""
     if len(parts) == 1:
         return {TYPE: PROBE, 0x0800: IPV4}.get(parts[0][1]["type"])
     if parts[1][0] is PROBE:
@@ -32,7 +32,12 @@ LAYOUT = Layout(ETHERNET, {}, following)
 
 @dataclass
 class Oracle:
-    """A switch: its number, the ports of networks and targets, and what has left by each port since its last record."""
+    """The oracle: a switch with its number.
+
+    `routes` has the port of each network, by the third byte of its addresses, and `targets` that of each target of
+    probes. `left` has the sizes of the packets that have left by each port since its last record, and `since` the time
+    of that in us.
+    """
 
     number: int
     routes: dict[int, int]
@@ -41,7 +46,9 @@ class Oracle:
     since: dict[int, int] = field(default_factory=dict)
 
     def start(self, bench: Bench) -> Switch:
-        """Return the submitted switch with the same entries."""
+        """Return a new switch with the submitted program and the same entries. Incorrect if the file is missing or an
+        entry is refused.
+        """
         return bench.switch(
             NAME,
             f"table_set_default egress.identity egress.name {self.number}",
@@ -50,7 +57,9 @@ class Oracle:
         )
 
     def arrive(self, time: int, data: bytes) -> list[Packet]:
-        """Return what leaves because of a packet that arrives at a time in microseconds."""
+        """Return what must leave because of a packet that arrives at a time in us, one packet or none, as (port,
+        bytes).
+        """
         parts, payload = LAYOUT.parse(data)
         if len(parts) < 2:
             return []
@@ -75,7 +84,9 @@ class Oracle:
 
 
 def draw_switch(random: Random, number: int | None = None) -> Oracle:
-    """Return a switch with three ports."""
+    """Return a random switch with three ports, each with a network and a target. Without `number`, its number is
+    random, too.
+    """
     ports = random.sample(range(1, 60), 3)
     networks = random.sample(range(1, 255), 3)
     targets = random.sample(range(256), 3)
@@ -84,7 +95,7 @@ def draw_switch(random: Random, number: int | None = None) -> Oracle:
 
 
 def traffic(random: Random, net: int) -> bytes:
-    """Return an IPv4 packet to a network."""
+    """Return a random IPv4 packet to a network, given by the third byte of its addresses."""
     return udp_packet(
         ethernet={"dst": draw_mac(random), "src": draw_mac(random)},
         ip={"src": 10 << 24 | 9, "dst": 10 << 24 | net << 8 | random.randrange(256)},
@@ -94,7 +105,7 @@ def traffic(random: Random, net: int) -> bytes:
 
 
 def probe(random: Random, target: int, count: int = 0) -> bytes:
-    """Return a probe with random records."""
+    """Return a probe to a target, with `count` random records of other switches."""
     parts: Parts = [
         (ETHERNET, {"dst": draw_mac(random), "src": draw_mac(random), "type": TYPE}),
         (PROBE, {"target": target, "count": count}),
@@ -104,7 +115,11 @@ def probe(random: Random, target: int, count: int = 0) -> bytes:
 
 
 def play(bench: Bench, counts: dict[str, int], records: tuple[int, ...] = (0,)) -> None:
-    """Play traffic and probes at random times."""
+    """Send random packets, as many of each kind as counted, in random order at random times to a new switch.
+
+    The kinds are "traffic", "probe", whose numbers of records are of `records`, and others for packets that are to be
+    dropped. Incorrect if what leaves differs from the oracle's packets.
+    """
     random, oracle = bench.random, draw_switch(bench.random)
     switch = oracle.start(bench)
     time, sent, wanted, notes, arrivals = 0, [], [], [], []
@@ -134,7 +149,7 @@ def play(bench: Bench, counts: dict[str, int], records: tuple[int, ...] = (0,)) 
 
 
 def chain(bench: Bench) -> None:
-    """Three switches in a row, with a link of 7 microseconds."""
+    """Test that probes collect the records of three switches in a row, with links of 7 us. Incorrect otherwise."""
     random = bench.random
     oracles = [draw_switch(random) for _ in range(3)]
     target, net = random.randrange(256), random.randrange(1, 255)

@@ -17,14 +17,18 @@ GROUP = 0b1110 << 28
 
 @dataclass(frozen=True)
 class Plan:
-    """The entries: ports of groups, ports of sources by their first two bytes, addresses and thresholds of links."""
+    """The entries of a switch, by numbers.
+
+    `groups` has the ports of each group address, `sources` the port of each source network by the first two bytes of
+    its addresses, and `links` the MAC address and the TTL threshold of each port.
+    """
 
     groups: dict[int, list[int]]
     sources: dict[int, int]
     links: dict[int, tuple[int, int]]
 
     def commands(self) -> list[str]:
-        """Return the commands that write the entries."""
+        """Return the commands of simple_switch_CLI that create the groups and add the entries."""
         made = []
         for number, (address, ports) in enumerate(self.groups.items()):
             made += [
@@ -40,7 +44,10 @@ class Plan:
 
 
 def draw_plan(random: Random, *, thresholds: bool = False) -> Plan:
-    """Return five groups, four sources and eight links."""
+    """Return random entries: four groups, a local group and two unicast addresses, four sources, and eight links.
+
+    The thresholds of links are random, 1 to 63, with `thresholds`, and 1 otherwise. One port has no link.
+    """
     ports = random.sample(range(1, 60), 9)
     addresses = [*random.sample(range(GROUP + (1 << 24), GROUP + (1 << 28)), 4), GROUP | random.getrandbits(8)]
     extra = [10 << 24 | random.getrandbits(24), 0b1111 << 28 | random.getrandbits(28)]
@@ -52,7 +59,7 @@ def draw_plan(random: Random, *, thresholds: bool = False) -> Plan:
 
 
 def packet_from(random: Random, net: int, group: int, ttl: int) -> bytes:
-    """Return a UDP packet from a network to a group."""
+    """Return a random UDP packet from a network, given by the first two bytes of its addresses, to a group address."""
     return udp_packet(
         ethernet={"dst": draw_mac(random), "src": draw_mac(random)},
         ip={"src": net << 16 | random.getrandbits(16), "dst": group, "ttl": ttl},
@@ -62,7 +69,7 @@ def packet_from(random: Random, net: int, group: int, ttl: int) -> bytes:
 
 
 def copies(plan: Plan, packet: Packet) -> list[Packet]:
-    """The oracle: return the copies of a packet."""
+    """The oracle: return the copies that leave because of a packet, given as (port, bytes), each as (port, bytes)."""
     port, data = packet
     parts, payload = IP_LAYOUT.parse(data)
     if len(parts) < 2:
@@ -84,7 +91,12 @@ def copies(plan: Plan, packet: Packet) -> list[Packet]:
 
 
 def play(bench: Bench, counts: dict[str, int], *, thresholds: bool = False, ports_only: bool = False) -> None:
-    """Play packets of several kinds in random order."""
+    """Send random packets, as many of each kind as counted, in random order to a new switch with random entries.
+
+    The kinds are "good", "wrong port", "unknown source", "unknown group", "local group", "unicast", "low" and "any ttl"
+    (of the TTL) and "not IPv4". Incorrect if what leaves differs from the oracle's copies, or, with `ports_only`, from
+    their ports.
+    """
     random, plan = bench.random, draw_plan(bench.random, thresholds=thresholds)
     good, sent, notes = [*plan.groups][:4], [], []
     local, inner, outer = [*plan.groups][4:]

@@ -22,7 +22,7 @@ URGENT = 46
 
 @dataclass(frozen=True)
 class Arrival:
-    """A packet with its time in ns and its port; its identification is its number."""
+    """A packet that arrives: its time in ns, its port and its bytes. Its identification is its number in the trace."""
 
     time: int
     port: int
@@ -30,17 +30,21 @@ class Arrival:
 
     @property
     def dscp(self) -> int:
-        """The class of service."""
+        """The class of service of the packet, its DSCP, from 0 to 63."""
         return self.data[15] >> 2
 
     @property
     def out(self) -> int:
-        """The port by which it leaves, which the address names."""
+        """The port by which the packet must leave, the third byte of its address."""
         return self.data[32]
 
 
 def draw_trace(random: Random, kinds: list[int], ports: int, count: int, gaps: list[int]) -> list[Arrival]:
-    """Return packets of some classes; `gaps` are times between packets in us."""
+    """Return `count` packets in order of time, with DSCPs of `kinds`, to ports 1 to `ports`.
+
+    `gaps` are the times in us, one of which, chosen at random, is between two packets. No packet is near the border of
+    a window.
+    """
     made, time = [], random.randrange(100) * 10_000
     for number in range(count):
         time += random.choice(gaps) * 1000 + 3_000
@@ -58,7 +62,10 @@ def draw_trace(random: Random, kinds: list[int], ports: int, count: int, gaps: l
 
 
 def police(trace: list[Arrival], classes: dict[int, int], limit: int) -> tuple[list[tuple[int, bytes]], Counter[int]]:
-    """The first half of the oracle: return the queue and the bytes of each packet, and the demotions by port."""
+    """The first half of the oracle: return the queue and the bytes of each packet, and the demotions by ingress port.
+
+    Of the packets for queue 2, `limit` in each window and from each port stay there; others go to queue 0 with DSCP 0.
+    """
     used: Counter[tuple[int, int]] = Counter()
     demoted: Counter[int] = Counter()
     made = []
@@ -77,7 +84,10 @@ def police(trace: list[Arrival], classes: dict[int, int], limit: int) -> tuple[l
 
 
 def serve(trace: list[Arrival], queues: list[int], port: int) -> list[int]:
-    """The second half: return the numbers of the packets in the order in which a port sends them."""
+    """The second half of the oracle: return the numbers of the packets in the order in which a port sends them.
+
+    `queues` has the queue of each packet; a larger one goes first.
+    """
     waiting = [(each.time + DELAY, -queues[number], number) for number, each in enumerate(trace) if each.out == port]
     order, free = [], 0
     while waiting:
@@ -91,7 +101,11 @@ def serve(trace: list[Arrival], queues: list[int], port: int) -> list[int]:
 
 def check(bench: Bench, kinds: list[int], *, ports: int = 1, count: int = 90, gaps: list[int] | None = None,
           limit: int = 1000) -> tuple[Switch, Counter[int]]:  # fmt: skip
-    """Play a trace and compare the packets, and their order on each port."""
+    """Send a random trace to a new switch, and return the switch and the demotions by ingress port.
+
+    Incorrect if a packet leaves with other bytes, by another port or in another order than at the oracle, or is
+    dropped.
+    """
     random = bench.random
     classes = {URGENT: 2, 34: 1, 36: 1, 38: 1}
     commands = [f"table_add ingress.classes ingress.class {dscp} => {queue}" for dscp, queue in classes.items()]
@@ -123,32 +137,34 @@ def check(bench: Bench, kinds: list[int], *, ports: int = 1, count: int = 90, ga
 
 
 def order(bench: Bench) -> None:
-    """Classes are served by strict priority."""
+    """Test that three classes leave by strict priority. Incorrect as by `check`."""
     check(bench, [URGENT, 34, 36, 38, 0, 1, 63])
 
 
 def two(bench: Bench) -> None:
-    """Two classes only."""
+    """Test that urgent packets overtake those of another class. Incorrect as by `check`."""
     check(bench, [URGENT, 0])
 
 
 def ports(bench: Bench) -> None:
-    """Ports do not influence each other."""
+    """Test that the queues of three ports do not influence each other. Incorrect as by `check`."""
     check(bench, [URGENT, 34, 0], ports=3, count=150)
 
 
 def limited(bench: Bench) -> None:
-    """The limit holds in each window."""
+    """Test that the limit of urgent packets holds in each window and for each port. Incorrect as by `check`."""
     check(bench, [URGENT], count=120, gaps=[20, 300, 900, 2500], limit=bench.random.randint(3, 5))
 
 
 def mixed(bench: Bench) -> None:
-    """The limit under mixed traffic, and the order of what was demoted."""
+    """Test the limit under mixed traffic, and the order of demoted packets. Incorrect as by `check`."""
     check(bench, [URGENT, URGENT, 34, 0], ports=2, count=180, gaps=[0, 20, 300, 900], limit=bench.random.randint(2, 4))
 
 
 def counted(bench: Bench) -> None:
-    """Demoted packets are counted."""
+    """Test that the program counts demoted packets by ingress port. Incorrect if a counter differs, or as by
+    `check`.
+    """
     switch, demoted = check(bench, [URGENT, URGENT, 0], count=120, gaps=[20, 300, 900], limit=3)
     for port in (21, 22):
         (text,) = switch.commands(f"counter_read ingress.demoted {port}")

@@ -18,7 +18,7 @@ HOP = header("hop", "reserved:7 port:9", "port")
 
 
 def following(parts: Parts) -> Header | None:
-    """Return the header that comes after others."""
+    """Return the header that follows those parsed so far, for `Layout`; None if the payload follows."""
     if len(parts) == 1:
         return PATH if parts[0][1]["type"] == TYPE else None
     return HOP if len(parts) - 2 < parts[1][1]["left"] else None
@@ -28,7 +28,10 @@ LAYOUT = Layout(ETHERNET, {}, following)
 
 
 def packet(random: Random, ports: Sequence[int], left: int | None = None, following: int | None = None) -> bytes:
-    """Return a packet with a path; `left` is what the header says instead of the number of ports."""
+    """Return a random packet whose path consists of these ports.
+
+    `left` is what its header says instead of the number of ports, and `following` the type of what follows the path.
+    """
     parts: Parts = [
         (ETHERNET, {"dst": draw_mac(random), "src": draw_mac(random), "type": TYPE}),
         (PATH, {
@@ -42,7 +45,7 @@ def packet(random: Random, ports: Sequence[int], left: int | None = None, follow
 
 
 def step(data: bytes) -> list[Packet]:
-    """The oracle: return what a switch sends."""
+    """The oracle: return what a switch sends because of a packet, one packet or none, as (port, bytes)."""
     if data[12:14] != TYPE.to_bytes(2, "big") or len(data) < 18:
         return []
     left = data[16]
@@ -56,31 +59,34 @@ def step(data: bytes) -> list[Packet]:
 
 
 def play(bench: Bench, packets: list[tuple[str, bytes]]) -> None:
-    """Send packets, each with a note, and compare."""
+    """Send packets, given as pairs of a note for the student and bytes, to a new switch by random ports.
+
+    Incorrect if what leaves differs from the oracle's packets; the reason quotes the note.
+    """
     sent = [(bench.random.randrange(1, 500), data) for _, data in packets]
     got = bench.switch(NAME).send(sent).by_source(len(sent))
     compare(LAYOUT, sent, [step(data) for _, data in sent], got, [note for note, _ in packets])
 
 
 def draw_ports(random: Random, count: int) -> list[int]:
-    """Return different ports."""
+    """Return `count` different random ports, from 1 to 499."""
     return random.sample(range(1, 500), count)
 
 
 def last(bench: Bench) -> None:
-    """The last switch of a path."""
+    """Test that the last switch of a path removes it from the packet. Incorrect as by `play`."""
     play(bench, [("1 hop", packet(bench.random, draw_ports(bench.random, 1))) for _ in range(25)])
 
 
 def longer(bench: Bench) -> None:
-    """Paths of every length."""
+    """Test that a switch takes one hop off a path of 2 to 7 hops. Incorrect as by `play`."""
     counts = [*range(2, 8)] * 5
     bench.random.shuffle(counts)
     play(bench, [(f"{count} hops", packet(bench.random, draw_ports(bench.random, count))) for count in counts])
 
 
 def limits(bench: Bench) -> None:
-    """The longest path, too long ones, and empty ones."""
+    """Test that paths of 8 hops pass, and that longer, empty and damaged ones are dropped. Incorrect as by `play`."""
     random, made = bench.random, []
     for kind in packet_order(random, {"8 hops": 8, "9 hops": 5, "255 hops": 2, "no hops": 6, "cut off": 6}):
         match kind:
@@ -95,7 +101,7 @@ def limits(bench: Bench) -> None:
 
 
 def others(bench: Bench) -> None:
-    """Packets without a path."""
+    """Test that packets without a path are dropped. Incorrect as by `play`."""
     random, made = bench.random, []
     for kind in packet_order(random, {"no path": 15, "2 hops": 10}):
         data = packet(random, draw_ports(random, 2))
@@ -106,7 +112,9 @@ def others(bench: Bench) -> None:
 
 
 def walk(bench: Bench) -> None:
-    """Whole paths, switch by switch."""
+    """Test whole paths: each packet is sent again by the port by which it left, to the end of its path. Incorrect
+    otherwise.
+    """
     switch = bench.switch(NAME)
     for count in [8, 1, 5, 8, 3]:
         ports = draw_ports(bench.random, count)
