@@ -225,6 +225,25 @@ def test_a_switch_that_refuses_its_program_keeps_the_plan(lab: Lab, monkeypatch:
         assert controller.state("count").seen.read()[2] == 9
 
 
+@pytest.mark.parametrize(("late", "state"), [("state", "without"), ("admit", "with")])
+def test_a_step_is_admitted_although_its_new_switch_stops_answering(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, late: str, state: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise DeviceError("no answer")
+
+    with lab.deployed() as (deployment, _):
+        controller, following = deployment.controller, deployment.following
+        assert following is not None
+        with controller.fleet.lock:
+            with monkeypatch.context() as patched:
+                patched.setattr(controller.switches["core"], late, refuse)
+                moves = following.renew(["one"])
+            assert [str(each) for each in moves] == [f"count from one to core, {state} its state"]
+            assert controller.switches["core"].reason == "no answer"
+            assert dict([*controller.fleet.desired.admissions]) == {**FIRST, "count": "core"}
+
+
 def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     load = Session.load
 

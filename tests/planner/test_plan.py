@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from importlib import import_module
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, UnsupportedError
 from midflight.primitives import Aggregate, Filter, Program, Threshold
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import Capabilities, load_sheet
@@ -261,6 +262,25 @@ def test_a_plan_for_ten_thousand_devices() -> None:
     found = plan(Network(devices, links), application)
     assert violations(Network(devices, links), application, found.solution, Costs.free()) == ()
     assert len(devices) == 10_000
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    devices = {name: Device(name, HOST) for name in ("one", "other")}
+    for link in (Link("one", "other", rate=-1), Link("one", "other", delay=-1)):
+        with pytest.raises(MidflightError, match="link one other: its rate or delay is negative"):
+            Network(devices, (link,))
+    with pytest.raises(MidflightError, match="a packet of 0 bits"):
+        Application([Source("data", ("one",), 1e7)], [Step("first", ("data",))], packet=0)
+
+
+def test_the_exact_method_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("midflight.runtime.placement.planner.plan")
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    network = Network({"one": Device("one", HOST)}, ())
+    application = Application([Source("data", ("one",), 1e7)], [Step("first", ("data",))])
+    assert plan(network, application).exact is False
+    with pytest.raises(UnsupportedError, match="the exact method needs scipy"):
+        plan(network, application, method="exact")
 
 
 @pytest.mark.parametrize("method", ["exact", "heuristic"])

@@ -40,8 +40,9 @@ class Following:
         self._idle: tuple[str, ...] = ()
 
     def strategy(self, program: Program, at: Mapping[str, str] | None) -> Planned:
-        """Return the strategy that follows the saved devices of the steps, or None to plan for all switches.
+        """Return a strategy that follows a plan.
 
+        `at` are the devices of the steps in a saved plan; None makes a plan for all switches, and emits `planned`.
         MidflightError if there is no plan.
         """
         if at is None:
@@ -53,7 +54,8 @@ class Following:
     def begin(self, controller: Controller, *, resumed: bool) -> None:
         """Follow the plan on a controller that has the strategy. If it is not resumed, admit the steps for all hosts.
 
-        An Aggregate is not admitted: it needs a group of workers. MidflightError if a step cannot be admitted.
+        An Aggregate is not admitted: it needs a group of workers. MidflightError if a step cannot be admitted,
+        DeviceError if a switch refuses; the steps before it are admitted.
         """
         self._controller = controller
         if resumed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives.kernel.map import Entry
@@ -51,7 +52,9 @@ def change_plan(
     """Make the switches follow another plan, in one transaction, and return the steps that moved.
 
     Admissions move with their steps. So do registers and map entries, if both devices are switches that answer. The
-    requests of a step that moves are forwarded to their hosts meanwhile. If state is lost, a new epoch begins.
+    requests of a step that moves are forwarded to their hosts meanwhile. If state is lost, a new epoch begins. A switch
+    that stops answering once the programs have changed is off, and gets its admissions when it returns.
+
     MidflightError if the controller follows no plan. DeviceError if a switch rejects its program; then all switches
     follow the old plan again, with their state.
     """
@@ -108,24 +111,35 @@ def _write(fleet: Fleet, step: str, switch: str, kept: _Kept) -> bool:
     found = fleet.switches.get(switch)
     if found is None or not found.on or step not in found.running.placed:
         return False
-    for names, those in kept.entries.items():
-        found.maps[names].replace(those)
-    if kept.registers is None:
-        return not fleet.application(step).primitive.registers
-    found.state(step).restore(kept.registers)
+    try:
+        for names, those in kept.entries.items():
+            found.maps[names].replace(those)
+        if kept.registers is None:
+            return not fleet.application(step).primitive.registers
+        found.state(step).restore(kept.registers)
+    except DeviceError as error:
+        found.lose(error.message)
+        return False
     return True
 
 
 def _admit(fleet: Fleet, admissions: Admissions, request: AdmissionRequest, switch: str) -> None:
     """Admit on another switch what was admitted on the one that the step has left; nothing, if a host computes now."""
     name = request.application.name
-    if switch in fleet.switches and name in fleet.switches[switch].running.placed:
-        admissions.admit(
-            name,
-            request.hosts,
-            senders=request.senders,
-            switch=switch,
-            port=request.port,
-            token=request.token,
-            members=request.members,
-        )
+    if switch not in fleet.switches or name not in fleet.switches[switch].running.placed:
+        return
+    again = partial(
+        admissions.admit,
+        name,
+        request.hosts,
+        senders=request.senders,
+        switch=switch,
+        port=request.port,
+        token=request.token,
+        members=request.members,
+    )
+    try:
+        again()
+    except DeviceError as error:
+        fleet.switches[switch].lose(error.message)
+        again()  # which then only notes what the switch gets when it returns

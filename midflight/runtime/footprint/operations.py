@@ -44,7 +44,8 @@ VALID = "isValid()"
 class Operation:
     """A table or register array (`kind`), as a node of a graph of dependencies between operations.
 
-    `needs` are the names of the operations whose results it needs, and `follows` those whose matches decide if it runs.
+    `needs` are the names of the operations whose results it needs, which must be in earlier stages. `follows` are those
+    tables of which only a match decides if it runs, and which may share its stage.
     Further kinds are `action`, `hash`, `counter`, `meter` and `random`, only on request. `place` is where the operation
     first occurs in the P4. Operations with the same `block` run under the same conditions.
     """

@@ -99,8 +99,8 @@ def reasons_against_applications(
 ) -> tuple[str, ...]:
     """Return all reasons why some applications of a program, by name, do not fit on a device together, as texts.
 
-    Names that the program does not have are ignored. A device with memory blocks in its sheet is costed by `fit`.
-    P4Error if the program is invalid.
+    Names that the program does not have are ignored; without any others, there are no reasons. A device with memory
+    blocks in its sheet is costed by `fit`. P4Error if the program is invalid.
     """
     needs = program.footprint
     chosen = [each for each in needs.applications if each in set(applications)]

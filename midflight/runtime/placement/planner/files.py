@@ -54,12 +54,18 @@ class ApplicationFile:
 
 
 def load_application(path: str | Path) -> ApplicationFile:
-    """Read an application from a YAML file. MidflightError, with file and line, if it is wrong."""
+    """Read an application from a YAML file; see the module for the format.
+
+    MidflightError if the file cannot be read, or, with file and line, if it is wrong.
+    """
     return parse_application(read_text(path), str(path))
 
 
 def load_network(path: str | Path) -> Network:
-    """Read a network from a YAML file. MidflightError, with file and line, if it is wrong."""
+    """Read a network from a YAML file; see the module for the format.
+
+    MidflightError if the file cannot be read, or, with file and line, if it or a capability sheet is wrong.
+    """
     return parse_network(read_text(path), str(path))
 
 

@@ -48,7 +48,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Devices by name, and links. MidflightError if a link's end is no device, or its ends are the same."""
+    """Devices by name, and links.
+
+    MidflightError if a link's end is no device, its ends are the same, or its rate or delay is negative.
+    """
 
     devices: Mapping[str, Device]
     links: Sequence[Link]
@@ -60,6 +63,8 @@ class Network:
                     raise MidflightError(f"link {each.one} {each.other}: there is no device {end}")
             if each.one == each.other:
                 raise MidflightError(f"link {each.one} {each.other} has the same device at both ends")
+            if each.rate < 0 or each.delay < 0:
+                raise MidflightError(f"link {each.one} {each.other}: its rate or delay is negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Application:
 
     MidflightError if a name occurs twice, if a step takes from nothing or from something other than a source or an
     earlier step, if a sink takes from something other than a step, if `keeps` is not 0 to 1000, if a step `returns`
-    without `split`, or if the inputs of a `split` step have different rates.
+    without `split`, if the inputs of a `split` step have different rates, or if `packet` is not above 0.
     """
 
     sources: Sequence[Source]
@@ -150,6 +155,8 @@ class Application:
     by_name: Mapping[str, Step] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.packet <= 0:
+            raise MidflightError(f"a packet of {self.packet} bits carries nothing")
         names = [each.name for each in self.sources] + [each.name for each in self.steps]
         names += [each.name for each in self.sinks]
         for name in names:

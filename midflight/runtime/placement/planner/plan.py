@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
-from midflight.errors import MidflightError
+from midflight.errors import MidflightError, UnsupportedError
 from midflight.runtime.placement.planner.costs import Costs
 from midflight.runtime.placement.planner.heuristic import rerouted, search
 from midflight.runtime.placement.planner.model import OBJECTIVES, Application, Network
@@ -113,13 +113,16 @@ def plan(
     "exact", "heuristic", or "auto": exact if the problem is small enough and scipy is installed. `patience` limits the
     exact search, in seconds; if it does not end by then, the heuristic is tried as well. MidflightError if no plan that
     keeps all limits is found, for an unknown objective or method, or if a source or sink names a device that the
-    network does not have. ImportError if `method` is "exact" and scipy is not installed.
+    network does not have. UnsupportedError if `method` is "exact" and scipy is not installed.
     """
     costs = costs or Costs.free()
     if objective not in OBJECTIVES:
         raise MidflightError(f"there is no objective {objective!r}", hint=f"use {', '.join(OBJECTIVES)}")
     if method not in ("auto", "exact", "heuristic"):
         raise MidflightError(f"there is no method {method!r}", hint="use auto, exact or heuristic")
+    solver = find_spec("scipy") is not None
+    if method == "exact" and not solver:
+        raise UnsupportedError("the exact method needs scipy", hint="pip install 'midflight[fit]'")
     for each in application.ends:
         for at in each.at:
             if at not in network.devices:
@@ -127,7 +130,7 @@ def plan(
     found: Solution | None = None
     exact = False
     size = len(application.flows()) * 2 * len(network.links) + len(application.steps) * len(network.devices)
-    if method == "exact" or (method == "auto" and size <= _EXACT and find_spec("scipy") is not None):
+    if method == "exact" or (method == "auto" and size <= _EXACT and solver):
         from midflight.runtime.placement.planner.exact import solve
 
         found, exact = solve(network, application, costs, objective, patience)
@@ -259,7 +262,7 @@ def without(network: Network, failed: str) -> Network:
 def moved(before: Plan, after: Plan) -> Mapping[str, tuple[str, str]]:
     """Return the steps that are on another device in a later plan of the same application, with both devices.
 
-    Of a split step, only the device that completes it is compared.
+    Of a split step, only the device that completes it is compared. KeyError if the later plan lacks a step.
     """
     there = after.solution.at
     return {step: (at, there[step]) for step, at in before.solution.at.items() if there[step] != at}

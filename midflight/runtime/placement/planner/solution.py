@@ -38,7 +38,10 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """The bits a second on each link's direction, and the packets a second that each device's steps process."""
+    """The bits a second on each link's direction, and the packets a second that each device's steps process.
+
+    `latency` is the longest time from a source to a result, in nanoseconds.
+    """
 
     links: Mapping[Arc, float]
     devices: Mapping[str, float]
