@@ -19,8 +19,8 @@ __all__ = ["config_message", "counts_message", "counts_of", "meter_config", "rea
 def write_meter(pipeline: Pipeline, entry: p4r.MeterEntry) -> Change:
     """Return the change that configures one cell of a meter, or all cells if the message has no index.
 
-    Without `config`, the cells mark every packet green. With `counter_data`, their counts by colour are set. Refusal if
-    the meter is unknown, or if the index, the configuration or a count is invalid.
+    Without `config`, the cells mark every packet green. With `counter_data`, their counts by colour are set. Refusal
+    with INVALID_ARGUMENT if the meter is unknown, or if the index, the configuration or a count is invalid.
     """
     info = pipeline.schema.meters.of_id(entry.meter_id)
     counts = counts_of(entry.counter_data) if entry.HasField("counter_data") else None

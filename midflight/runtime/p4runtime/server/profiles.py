@@ -20,8 +20,9 @@ __all__ = ["read_groups", "read_members", "write_group", "write_member"]
 def write_member(pipeline: Pipeline, kind: p4r.Update.Type.ValueType, message: p4r.ActionProfileMember) -> Change:
     """Return the change that inserts, modifies or deletes a member of an action profile or selector, as `kind` says.
 
-    Refusal with INVALID_ARGUMENT if the profile is unknown or the member is malformed; the second step of the change
-    raises Refusal if the member exists already, does not exist, does not fit the profile, or is still referred to.
+    Refusal with INVALID_ARGUMENT if the profile is unknown or the member is malformed. The second step of the change
+    raises Refusal: ALREADY_EXISTS or NOT_FOUND if the member exists or not, INVALID_ARGUMENT if it does not fit the
+    profile, RESOURCE_EXHAUSTED if there is no room, and FAILED_PRECONDITION if it is still referred to.
     """
     info = pipeline.schema.profiles.of_id(message.action_profile_id)
     profile, number = pipeline.engine.profiles[info.preamble.name], message.member_id
