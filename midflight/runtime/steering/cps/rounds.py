@@ -97,8 +97,8 @@ class Rounds:
         """Run a round at `now`, in nanoseconds, and return the decisions by service.
 
         Weights are only written if they change, or to extend their validity. MidflightError if the controller does not
-        answer or refuses some. The services before that one have their new weights then; the next round tries the
-        others again.
+        answer or refuses some; UnsupportedError if the extra `steer` is not installed. The services before that one
+        have their new weights then; the next round tries the others again.
         """
         services = self._network.served(self._switch)
         rates = self._rates(services, now)

@@ -94,7 +94,8 @@ class PathSelector:
 
         `instances` describes all its instances, and `unreachable` are those to which no way leads, by CSCI-ID. These
         and dead ones get the weight 0. If all are dead or unreachable, the last weights hold while an update is left,
-        and otherwise all instances are weighed as if they were alive. MidflightError if there are no instances.
+        and otherwise all instances are weighed as if they were alive. Errors are those of `choose_weights`:
+        MidflightError if there are no instances, UnsupportedError if the extra `steer` is not installed.
         """
         names = [each.csci_id for each in instances]
         dead = self.liveness.dead(names, now) | dict.fromkeys((n for n in names if n in unreachable), "unreachable")

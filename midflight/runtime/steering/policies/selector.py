@@ -63,9 +63,9 @@ def choose_weights(
     nanoseconds. A fresh or stale update gives the service time, and the work of others: what exceeds the share of the
     demand that the previous weights sent there. An instance without one counts as described. One that says that it is
     not available, or whose service scores 0, and whose update is fresh, gets no weight, unless all instances are such.
-    When no update is left, static weights hold. `previous` is the selection of the last round for
-    the same instances.
-    MidflightError if there are no instances.
+    When no update is left, static weights hold. `previous` is the selection of the last round for the same instances.
+    MidflightError if there are no instances, or if the optimum is not found; UnsupportedError if the extra `steer` is
+    not installed and an update is left.
     """
     if not instances:
         raise MidflightError("there are no instances to choose from")

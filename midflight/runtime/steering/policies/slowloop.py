@@ -61,7 +61,7 @@ def plan(problem: Problem, previous: Plan | None, damping: Damping) -> Plan:
 
     `previous` is the plan of the last round for the same options, or None. The shares stay as they are if new ones
     would gain too little (`Damping.hysteresis`). MidflightError if a demand has no option, or if the optimum is not
-    found.
+    found; UnsupportedError if the extra `steer` is not installed.
     """
     best = optimise(problem)
     sent = totals(problem.of, best.rates, len(problem.demands))[problem.of]
