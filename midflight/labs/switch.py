@@ -117,17 +117,21 @@ class Switch:
     def commands(self, *lines: str) -> list[str]:
         """Apply commands of simple_switch_CLI in order, and return what reading ones such as `register_read` have read,
         as text.
+
+        ProgramError for a mistake in a command, or if the switch refuses it; those before it stay applied.
         """
         said: list[str] = self.process.ask("commands", switch=self.number, lines=lines)
         return said
 
     def register(self, name: str, index: int) -> int:
-        """Return the value of the element of a register at an index."""
+        """Return the value of the element of a register at an index. ProgramError if there is none."""
         return int(self.commands(f"register_read {name} {index}")[0])
 
     def entries(self, text: str, suffix: str = ".json") -> None:
         """Apply the text of an entries file: JSON, YAML if `suffix` is ".yaml" or ".yml", or commands of
         simple_switch_CLI.
+
+        ProgramError for a mistake in it, or if the switch refuses an entry.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"entries{suffix}"
@@ -135,7 +139,11 @@ class Switch:
             self.process.ask("entries", switch=self.number, path=str(path))
 
     def select(self, table: str, match: Mapping[str, Any], actions: Sequence[Sequence[Any]]) -> None:
-        """Add an entry whose table chooses among actions: see `switchchild.Switches.select`."""
+        """Add an entry to a table with an action selector, which chooses one of `actions` for a packet.
+
+        `match` has the values of the keys by name. Each action is its name, its parameters by name, its weight, and the
+        port that it watches or None. ProgramError if they do not fit the table.
+        """
         self.process.ask("select", switch=self.number, table=table, match=match, actions=actions)
 
     def set_port(self, port: int, *, up: bool) -> None:
@@ -143,7 +151,7 @@ class Switch:
         self.process.ask("port", switch=self.number, port=port, up=up)
 
     def update(self, update: bytes) -> None:
-        """Apply a P4Runtime update, a serialized message."""
+        """Apply a P4Runtime update, a serialized message. ProgramError if the switch refuses it."""
         self.process.ask("update", switch=self.number, update=update.hex())
 
     def packet_out(self, message: bytes, time: int = 0) -> Played:

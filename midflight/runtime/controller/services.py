@@ -63,7 +63,9 @@ class Services:
 
         weights: by the host's name; each is finite and at least 0. They are also the static weights, which apply when
         updates stop: see `expire`. MidflightError if the name is empty or in use, if the address is invalid or in use
-        by a service or a host, if the prefix contains a host's address, or if the program's `Steering` has no room.
+        by a service or a host, if the prefix contains a host's address, if a host is unknown, if a weight is negative
+        or not finite or all are 0, or if the program has no `Steering` or one without room; DeviceError if a switch
+        refuses. After an error, nothing has changed.
         """
         with self._fleet.lock:
             steering, desired = self._steering, self._fleet.desired
@@ -81,7 +83,7 @@ class Services:
 
     def remove(self, service: str) -> None:
         """Stop steering requests to a service: they are routed to its address. MidflightError if there is no such
-        service.
+        service, DeviceError if a switch refuses; it then stays.
         """
         with self._fleet.lock:
             gone = self[service]
@@ -95,8 +97,9 @@ class Services:
         """Give the requests of a service that `rule` matches weights of their own (C-TC).
 
         `traffic_class` is the name of the class, and `weights` are by the host's name. Replaces an earlier class of the
-        same name. MidflightError if the name is empty, if another class of the service has the same rule, or if the
-        program's `Steering` has no room.
+        same name. MidflightError if the service or a host is unknown, if the name is empty, if a weight is negative or
+        not finite or all are 0, if another class of the service has the same rule, or if the program's `Steering` has
+        no room; DeviceError if a switch refuses. Then nothing has changed.
         """
         with self._fleet.lock:
             found, steering = self[service], self._steering
@@ -135,8 +138,9 @@ class Services:
         without `valid`, for any class, makes them permanent. A weight above 0 ends the draining of an instance, unless
         the weights are `computed`, by a path selector: drained instances then get none.
 
-        MidflightError if `valid` is not a number above 0 and up to 1e9, if there is no such switch, or if a new
-        instance exceeds what the program's `Steering` has room for.
+        MidflightError if the service, the class, the switch or a host is unknown, if a weight is negative or not finite
+        or all are 0, if `valid` is not a number above 0 and up to 1e9, or if a new instance exceeds what the program's
+        `Steering` has room for; DeviceError if a switch refuses. Then nothing has changed.
         """
         with self._fleet.lock:
             found = self[service]
@@ -165,7 +169,7 @@ class Services:
         the hybrid deployment. If `application` is empty, no `Balance` follows the service any longer, and the maps are
         cleared. MidflightError if there is no such service, if the application is no `Balance` of the program, if its
         buckets are not as many as those of the `Steering`, if it has too few instances, or if it follows another
-        service.
+        service; DeviceError if a switch refuses.
         """
         with self._fleet.lock:
             found = self[service]
@@ -191,8 +195,9 @@ class Services:
 
         Pools are the sets of instances of the service itself and of each of its classes. Its entry remains, so requests
         for which a kernel such as `Balance` has chosen it still reach it. It stays drained, also when weights expire or
-        a path selector computes others, until `weigh` or `classify` gives it a weight above 0. MidflightError if the
-        host is not an instance of the service, or if this would leave a pool without an instance.
+        a path selector computes others, until `weigh` or `classify` gives it a weight above 0. MidflightError if there
+        is no such service, if the host is not an instance of the service, or if this would leave a pool without an
+        instance; DeviceError if a switch refuses.
         """
         with self._fleet.lock:
             found, instances = self[service], self._fleet.desired.instances

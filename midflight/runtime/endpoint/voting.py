@@ -92,7 +92,7 @@ class Voter:
     def vote(self, value: int) -> int:
         """Queue a vote for a value, 1 to 2**64 - 1, in the next voting, and return the voting's number.
 
-        `poll` sends it. MidflightError if the value is out of range.
+        `poll` sends it, unless the result of the voting is known already. MidflightError if the value is out of range.
         """
         if not 0 < value < 2**64:
             raise MidflightError(f"{value} is not a valid vote", hint="values are bit[64], and not 0")

@@ -61,7 +61,8 @@ class Register:
     def read_all(self) -> NDArray[np.generic]:
         """Return a copy of all elements as an array, with shape (size,) for elements of at most 64 bits.
 
-        For wider ones it has the shape (size, words), with 64-bit words, the lowest first.
+        For wider ones it has the shape (size, words), with 64-bit words, the lowest first. DeviceError on XDP if
+        packets keep the registers busy.
         """
         with self._lock:
             whole = self._context.fetch(self._memory[: self.size])
@@ -100,7 +101,7 @@ class Register:
             self._context.put(self._memory[: self.size], whole)
 
     def clear(self) -> None:
-        """Set all elements to zero, in one step."""
+        """Set all elements to zero, in one step. DeviceError on XDP if packets keep the registers busy."""
         with self._lock:
             self._context.put(self._memory, np.zeros(1, self._memory.dtype))
 

@@ -67,7 +67,10 @@ class Finding:
 
     @property
     def signature(self) -> str:
-        """What stays the same while a case is made smaller."""
+        """The kind of finding with its message, without place, numbers and names; only "differs" if two results differ.
+
+        It stays the same while a case is made smaller.
+        """
         if self.kind == "differs":
             return self.kind
         message = re.sub(r"^\S*:\d+:\d+: ", "", self.text.partition("\n")[0])

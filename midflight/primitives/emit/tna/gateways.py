@@ -38,7 +38,10 @@ def _row(test: Expr) -> Walk[int]:
 
 
 def negated(expr: Expr) -> Expr:
-    """Return the opposite of a condition."""
+    """Return the typed expression of the opposite of a condition.
+
+    The negation goes into `&&`, `||`, `==` and `!=`; other conditions get a `Not` around them.
+    """
     return run(_negation(expr))
 
 

@@ -42,7 +42,9 @@ class Event:
         return {**parts, **self.details}
 
     def line(self) -> str:
-        """Return the event as one line of text for people, without a line end."""
+        """Return the event as one line of text for people, without a line end: time, kind, switch and application,
+        message.
+        """
         about = " ".join(each for each in (self.switch, self.application) if each)
         return f"{self.clock} {self.kind:<16} {f'{about}: ' if about else ''}{self.message}"
 

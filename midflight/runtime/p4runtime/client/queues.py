@@ -34,7 +34,7 @@ class RemoteQueues:
 
     @property
     def count(self) -> int:
-        """The number of queues of each port, 1 to 8; reading it sends a request."""
+        """The number of queues of each port, 1 to 8. Reading it sends a request; DeviceError without an answer."""
         return self.answer(QueueRequest(port=0, queue=0)).count
 
     def set(
@@ -78,6 +78,7 @@ class RemoteQueues:
         """Return the states of queues by port and queue: of one queue, of a port, or of all ports.
 
         Without `port`, queues are left out if they have the default settings and no packet has reached them.
+        DeviceError if there is no such port or queue, or if the switch does not answer.
         """
         return dict(self.answer(QueueRequest(port=port, queue=queue)).states)
 

@@ -37,7 +37,10 @@ class ProfileCommands:
         self._profiles: dict[int, _Profile] = {}
 
     def create_member(self, profile: str, action: str, values: Sequence[str]) -> list[p4r.Update]:
-        """Return the updates for `act_prof_create_member`. The member gets the next handle of its profile."""
+        """Return the updates for `act_prof_create_member`. The member gets the next handle of its profile.
+
+        MidflightError for an unknown profile or action, or values that do not fit the action.
+        """
         info, known = self._found(profile)
         made = self._action(info, action, values)
         handle, known.created = known.created, known.created + 1
@@ -45,30 +48,39 @@ class ProfileCommands:
         return [_member(p4r.Update.INSERT, info, handle, made)]
 
     def modify_member(self, profile: str, action: str, member: int, values: Sequence[str]) -> list[p4r.Update]:
-        """Return the updates for `act_prof_modify_member`, which gives a member another action."""
+        """Return the updates for `act_prof_modify_member`, which gives a member another action.
+
+        MidflightError for an unknown profile, member or action, or values that do not fit the action.
+        """
         info, known = self._member_of(profile, member)
         known.members[member] = self._action(info, action, values)
         return [_member(p4r.Update.MODIFY, info, member, known.members[member])]
 
     def delete_member(self, profile: str, member: int) -> list[p4r.Update]:
-        """Return the updates for `act_prof_delete_member`."""
+        """Return the updates for `act_prof_delete_member`, which removes a member. MidflightError if it is unknown."""
         info, known = self._member_of(profile, member)
         return [_member(p4r.Update.DELETE, info, member, known.members.pop(member))]
 
     def create_group(self, profile: str) -> list[p4r.Update]:
-        """Return the updates for `act_prof_create_group`. The group is empty, and gets the next handle."""
+        """Return the updates for `act_prof_create_group`. The group is empty, and gets the next handle.
+
+        MidflightError for an unknown profile.
+        """
         info, known = self._found(profile)
         handle, known.grouped = known.grouped, known.grouped + 1
         known.groups[handle] = []
         return [_group(p4r.Update.INSERT, info, handle, [])]
 
     def delete_group(self, profile: str, group: int) -> list[p4r.Update]:
-        """Return the updates for `act_prof_delete_group`."""
+        """Return the updates for `act_prof_delete_group`, which removes a group. MidflightError if it is unknown."""
         info, known = self._group_of(profile, group)
         return [_group(p4r.Update.DELETE, info, group, known.groups.pop(group))]
 
     def add_member(self, profile: str, member: int, group: int) -> list[p4r.Update]:
-        """Return the updates for `act_prof_add_member_to_group`. MidflightError if the member is in the group."""
+        """Return the updates for `act_prof_add_member_to_group`.
+
+        MidflightError for an unknown profile, member or group, or if the member is in the group already.
+        """
         self._member_of(profile, member)
         info, known = self._group_of(profile, group)
         if member in known.groups[group]:
@@ -77,7 +89,10 @@ class ProfileCommands:
         return [_group(p4r.Update.MODIFY, info, group, known.groups[group])]
 
     def remove_member(self, profile: str, member: int, group: int) -> list[p4r.Update]:
-        """Return the updates for `act_prof_remove_member_from_group`. MidflightError if the member is not in it."""
+        """Return the updates for `act_prof_remove_member_from_group`.
+
+        MidflightError for an unknown profile or group, or if the member is not in the group.
+        """
         info, known = self._group_of(profile, group)
         if member not in known.groups[group]:
             raise MidflightError(f"member {member} is not in group {group}")

@@ -43,7 +43,10 @@ class Replication:
         return [_group(p4r.Update.DELETE, group, [])]
 
     def create_node(self, instance: int, ports: list[int]) -> list[p4r.Update]:
-        """Create a node, which gets the next handle, as `mc_node_create`. Return no updates: it is in no group yet."""
+        """Create a node, which gets the next handle, as `mc_node_create`. Return no updates: it is in no group yet.
+
+        MidflightError for a number that is negative or has more than 32 bits.
+        """
         replica_messages((port, instance) for port in ports)  # raises for numbers that P4Runtime cannot carry
         self._nodes[self._created] = (instance, ports)
         self._created += 1
@@ -95,7 +98,8 @@ class Replication:
     def mirror(self, session: int, port: int) -> list[p4r.Update]:
         """Return the updates for `mirroring_add`, by which a clone session copies to one port.
 
-        Replaces an earlier session of this number.
+        Replaces an earlier session of this number. MidflightError for a number that is negative or has more than 32
+        bits.
         """
         kind = self._kind(session)
         self._of_group.pop(session, None)
