@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ Examples:
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
   midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes about an hour
+  midflight conformance --cases 1000 --workers 4      on four processes of a Dask cluster
   midflight conformance --self-test        also check that broken programs are caught
   sudo midflight conformance --device xdp --live
   midflight conformance --device grpc:127.0.0.1:9559
@@ -88,6 +90,15 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Read case files from this folder, instead of those that come with Midflight.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes of a local Dask cluster.",
+)
+@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
 @click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files and exit.")
 @click.option(
@@ -117,7 +128,8 @@ Examples:
 def conformance(
     devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int, compiler: str,
     sheet: str | None, primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
-    self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None, column: Path | None, keep: Path,
+    workers: int, cluster: str | None, self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None,
+    column: Path | None, keep: Path,
 ) -> int:  # fmt: skip
     """Test whether devices run the primitives correctly.
 
@@ -126,6 +138,9 @@ def conformance(
     the self-test misses a broken program. After an interrupt (Ctrl-C), the current case is finished, the results so far
     are printed and written, and the exit status is 130. With --sheet, programs that exceed the sheet are refused, which
     is no failure.
+
+    With --workers or --cluster, the workers of a Dask cluster start devices, and each plays all cases of a program. The
+    results are the same, and a worker that is killed costs only the cases that it was playing.
 
     To test a switch that you run yourself, give its P4Runtime server: --device grpc:HOST:PORT, or grpc:unix:PATH.
     Packets go through the interfaces at the far ends of its ports 1 to 4. Without interfaces, packets enter and leave
@@ -137,9 +152,11 @@ def conformance(
     from midflight.cli.terminal import bar, console_beside, interrupts
     from midflight.runtime.devices import load_sheet
     from midflight.runtime.engine.ports.spec import parse_ports
+    from midflight.testbed.cluster import local_cluster
     from midflight.testbed.conformance import columns, run
     from midflight.testbed.conformance import report as reports
     from midflight.testbed.conformance.case import schema
+    from midflight.testbed.conformance.spread import check_on_workers
 
     if show_schema:
         write_json(schema(), "-")
@@ -154,12 +171,25 @@ def conformance(
     tests = run.cases(primitives, seed=seed, count=count, folder=folder, live=live)
     found: list[Report] = []
     caught: tuple[Caught, ...] = ()
-    with interrupts() as interrupted:
+    on_workers = bool(cluster) or workers > 1
+    if on_workers and (live or any(each.startswith("grpc:") for each in devices)):
+        raise click.UsageError("workers start devices of their own, without --live and grpc:ADDRESS")
+    with ExitStack() as stack:
+        client = stack.enter_context(local_cluster(workers, cluster or "")) if on_workers else None
+        interrupted = stack.enter_context(interrupts())
         for device, start in opened.items():
             with bar(console, f"Cases on {device}:") as progress:
-                found.append(
-                    run.check(device, tests, seed=seed, progress=progress, start=start, stop=interrupted, sheet=assumed)
-                )
+                if client is not None:
+                    cases = folder and folder.absolute()
+                    made = check_on_workers(
+                        client, device, primitives, seed=seed, count=count, folder=cases, progress=progress,
+                        stop=interrupted, sheet=assumed,
+                    )  # fmt: skip
+                else:
+                    made = run.check(
+                        device, tests, seed=seed, progress=progress, start=start, stop=interrupted, sheet=assumed
+                    )
+                found.append(made)
             if interrupted():
                 break
         if self_test and not interrupted():

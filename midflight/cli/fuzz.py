@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ Examples:
   midflight fuzz --device bmv2 --programs 2000      the embedded switch and BMv2
   midflight fuzz --seed 7 --programs 1              the program of seed 7 alone
   midflight fuzz --programs 1000 --json - | jq .findings
+  midflight fuzz --programs 10000 --workers 4       on four processes of a Dask cluster
   midflight stf findings/seed-7                     play a case that was kept
 """
 
@@ -65,8 +67,20 @@ Examples:
     callback=writable_folder,
     help="Keep each case with a finding in DIR/seed-N.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes of a local Dask cluster.",
+)
+@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
 @json_file_option("results")
-def fuzz(programs: int, seed: int, device: str, packets: int, shrink: int, folder: Path, json_to: str | None) -> int:
+def fuzz(
+    programs: int, seed: int, device: str, packets: int, shrink: int, folder: Path, workers: int, cluster: str | None,
+    json_to: str | None,
+) -> int:  # fmt: skip
     """Generate P4 programs, and compare two ways of running them.
 
     Each program is a typed v1model program with headers, a parser, controls, tables with entries, externs, and packets
@@ -76,17 +90,23 @@ def fuzz(programs: int, seed: int, device: str, packets: int, shrink: int, folde
 
     A finding is a difference in packets or counters, a program that the embedded switch refuses, or a crash. Its case
     is made smaller and kept in a folder, where `midflight stf` and `midflight run` can play it; finding.txt says how.
-    Programs that p4c refuses are counted, and not compared. A program depends only on its seed.
+    Programs that p4c refuses are counted, and not compared. A program depends only on its seed. With --workers or
+    --cluster, programs are divided among the workers of a Dask cluster: the results are the same, and a worker that is
+    killed costs only the programs that it was comparing.
 
     The exit status is 1 if there are findings. After an interrupt (Ctrl-C), the results so far are printed and written,
     and the exit status is 130.
     """
     from midflight.cli.output import write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
+    from midflight.testbed.cluster import local_cluster
     from midflight.testbed.fuzz.campaign import campaign
 
     console = console_beside(json_to)
-    with interrupts() as stop, bar(console, "Comparing:") as progress:
+    with ExitStack() as stack:
+        client = stack.enter_context(local_cluster(workers, cluster or "")) if cluster or workers > 1 else None
+        stop = stack.enter_context(interrupts())
+        progress = stack.enter_context(bar(console, "Comparing:"))
         found = campaign(
             range(seed, seed + programs),
             device,
@@ -95,6 +115,7 @@ def fuzz(programs: int, seed: int, device: str, packets: int, shrink: int, folde
             tries=shrink,
             progress=lambda done, findings: progress(done, programs, f"{findings} findings"),
             stop=stop,
+            client=client,
         )
         interrupted = stop()
     for each in found.findings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
 from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from midflight.errors import MidflightError
 from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.p4runtime.descriptors import demand_descriptors
 
-__all__ = ["local_cluster", "results"]
+__all__ = ["local_cluster", "ordered_results", "results"]
 
 _FILES, _FILES_EACH = 32, 16  # that a local cluster opens here, and for each worker
 
@@ -112,3 +112,22 @@ def results(
                 raise MidflightError(f"no worker could finish {name(futures[future])}: {error}") from error
     finally:
         client.cancel(list(futures))
+
+
+def ordered_results(
+    client: Any, function: Callable[..., Result], units: Sequence[Unit], name: Callable[[Unit], str]
+) -> Generator[tuple[Unit, Result]]:
+    """Yield what `results` does, with the same arguments and errors, but in the order of the units."""
+    ended: dict[int, Result] = {}
+    numbered = [(number, function, unit) for number, unit in enumerate(units)]
+    following = 0
+    with closing(results(client, _numbered, numbered, lambda each: name(each[2]))) as arriving:
+        for (number, _, _), found in arriving:
+            ended[number] = found
+            while following in ended:
+                yield units[following], ended.pop(following)
+                following += 1
+
+
+def _numbered(_number: int, function: Callable[..., Result], unit: tuple[Any, ...]) -> Result:
+    return function(*unit)

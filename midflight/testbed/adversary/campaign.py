@@ -13,7 +13,7 @@ from midflight.testbed.adversary.game import Game
 from midflight.testbed.adversary.live import Arena, Played, draw_live
 from midflight.testbed.adversary.places import EnginePlace, KernelPlace, Place, Shape, TreePlace
 from midflight.testbed.adversary.schedule import Schedule, draw
-from midflight.testbed.cluster import results
+from midflight.testbed.cluster import ordered_results
 
 __all__ = ["Campaign", "Failure", "LiveCampaign", "campaign", "live_campaign"]
 
@@ -163,15 +163,11 @@ def _part(seeds: tuple[int, ...], on: Sums) -> list[_Played]:
 def _remote(client: Any, seeds: Sequence[int], on: Sums) -> Generator[_Played]:
     """Play games on workers, and yield them in the order of the seeds."""
     parts = [(tuple(seeds[at : at + _PART]), on) for at in range(0, len(seeds), _PART)]
-    ended: dict[tuple[int, ...], list[_Played]] = {}
-    left = iter(parts)
-    following = next(left, None)
-    with closing(results(client, _part, parts, lambda unit: f"the schedules from seed {unit[0][0]} on")) as arriving:
-        for unit, played in arriving:
-            ended[unit[0]] = played
-            while following is not None and following[0] in ended:
-                yield from ended.pop(following[0])
-                following = next(left, None)
+    with closing(
+        ordered_results(client, _part, parts, lambda unit: f"the schedules from seed {unit[0][0]} on")
+    ) as found:
+        for _, played in found:
+            yield from played
 
 
 class _Stage:

@@ -71,18 +71,19 @@ class Caught:
 class Cases(Collection[Case]):
     """A collection of conformance cases, in the order of `makers`, each of which creates one.
 
-    `cases` puts those of the same program next to each other. Generated cases are created each time the collection is
-    iterated, and not kept.
+    `programs` has what distinguishes the program of each case from others; those of the same program are next to each
+    other. Generated cases are created each time the collection is iterated, and not kept.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], Case]]) -> None:
-        self._makers = makers
+    def __init__(self, makers: Sequence[Callable[[], Case]], programs: Sequence[object]) -> None:
+        self.makers = makers
+        self.programs = programs
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self.makers)
 
     def __iter__(self) -> Iterator[Case]:
-        return (make() for make in self._makers)
+        return (make() for make in self.makers)
 
     def __contains__(self, case: object) -> bool:
         return any(each == case for each in self)
@@ -119,7 +120,8 @@ def cases(
     for name in chosen:
         of, generator = subject(name), Generator(name)
         found += [(alike(name, of.choice(number)), partial(generator.case, seed, number)) for number in range(count)]
-    return Cases([make for _, make in sorted(found, key=lambda each: each[0])])
+    found.sort(key=lambda each: each[0])
+    return Cases([make for _, make in found], [program for program, _ in found])
 
 
 def opening(
