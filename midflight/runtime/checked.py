@@ -175,7 +175,8 @@ class Programs:
         """Return the cached program with this text, or a new one, which is named `file` in messages. Checks nothing
         yet.
 
-        `confined` forbids the text to include files other than the architecture's; set it for an untrusted text.
+        A cached program keeps the name with which it was first requested. `confined` forbids the text to include files
+        other than the architecture's; set it for an untrusted text.
         """
         if not confined and _includes_others(text):
             return CheckedProgram(text, file)

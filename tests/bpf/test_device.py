@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from midflight.errors import P4Error, UnsupportedError
+from midflight.errors import DeviceError, P4Error, UnsupportedError
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import capabilities
@@ -13,6 +13,7 @@ from midflight.runtime.devices.tracing import open_tracer
 from midflight.runtime.devices.xdp import XdpDevice
 from midflight.runtime.engine.bpf import engine
 from midflight.runtime.engine.bpf.syscall import VerifierError
+from midflight.runtime.p4runtime.client.queues import RemoteQueues
 from midflight.runtime.p4runtime.client.session import RequestError
 from midflight.runtime.p4runtime.status import Code
 from midflight.testbed import Star
@@ -75,6 +76,16 @@ def test_tracing_is_refused_and_leaves_nothing_behind(program: str | None) -> No
         pipeline = device.compile(other)
         session.load(pipeline.p4info, pipeline.config)
         assert device.switch.faults.counts == {}
+
+
+@pytest.mark.parametrize("program", [None, source(header="bit<112> a;")])
+def test_settings_of_queues_are_refused_and_change_nothing(program: str | None) -> None:
+    with XdpDevice(program) as device:
+        with pytest.raises(DeviceError, match="an XDP program has no queues"):
+            RemoteQueues(device.address).set(depth=3)
+        with pytest.raises(DeviceError, match="an XDP program has no queues"):
+            device.switch.queues.set_port(1, rate="10pps")
+        assert not device.switch.queues.queueing.configured
 
 
 def test_a_program_that_the_verifier_rejects_is_refused_and_the_device_keeps_its_own(

@@ -172,6 +172,11 @@ def test_numbers_that_p4runtime_cannot_carry_are_device_errors(session: Session,
         session.multicast(1, [number])
     with pytest.raises(DeviceError, match="instance: "):
         session.clone_session(1, [(1, number)])
+    for huge in (1 << 63, -1 << 64):
+        with pytest.raises(DeviceError, match="index: "):
+            session.read_register("totals", huge)
+        with pytest.raises(DeviceError, match="index: "):
+            session.write_register("totals", 1, huge)
 
 
 def test_a_session_reads_the_existing_pipeline(device: HostDevice, info: p4i.P4Info) -> None:

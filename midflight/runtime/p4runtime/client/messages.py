@@ -16,7 +16,8 @@ from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Schema
 from midflight.runtime.p4runtime.values import ValueType, decode_data, encode, encode_data, flat_names, flat_types
 
 __all__ = [
-    "action_message", "bytes_for", "cell_type", "clone_message", "entry_message", "group_message", "pipeline_action",
+    "action_message", "bytes_for", "cell_type", "clone_message", "entry_message", "group_message", "index_message",
+    "pipeline_action",
     "read_digests", "read_entry", "read_replica", "register_messages", "replica_messages", "signed",
 ]  # fmt: skip
 
@@ -148,6 +149,12 @@ def group_message(group: int, ports: Iterable[int | tuple[int, int]]) -> p4r.Pac
     return p4r.PacketReplicationEngineEntry(multicast_group_entry=entry)
 
 
+def index_message(index: int) -> p4r.Index:
+    """Return the message for a cell's index. DeviceError for one of more than 63 bits; the device checks others."""
+    number(abs(index), 63, "index")
+    return p4r.Index(index=index)
+
+
 def clone_message(session: int, ports: Iterable[int | tuple[int, int]]) -> p4r.PacketReplicationEngineEntry:
     """Return the message for a clone session of this number. `ports` and DeviceError are as in `replica_messages`."""
     entry = p4r.CloneSessionEntry(session_id=number(session, 32, "clone session"), replicas=replica_messages(ports))
@@ -187,7 +194,8 @@ def register_messages(
     """Return entries that set one cell, all cells (one number, no index), or consecutive cells from an index on.
 
     `name` is the register's. Without an index (None), a sequence sets the cells from 0 on. DeviceError for an unknown
-    register, cells with several members, or a value that does not fit the cells. Indexes are not checked.
+    register, cells with several members, a value that does not fit the cells, or an index of more than 63 bits; other
+    indexes are not checked.
     """
     info = schema.registers.named(name)
     kind = cell_type(schema, info)
@@ -195,6 +203,7 @@ def register_messages(
     listed = [int(values)] if isinstance(values, (int, np.integer)) else [int(each) for each in values]
     low, high = (-(1 << kind.width - 1), 1 << kind.width - 1) if kind.signed else (0, 1 << kind.width)
     entries = []
+    index_message((index or 0) + len(listed))
     for cell, value in enumerate(listed, index or 0):
         if not low <= value < high:
             raise DeviceError(f"register {name}: {value} does not fit", hint=f"its cells hold {low} to {high - 1}")

@@ -27,6 +27,7 @@ from midflight.runtime.p4runtime.client.messages import (
     clone_message,
     entry_message,
     group_message,
+    index_message,
     pipeline_action,
     read_digests,
     read_entry,
@@ -255,7 +256,7 @@ class Session(Connection):
         self._put(engine, bool(engine.multicast_group_entry.replicas), f"multicast group {group}")
 
     def clone_session(self, number: int, ports: Iterable[int | tuple[int, int]]) -> None:
-        """Set the ports, or (port, instance) pairs, of a clone session. Without ports, the session is removed.
+        """Set the ports, or (port, instance) pairs, of a clone session, 1 to 32767; without ports, remove it.
 
         A port alone has the instance 0. The session need not exist. DeviceError for a number out of its range.
         """
@@ -281,13 +282,12 @@ class Session(Connection):
         """Return the cell at `index` of a register as an int, or all cells if it is None.
 
         All cells are an array of the smallest integer type that fits, or a list of int for more than 64 bits.
-        DeviceError for an unknown register or one with structs; RequestError for an index out of range, or from BMv2,
-        which cannot read any.
+        DeviceError for an unknown register, one with structs, an index out of range, and from BMv2, which reads none.
         """
         info = self._schema.registers.named(name)
         entry = p4r.RegisterEntry(register_id=info.preamble.id)
         if index is not None:
-            entry.index.index = index
+            entry.index.CopyFrom(index_message(index))
         kind = cell_type(self._schema, info)
         values = [0] * (info.size if index is None else 1)
         for each in self._read(p4r.Entity(register_entry=entry)):
@@ -324,7 +324,7 @@ class Session(Connection):
         info = self._schema.counters.named(name)
         entry = p4r.CounterEntry(counter_id=info.preamble.id)
         if index is not None:
-            entry.index.index = index
+            entry.index.CopyFrom(index_message(index))
         found = [each.counter_entry for each in self._read(p4r.Entity(counter_entry=entry))]
         if index is not None:
             return Count(found[0].data.packet_count, found[0].data.byte_count)
@@ -336,13 +336,14 @@ class Session(Connection):
     def write_counter(self, name: str, index: int | None = None, *, packets: int = 0, bytes: int = 0) -> None:
         """Set the cell at `index` of a counter, or all cells if it is None, to these packets and bytes.
 
-        DeviceError for an unknown counter; RequestError for an index out of range or a negative count.
+        DeviceError for an unknown counter, an index out of range, or a count that is not 0 to 2**63 - 1.
         """
         entry = p4r.CounterEntry(counter_id=self._schema.counters.named(name).preamble.id)
         if index is not None:
-            entry.index.index = index
-        entry.data.CopyFrom(p4r.CounterData(packet_count=packets, byte_count=bytes))
-        self._write(p4r.Update.MODIFY, p4r.Entity(counter_entry=entry), f"counter {name}")
+            entry.index.CopyFrom(index_message(index))
+        what = f"counter {name}"
+        entry.data.CopyFrom(p4r.CounterData(packet_count=number(packets, 63, what), byte_count=number(bytes, 63, what)))
+        self._write(p4r.Update.MODIFY, p4r.Entity(counter_entry=entry), what)
 
     def read_entry_counter(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> Count:
         """Return what the direct counter of the table entry with this match and priority has counted.
@@ -471,9 +472,8 @@ class Session(Connection):
         self.flush()
 
     def traces(self, timeout: float = 0.0) -> list[str]:
-        """Remove and return the traces of packets that have arrived, each a text of several lines.
-
-        Waits up to `timeout` seconds for the first.
+        """Remove and return the traces that have arrived, each of several lines. Waits up to `timeout` s for the
+        first.
         """
         return self._link.take(self._link.traces, timeout)
 

@@ -87,7 +87,10 @@ class DigestBook:
 
     @property
     def patience(self) -> int | None:
-        """The shortest time in microseconds that a message may wait for its list; None if no message waits."""
+        """The shortest time in microseconds that a message may wait for its list to fill, over all enabled digests.
+
+        None if every digest is sent at once.
+        """
         return min((each.max_timeout_ns // 1000 for each in self.configs.values() if _size(each) > 1), default=None)
 
     def lists(self, messages: Iterable[Digest], now: int) -> list[p4r.DigestList]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from midflight.errors import DeviceError
 from midflight.runtime.engine import Backend
 from midflight.runtime.engine.queues import Queueing, QueueState, Rate, as_rate
 from midflight.runtime.p4runtime.queuemessages import QueueReport, QueueRequest
@@ -17,12 +18,20 @@ class Queues:
 
     A rate is a `Rate`, or text such as "100pps", "10Mbit" or "unlimited". `apply` is called after changes, then
     `observers`; `engine` returns the engine of the current program. DeviceError unless ports are 0 to 511, queues 0 to
-    `count` - 1, depths 0 to 1,048,576, weights 0 to 100 and rates 0 to 10**12, and for any change if the program runs
-    as an XDP program. Thread-safe.
+    `count` - 1, depths 0 to 1,048,576, weights 0 to 100 and rates 0 to 10**12, and for any change unless `settable`,
+    which is whether the switch can have queues. Nothing is changed then. Thread-safe.
     """
 
-    def __init__(self, queueing: Queueing, apply: Callable[[], None], engine: Callable[[], Backend | None]) -> None:
+    def __init__(
+        self,
+        queueing: Queueing,
+        apply: Callable[[], None],
+        engine: Callable[[], Backend | None],
+        *,
+        settable: bool = True,
+    ) -> None:
         self.queueing = queueing
+        self._settable = settable
         self.observers: list[Callable[[], None]] = []
         self._apply = apply
         self._engine = engine
@@ -48,6 +57,7 @@ class Queues:
         `port`, to all ports. DeviceError for a number out of its range: see the class.
         """
         with self._lock:
+            self._check_settable()
             self.queueing.set(port, queue, depth=depth, rate=as_rate(rate), weight=weight)
             self._changed()
 
@@ -57,6 +67,7 @@ class Queues:
         DeviceError if the port is not 0 to 511, or if the rate is no rate.
         """
         with self._lock:
+            self._check_settable()
             self.queueing.set_port(port, rate=as_rate(rate) or Rate())
             self._changed()
 
@@ -93,10 +104,12 @@ class Queues:
     def answer(self, request: QueueRequest) -> QueueReport:
         """Make the change that a request asks for, and return the queues that it concerns.
 
-        DeviceError for values out of range; nothing is changed then.
+        DeviceError for values out of range, and for a change of a switch without queues; nothing is changed then.
         """
         rate, port_rate = as_rate(request.rate), as_rate(request.port_rate)
         with self._lock:
+            if request.changes:
+                self._check_settable()
             self.queueing.set(request.port, request.queue, depth=request.depth, rate=rate, weight=request.weight)
             if port_rate is not None:
                 self.queueing.set_port(request.port, rate=port_rate)
@@ -104,6 +117,10 @@ class Queues:
                 self._changed()
         states = self.states(request.port, request.queue)
         return QueueReport(self.count, states, {port: self.port_rate(port) for port, _ in states})
+
+    def _check_settable(self) -> None:
+        if not self._settable:
+            raise DeviceError("an XDP program has no queues", hint="configure the interfaces instead: tc qdisc")
 
     def _changed(self) -> None:
         self._apply()

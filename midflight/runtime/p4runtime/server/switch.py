@@ -89,6 +89,7 @@ class Switch:
             queueing or Queueing(),
             self.apply_queueing,
             lambda: None if self._forwarding is None else self._forwarding.engine,
+            settable=make is embedded,
         )
         self.faults = Faults()
         self.watchers: list[Callable[[int], None]] = []
