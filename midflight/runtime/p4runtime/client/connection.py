@@ -174,8 +174,9 @@ class Connection:
     def flush(self) -> None:
         """Wait until the device has processed everything sent on the stream, and its answers have arrived.
 
-        Raises RequestError for a message that the device rejected, and DeviceError if it does not answer. With a server
-        other than Midflight's, this works only for a primary, and returns immediately for a backup.
+        RequestError for a message that the device rejected: one at a time, the oldest first. DeviceError if the device
+        does not answer. With a server other than Midflight's, this works only for a primary, and returns immediately
+        for a backup.
         """
         if self._echoes:
             self._link.sync()

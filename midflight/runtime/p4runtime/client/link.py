@@ -42,8 +42,9 @@ MOST_UNSENT = 1 << 10
 class RequestError(DeviceError):
     """The device rejected a P4Runtime request.
 
-    `code` is gRPC's canonical code, for a batch that of the first rejected element. `refused` has the code and message
-    of each rejected element of a batch, by its position.
+    `code` is gRPC's canonical code. For a batch, it is that of the first element that was rejected for a reason of its
+    own, and not only undone with the others. `refused` has the code and message of each element that was rejected or
+    undone, by its position in the batch.
     """
 
     def __init__(

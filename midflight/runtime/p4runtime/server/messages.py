@@ -50,7 +50,10 @@ class Messages:
         self._lost: Counter[str] = Counter()
 
     def deliver(self, pipeline: Pipeline, now: int) -> None:
-        """Deliver the traces, log messages and digests of a batch of packets that ended at `now`, in microseconds."""
+        """Deliver the traces, log messages and digests of a batch of packets that ended at `now`, in microseconds.
+
+        Also sends the lists of digests that are due by then.
+        """
         self._deliver_traces(pipeline)
         self._deliver_log(pipeline)
         digests = pipeline.engine.digests()

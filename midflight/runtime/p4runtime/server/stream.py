@@ -87,6 +87,9 @@ class Stream:
     def send(self, response: p4r.StreamMessageResponse) -> bool:
         """Queue a message for the controller, without waiting. Return False if the queue is full or the stream has
         ended.
+
+        The queue holds 65,536 messages and 16 MiB, and twice as much with arbitration updates; an update for which
+        there is no room ends the stream.
         """
         return self._queue(response, BACKLOG, BACKLOG_BYTES)
 
@@ -118,10 +121,10 @@ class Stream:
                 yield response
 
     def take(self, requests: Iterable[object]) -> bool:
-        """Process messages of the controller, in order. Return False if the stream has ended.
+        """Process messages of the controller, in order. Return False if the stream has ended. Raises nothing.
 
-        A message that is refused, such as one with another device id, ends the stream with that error; nothing is
-        raised.
+        A refused arbitration update, or what is no message of P4Runtime, ends the stream with an error; the rest of
+        `requests` is ignored. For other refused messages, such as a packet-out, the controller gets an error message.
         """
         try:
             for request in requests:

@@ -168,8 +168,9 @@ class Switch:
     def process(self, packets: Packets, now: int = 0, times: NDArray[np.uint64] | None = None) -> Packets:
         """Process a batch at time `now`, in microseconds, and return the packets that leave through ports.
 
-        With `times`, each packet arrives at its own time, in nanoseconds: see `Engine.process`. Packets to the CPU port
-        and digests are queued for the controllers before this returns. Without a pipeline, every packet is dropped.
+        With `times`, each packet arrives at its own time, in nanoseconds: see `Engine.process`. Packets to the CPU
+        port, and lists of digests that are full or due, are queued for the controllers before this returns. Without a
+        pipeline, every packet is dropped.
         """
         with self._lock:
             self._now = now
@@ -339,12 +340,11 @@ class Switch:
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """The number of packet-ins, digests and log messages that not every intended receiver got, by reason.
+        """The number of messages of the program that not every intended receiver got, by reason; 0 is left out.
 
-        `packet-in too short`: a packet to the CPU port is shorter than the packet-in header. `packet-in backlog` and
-        `digest backlog`: a controller does not read fast enough. `digest memory` and `log memory`: the engine's
-        buffer was full. `digest unacknowledged`: too many messages are not acknowledged. Reasons with a count of 0 are
-        left out.
+        `packet-in too short`: a packet to the CPU port is shorter than the packet-in header. `packet-in backlog`,
+        `digest backlog` and `idle timeout backlog`: a controller does not read fast enough. `digest memory` and `log
+        memory`: the engine's buffer was full. `digest unacknowledged`: too many messages are not acknowledged.
         """
         with self._lock:
             return self._messages.lost(self._forwarding)
@@ -462,9 +462,7 @@ class Switch:
                     self._commit(fresh)
 
     def get_pipeline(self, request: p4r.GetForwardingPipelineConfigRequest) -> p4r.GetForwardingPipelineConfigResponse:
-        """Return the requested parts of the saved config, or of the current one; empty before the first one. Refusal
-        for another device id.
-        """
+        """Return the requested parts of the saved config, or else of the current one. Refusal for another device id."""
         with self._lock:
             self.demand_device(request.device_id)
             response = p4r.GetForwardingPipelineConfigResponse()
