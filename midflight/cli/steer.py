@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,12 +76,13 @@ def steer(
 
     FILE.yaml is your version of the scenario's file; without it, the one that comes with Midflight is used. Without
     --policy, all policies are compared. The requests simulated are millions in a few minutes; to start
-    small, use --seeds 1 or --policy.
+    small, use --seeds 1 or --policy. A terminal shows the policies' figures as their seeds are done.
     """
     from dataclasses import replace
 
     from midflight.cli.output import write_figures, write_files
-    from midflight.cli.terminal import bar, console_beside
+    from midflight.cli.steerview import live_view
+    from midflight.cli.terminal import console_beside
     from midflight.testbed.steer import (
         POLICIES,
         load_scenario,
@@ -103,12 +105,10 @@ def steer(
     console = console_beside(json_to)
     numbers = range(seed, seed + seeds)
     chosen = policies or POLICIES
-    with bar(console, "Simulating:") as progress:
-        if cluster or workers > 1:
-            with local_cluster(workers, cluster or "") as client:
-                figures = sweep(found, numbers, chosen, client=client, progress=progress)
-        else:
-            figures = sweep(found, numbers, chosen, progress=progress)
+    with ExitStack() as stack:
+        client = stack.enter_context(local_cluster(workers, cluster or "")) if cluster or workers > 1 else None
+        arrived = stack.enter_context(live_view(console, chosen, len(numbers)))
+        figures = sweep(found, numbers, chosen, client=client, arrived=arrived)
     results = report(found, numbers, figures)
     console.print(_table(results, found, console))
     write_figures(results, json_to, console)

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from midflight.cli.root import midflight
+from midflight.cli.steerview import Standings, live_view
 from midflight.errors import MidflightError
 from midflight.testbed.steer import (
     OURS,
@@ -298,3 +301,33 @@ def check_page(text: str, results: dict[str, Any]) -> None:
 def test_an_unknown_policy_is_an_error() -> None:
     with pytest.raises(MidflightError, match="no policy best"):
         sweep(small(), [0], ["best"])
+
+
+def test_a_terminal_shows_the_policies_while_seeds_are_simulated() -> None:
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=80)
+    with live_view(console, ("nearest", "hybrid"), 2) as arrived:
+        sweep(small(), [0, 1], ("nearest", "hybrid"), arrived=arrived)
+    shown = text.getvalue()
+    assert "Simulated 0 of 4" in shown
+    assert "Simulated 3 of 4" in shown
+    assert "Simulated 4 of 4" in shown
+    assert "0/2" in shown
+    assert "2/2" in shown
+
+
+def test_the_best_policy_so_far_is_marked() -> None:
+    found = sweep(small(), [0], ("nearest", "hybrid"))
+    console = Console(file=StringIO(), force_terminal=True, width=80)
+    standings = Standings(("nearest", "hybrid", "oracle"), 1)
+    for name, figures in found.items():
+        standings.add(name, figures[0])
+    rows = standings.table(console).rows
+    assert [bool(each.style) for each in rows] == [False, True, False]
+
+
+def test_nothing_is_shown_without_a_terminal() -> None:
+    text = StringIO()
+    with live_view(Console(file=text), ("nearest",), 1) as arrived:
+        arrived("nearest", evaluate(small(), 0, "nearest"))
+    assert text.getvalue() == ""

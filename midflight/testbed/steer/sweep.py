@@ -45,11 +45,13 @@ def sweep(
     *,
     client: Any = None,
     progress: Progress | None = None,
+    arrived: Callable[[str, Figures], None] = lambda *_: None,
 ) -> dict[str, list[Figures]]:
     """Return the figures of each policy, in the order of the seeds.
 
     `client` is a `distributed.Client`, None to run in this process. `progress` is called with the number of finished
-    units, that of all, and the last one. MidflightError if there is no such policy, or if no worker can finish a unit.
+    units, that of all, and the last one, and `arrived` with the policy of each finished unit and its figures.
+    MidflightError if there is no such policy, or if no worker can finish a unit.
     """
     for each in policies:
         if each not in POLICIES:
@@ -58,6 +60,7 @@ def sweep(
     done: dict[Unit, Figures] = {}
     for unit, figures in _remote(scenario, units, client) if client is not None else _here(scenario, units):
         done[unit] = figures
+        arrived(unit[1], figures)
         if progress:
             progress(len(done), len(units), f"{unit[1]}, seed {unit[0]}")
     return {policy: [done[seed, policy] for seed in seeds] for policy in policies}
