@@ -52,7 +52,11 @@ class Header:
         return values
 
     def shown(self, name: str, value: int) -> str:
-        """Return the value of a field as text: MAC and IPv4 addresses in their usual form, types in hexadecimal."""
+        """Return the value of a field as text: MAC and IPv4 addresses in their usual form, types and checksums in
+        hexadecimal, and others in decimal.
+
+        `name` is the name of the field; KeyError if the header has no such field.
+        """
         width = dict(self.fields)[name]
         if width == 48:
             return value.to_bytes(6, "big").hex(":")

@@ -84,8 +84,10 @@ class Student:
             raise
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a function of the module, and return its result. StudentError if it raises, or returns what
-        `values.pack` refuses.
+        """Call a function of the module, and return its result.
+
+        StudentError if it raises, or returns what `values.pack` refuses; TimeLimit or ChildError if the process does
+        not answer.
         """
         return self._call(None, name, arguments)
 
@@ -139,5 +141,9 @@ class Object:
         self._number = number
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a method of the object, and return its result."""
+        """Call a method of the object, and return its result.
+
+        StudentError if it raises, or returns what `values.pack` refuses; TimeLimit or ChildError if the process does
+        not answer.
+        """
         return self._student._call(self._number, name, arguments)

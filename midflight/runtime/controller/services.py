@@ -247,8 +247,8 @@ class Services:
 
         source: the client's address. source_port and port: the client's and the destination's UDP or TCP port, 0 for
         packets without ports. `switch` is where the requests enter the network; it only matters if that switch has
-        weights of its own. Sends nothing: every switch computes the same. MidflightError if the address or a port is
-        invalid.
+        weights of its own. Sends nothing: every switch computes the same. MidflightError if there is no such service or
+        class, or if the address or a port is invalid.
         """
         found = self[service]
         for each in (source_port, port):

@@ -56,7 +56,7 @@ class Model:
         return np.ravel(batch.images.T @ errors)
 
     def step(self, gradient: NDArray[np.float32]) -> None:
-        """Update the weights by one step of gradient descent, with a gradient of shape (650,)."""
+        """Update the weights by one step of gradient descent with momentum, given a gradient of shape (650,)."""
         self._velocity *= self._momentum
         self._velocity -= self._rate * gradient.reshape(self.weights.shape)
         self.weights += self._velocity

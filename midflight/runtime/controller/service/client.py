@@ -41,9 +41,10 @@ class CommandClient:
     def call(self, name: str, /, *, timeout: float = 60.0, **arguments: Any) -> Json:
         """Call the command `name`, a key of `Commands.calls`, with these arguments, and return its result.
 
-        Arguments are values that JSON can represent. Blocks for at most `timeout` seconds, also while the controller
-        is starting; after that it raises MidflightError, and the controller may still carry out the command. For
-        `Commands.streams`, see `follow`.
+        Arguments are values that JSON can represent. Blocks for at most `timeout` seconds, also while the controller is
+        starting; after that it raises MidflightError, and the controller may still carry out the command.
+        MidflightError also if the command fails: that which the controller reports. For `Commands.streams`, see
+        `follow`.
         """
         method = self._channel.unary_unary(f"/{SERVICE}/{name}", encoded, decoded)
         before = _running(self._folder)

@@ -50,10 +50,12 @@ class Target(Protocol):
         """The objects of the switch's pipeline, by name and id."""
 
     def write(self, step: Write) -> None:
-        """Send the step's update to the switch."""
+        """Send the step's update to the switch. DeviceError if the switch refuses it."""
 
     def read(self, entity: p4r.Entity) -> list[p4r.Entity]:
-        """Return the entities that a read request for `entity` selects; a default value, such as id 0, selects all."""
+        """Return the entities that a read request for `entity` selects; a default value, such as id 0, selects all.
+        DeviceError if the switch refuses.
+        """
 
 
 @dataclass(frozen=True, slots=True)

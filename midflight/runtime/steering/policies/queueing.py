@@ -40,8 +40,9 @@ def mean_wait(servers: float, utilisation: float, cv2: float, service: float) ->
 def segments(servers: NDArray[np.float64], cv2: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the number of waiting requests as a convex, piecewise linear function of the busy servers.
 
-    The results are the widths, in busy servers, and the slopes of the segments, of shape (queues, segments). The
-    last segment is unbounded.
+    `servers` has the number of servers of each queue, and `cv2` the squared coefficient of variation of its service
+    times; both have the shape (queues,). The results are the widths, in busy servers, and the slopes of the segments,
+    of shape (queues, segments). The last segment is unbounded.
     """
     steps = np.array(STEPS)
     exponents = np.sqrt(2.0 * (servers + 1.0))[:, None]
