@@ -134,6 +134,8 @@ def test_mistakes_in_maps_are_reported(running: Running, words: tuple[str, ...],
         ("4=x", "the value of the key '4': 'x' is not a value"),
         ("x=4", "the key 'x': 'x' is not a value"),
         ("4=1@5", "priority 5: a priority is at least 1"),
+        ("4=1@2147483648", "priority 2147483648: a priority is at most 2**31 - 1"),
+        pytest.param(f"4=1@{'9' * 5000}", "'4=1@9999", id="digits"),
         ("3=1", "the key '3' is named twice"),
     ],
 )

@@ -138,9 +138,11 @@ class Map:
         return entry
 
     def check_priority(self, priority: int) -> None:
-        """Raise KernelError unless `priority` is one that an entry of this map can have: at least 1, or exactly 1 if no
-        part of the key matches `ternary` or `range`.
+        """Raise KernelError unless `priority` is one that an entry of this map can have: 1 to 2**31 - 1, or exactly 1
+        if no part of the key matches `ternary` or `range`.
         """
+        if priority >= 1 << 31:
+            raise KernelError(f"priority {priority}: a priority is at most 2**31 - 1")
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
                 f"priority {priority}: a priority is at least 1, and only ternary and range keys can have other than 1"

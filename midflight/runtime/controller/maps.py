@@ -31,7 +31,8 @@ class ControlledMap(MutableMapping[Key, int]):
     is held meanwhile. While `on` returns False, the switch is off and its entries are only remembered; it gets them
     when it returns. Reading returns what the switch holds or, without a switch, the copy. Keys and values are as in
     `primitives.Map`. Raises KeyError if there is no such entry, KernelError if a key or value does not fit the map or
-    the map is full, and DeviceError if the switch refuses; then nothing has changed.
+    the map is full, DeviceError if the switch refuses, and what `written` and `changed` raise; then nothing has
+    changed.
     """
 
     def __init__(

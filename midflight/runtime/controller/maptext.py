@@ -9,6 +9,7 @@ from midflight.runtime.p4runtime.client.matches import match_value, number
 
 __all__ = ["parse_entry", "parse_key", "spell_entry"]
 
+_MOST_DIGITS = 20  # of a priority; Python does not convert any number of them
 _FORMS = {"exact": "VALUE", "lpm": "VALUE/LENGTH", "ternary": "VALUE&&&MASK", "range": "LOW..HIGH"}
 
 
@@ -19,7 +20,7 @@ def parse_entry(shape: Map, text: str) -> tuple[Key, int, int]:
     """
     key, equals, rest = text.partition("=")
     value, at, priority = rest.partition("@")
-    if not equals or (at and not priority.strip().isdecimal()):
+    if not equals or (at and not (priority.strip().isdecimal() and len(priority.strip()) <= _MOST_DIGITS)):
         raise KernelError(f"{text!r} is not an entry of a map", hint="write KEY=VALUE, or KEY=VALUE@PRIORITY")
     found = parse_key(shape, key), _parse_value(shape, key.strip(), value.strip()), int(priority) if at else 1
     shape.check_priority(found[2])

@@ -25,7 +25,7 @@ class Rule:
     dscp: a Differentiated Services code point, 0 to 63.
     flow_label: an IPv6 flow label of 20 bits, 0 over IPv4.
     application: the 16-bit id of an application in the common header.
-    priority: at least 1; of several rules that match, the largest wins.
+    priority: 1 to 2**31 - 1; of several rules that match, the largest wins.
 
     MidflightError if a value is out of its range.
     """
@@ -44,8 +44,8 @@ class Rule:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 << width:
                 raise MidflightError(f"a rule's {name} must be 0 to {(1 << width) - 1}, not {value}")
-        if self.priority < 1:
-            raise MidflightError(f"a rule's priority must be at least 1, not {self.priority}")
+        if not 1 <= self.priority < 1 << 31:
+            raise MidflightError(f"a rule's priority must be 1 to 2**31 - 1, not {self.priority}")
 
     def match(self) -> tuple[tuple[str, object], ...]:
         """Return the match of a table entry, without fields that match everything."""
@@ -112,9 +112,10 @@ class Pool:
         return replace(self, weights=dict(weights), table=table, local={})
 
     def drained(self, number: int) -> Pool:
-        """Return the pool in which an instance has the weight 0 everywhere.
+        """Return the pool in which an instance has the weight 0 at every ingress. Its static weight stays.
 
-        An ingress that would be left without an instance loses its own weights.
+        An ingress that would be left without an instance loses its own weights. If it is the last instance of the
+        pool, all weights are 0 and no bucket has an instance.
         """
         if number not in self.instances:
             return self

@@ -35,7 +35,10 @@ class Ways:
 
 
 def find_ways(graph: Graph, instances: Mapping[int, str]) -> Ways:
-    """Return the ways to instances, given the names of their hosts by number: the shortest paths of the graph."""
+    """Return the ways to instances, given the names of their hosts by number: the shortest paths of the graph.
+
+    KeyError if the graph has no such host.
+    """
     hosts = {each.name: each for each in graph.hosts}
     macs = {each.name: each.mac for each in graph.nodes}
     entries, links = _trunks(graph), _links(graph)
