@@ -51,6 +51,7 @@ def change_plan(
 ) -> tuple[Move, ...]:
     """Make the switches follow another plan, in one transaction, and return the steps that moved.
 
+    `wanted` has the devices of the steps; the other arguments are the parts of the controller.
     Admissions move with their steps. So do registers and map entries, if both devices are switches that answer. The
     requests of a step that moves are forwarded to their hosts meanwhile. If state is lost, a new epoch begins. A switch
     that stops answering once the programs have changed is off, and gets its admissions when it returns.

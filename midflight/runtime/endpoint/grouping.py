@@ -116,6 +116,8 @@ class GroupByServer:
     the way, each packet once. When all workers are idle, `flush` fetches what the switch still holds. When the server
     is `idle` again, the totals are complete.
 
+    groups: the primitive.
+    schema: the wire schema of the program.
     address: the server's own.
     worker: the number that the server uses as the sender of flushes.
     workers: the addresses of the workers in the order of their numbers; if empty, pairs are accepted from any address.

@@ -49,9 +49,9 @@ class LockServer:
     alone. A switch may start computing only while no lock is held. `release_for` releases the locks of a client that
     has failed.
 
-    address: the server's own. clients: the addresses of the clients, in the order of their numbers from 1 on. If it is
-    empty, requests are accepted from any address. timing: the retransmission timers of its requests to the switch, None
-    for the defaults.
+    schema: the wire schema of the program. application: the name of the `Lock`. address: the server's own. clients: the
+    addresses of the clients, in the order of their numbers from 1 on. If it is empty, requests are accepted from any
+    address. timing: the retransmission timers of its requests to the switch, None for the defaults.
     """
 
     def __init__(

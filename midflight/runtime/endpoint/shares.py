@@ -31,7 +31,8 @@ class Shares:
     """Asks the peers of a worker for their contributions to chunks and combines them. Each contribution counts once.
 
     `len()` is the number of chunks that are being collected, and `in` tests whether a chunk index is among them. peers:
-    the addresses of the other workers, by number. timing: the retransmission timers, None for the defaults.
+    the addresses of the other workers, by number. timing: the retransmission timers, None for the defaults. operation:
+    how contributions are combined, that of the `Aggregate`; counts and means are sums here.
     """
 
     def __init__(

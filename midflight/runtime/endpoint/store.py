@@ -145,6 +145,8 @@ class StoreServer:
 
     Call `fill` after the controller has added an entry for a key, and `forget` after it has removed it.
 
+    schema: the wire schema of the program.
+    application: the name of the `Cache`.
     address: the server's own.
     lanes: how many numbers a value has.
     clients: the addresses of the clients; if there are none, requests are accepted from any address.

@@ -96,7 +96,7 @@ class TicketWorker:
 
     @classmethod
     def read(cls, path: str | Path, timing: Timing = _TIMING) -> TicketWorker:
-        """Return a running worker for the ticket in a JSON file.
+        """Return a running worker for the ticket in a JSON file at `path`. `timing` are the retransmission timers.
 
         MidflightError if the file cannot be read or contains no ticket, DeviceError if its address cannot be bound.
         """

@@ -85,7 +85,10 @@ def along(graph: Graph, path: Path, address: IPAddress) -> dict[str, Route]:
 
 
 def members(graph: Graph, switch: str, udp_ports: Mapping[str, int]) -> tuple[Member, ...]:
-    """Return the members of a multicast group on `switch` for these hosts (name to UDP port), ordered by port.
+    """Return the members of a multicast group on `switch` for the hosts in `udp_ports`, ordered by the switch's port.
+
+    `udp_ports` has the UDP port on which each host, given by name, receives.
+
 
     A switch distinguishes the copies of a packet by the port they leave by, so each port may have one member.
     MidflightError if two hosts are behind the same port, if a host is unreachable, or if there is no host of a name.

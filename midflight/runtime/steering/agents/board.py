@@ -108,7 +108,7 @@ class Board:
         return True
 
     def entry(self, cs_id: str, csci_id: str) -> Entry | None:
-        """Return what the board holds about an instance of a service, or None if nothing is known."""
+        """Return what the board holds about an instance (CSCI-ID) of a service (CS-ID), or None if nothing is known."""
         return self._entries.get(cs_id, {}).get(csci_id)
 
     def instances(self, cs_id: str, now: int, *, stale: bool = False) -> Iterator[Entry]:

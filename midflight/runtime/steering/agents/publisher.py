@@ -51,7 +51,7 @@ class Schedule:
 
 
 class Publisher:
-    """Makes the updates of one instance, of a service `cs_id`.
+    """Makes the updates of the instance `csci_id` of a service `cs_id`, as `schedule` says; None is the default one.
 
     `first` is the sequence number of the first update. After a restart it must be larger than before: seconds since
     1970 serve, as no instance sends more than one update a second for long.

@@ -100,7 +100,9 @@ class Meter:
 class HttpService:
     """A service over HTTP: `POST /` computes, `GET /status` reports. Runs from its creation; a context manager.
 
-    A full queue is answered with status 503, a handler that fails with 500. DeviceError if the address cannot be bound.
+    It computes up to `workers` requests at a time. Up to `queue` wait, which each request does until a worker takes it.
+    A full queue is answered with status 503, a handler that fails with 500. `port` 0 chooses a free TCP port.
+    DeviceError if the address cannot be bound.
     """
 
     def __init__(
@@ -174,8 +176,10 @@ class HttpService:
 class UdpService:
     """A service over UDP: a datagram is a request, and its answer goes back; `STATUS` asks for the load instead.
 
-    Runs from its creation; a context manager. Requests beyond the queue, and those whose handler fails, are not
-    answered. DeviceError if the address cannot be bound.
+    Runs from its creation; a context manager. It computes up to `workers` requests at a time. Up to `queue` wait, which
+    each request does until a worker takes it. Requests beyond the queue, and those whose handler fails, are not
+    answered. `port` 0 chooses a free UDP port.
+    DeviceError if the address cannot be bound.
     """
 
     def __init__(

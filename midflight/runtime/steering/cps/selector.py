@@ -36,7 +36,8 @@ class Decision:
 class PathSelector:
     """Decides the weights of services from updates, round by round.
 
-    `detect` is the detection time in nanoseconds: see `Liveness`. An instance that is found dead gets the weight 0. If
+    `detect` is the detection time in nanoseconds: see `Liveness`. `damping` is that of the slow loop, and `board` keeps
+    the updates; None is the default `Damping`, and an empty board. An instance that is found dead gets the weight 0. If
     all instances of a service seem dead, the selector assumes that it hears nothing itself, so their last weights hold;
     and when no update is valid any more, static weights do. So some instance always has a weight. MidflightError if
     `detect` is not positive.

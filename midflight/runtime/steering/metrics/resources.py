@@ -68,7 +68,10 @@ class Room:
 
     @classmethod
     def left(cls, capabilities: Capabilities, used: Demand, slots: int | None = None) -> Room:
-        """Return what a device's capability sheet leaves beside a program's demand, never below 0."""
+        """Return what a device's capability sheet leaves beside a program's demand, never below 0.
+
+        `slots` are the free slots of a primitive, which a sheet does not have; None if that is not known.
+        """
 
         def less(limit: int | None, need: int) -> int | None:
             return None if limit is None else max(0, limit - need)
