@@ -30,10 +30,7 @@ class Tables:
         self._lookups: dict[str, ll.Function] = {}
 
     def layout(self, unit: Unit, table: ir.Table) -> EntryLayout:
-        """Return the layout of a table's entries, the same object each time.
-
-        Raises P4Error for a match kind that the engine does not support.
-        """
+        """Return the layout of a table's entries, the same object each time. P4Error as for `EntryLayout`."""
         if table.name not in self.layouts:
             self.layouts[table.name] = EntryLayout(table, unit.layout)
         return self.layouts[table.name]

@@ -64,7 +64,8 @@ class EntryLayout:
     `search` is `none` (no key), `exact`, `lpm` (one lpm field, possibly with exact fields: entries are intervals of the
     key), or `masked` (all others: priorities decide). `data` has the offsets of each action's data. In a table with an
     implementation, an entry has no data, but at `reference` the slot of a member, or of a group if the word after it is
-    1, with 32 bits each. Raises P4Error for a match kind that the engine does not support.
+    1, with 32 bits each. P4Error for a match kind that the engine does not support, and for a range match on a signed
+    field.
     """
 
     def __init__(self, table: ir.Table, layout: Layout) -> None:

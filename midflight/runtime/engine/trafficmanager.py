@@ -49,9 +49,10 @@ SHARE = 1 << 8
 class QueueWords:
     """The 64-bit words of a queue.
 
-    FREE_AT is the time from which the next packet may leave. GAP (nanoseconds a packet) and BITS (bits a second) are
-    its rate, 0 if unlimited. FINISH is its virtual time. CHANGED is 1 if its rate changed since `settle`. The others
-    count packets.
+    HEAD and TAIL are the addresses of its first and last packet. FREE_AT is the time from which the next packet may
+    leave. GAP (nanoseconds a packet) and BITS (bits a second) are its rate, 0 if unlimited. WEIGHT is 0 for strict
+    priority. FINISH is its virtual time. STARTED is 1 once a packet has joined it. CHANGED is
+    1 if its rate changed since `settle`. DEPTH is the most packets that may wait; the others count packets.
     """
 
     HEAD, TAIL, SIZE, DEPTH, FREE_AT, GAP, BITS, WEIGHT, FINISH, STARTED, ENQUEUED, SENT, DROPPED, PEAK, CHANGED = (
@@ -61,9 +62,11 @@ class QueueWords:
 
 
 class PortWords:
-    """The 64-bit words of a port. CHOICE is the queue whose packet leaves at DUE; SEQUENCE orders ports with equal DUE.
+    """The 64-bit words of a port.
 
-    The port's queues follow its words, from QUEUES.
+    WAITING is the number of its packets in queues. CHOICE is the queue whose packet leaves at DUE; SEQUENCE orders
+    ports with equal DUE. FREE_AT, GAP, BITS and CHANGED are as in `QueueWords`, for all queues together, and VIRTUAL is
+    the virtual time. The port's queues follow its words, from QUEUES.
     """
 
     WAITING, DUE, CHOICE, SEQUENCE, FREE_AT, GAP, BITS, VIRTUAL, CHANGED = range(9)

@@ -189,7 +189,8 @@ class Bpf:
     def shift(self, code: Builder, operation: str, left: Value, by: Value) -> Value:
         """Emit `shl`, `lshr` or `ashr` (`operation`) of an integer by an amount below its width. The result is as wide.
 
-        Beyond 64 bits it is computed from words of 64 bits, because LLVM would call a library.
+        Beyond 64 bits, a shift by an amount that is not constant is computed from words of 64 bits, because LLVM would
+        call a library.
         """
         b, width = code.b, left.type.width
         if width <= 64 or isinstance(by, ll.Constant):
@@ -255,7 +256,8 @@ class Bpf:
     def forget(self, code: Builder, value: Value) -> Value:
         """Emit a store and a load of an integer of at most 64 bits, and return the loaded value.
 
-        The kernel's verifier, which follows every path, then knows nothing about the value and checks fewer paths.
+        The kernel's verifier, which follows every path, then knows nothing about the value and checks fewer paths. In
+        `direct` code, nothing is emitted, and the value is returned.
         """
         if self.direct:
             return value
@@ -264,7 +266,10 @@ class Bpf:
         return code.b.load(place, name=VOLATILE, typ=value.type, align=8)
 
     def clear(self, code: Builder, pointer: Value, size: int) -> None:
-        """Emit the filling of `size` bytes with zeros: by stores if they are at most 512, otherwise by a loop."""
+        """Emit the filling of `size` bytes with zeros: by a loop if they are more than 512.
+
+        At most 512 are filled by stores, and in `direct` code by LLVM's memset.
+        """
         if size <= UNROLLED and self.direct:
             code.fill(pointer, size)
             return
@@ -279,7 +284,8 @@ class Bpf:
         """Emit the copying of `size` bytes from address `source` to address `target`, which must be equal or not
         overlap.
 
-        A constant size of at most 512 bytes is copied by loads and stores, any other by a loop.
+        A constant size of at most 512 bytes is copied by loads and stores, and in `direct` code by LLVM's memcpy; any
+        other size is copied by a loop.
         """
         if isinstance(size, int) and size <= UNROLLED and self.direct:
             code.copy_plainly(target, source, size)
