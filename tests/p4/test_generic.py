@@ -112,3 +112,23 @@ def test_a_package_has_no_methods() -> None:
     text = "control c() { apply { } }\ncontrol e();\npackage top(e _e);\ntop(c()) main = { void a() { } };"
     with pytest.raises(P4Error, match="only an extern object can have methods"):
         check(text)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("control c(bit<32> p)(bool p) { apply { } }", "p is declared twice"),
+        ("control c<p>(inout bit<32> p) { apply { } }", "p is declared twice"),
+        ("struct s<T, T> { T x; }", "T is declared twice"),
+        ("package p<T, T>();", "T is declared twice"),
+        ("control e(); package p(e c, e c);", "c is declared twice"),
+        ("extern e { void f(in bit<1> x, out bit<1> x); }", "x is declared twice"),
+        ("extern void f(out bit<32> x = 0);", "x is an output and cannot have a default value"),
+        ("extern e { void e(); }", "the constructor of e has a return type"),
+    ],
+)
+def test_parameters_are_checked_where_nothing_uses_them(declaration: str, message: str) -> None:
+    with pytest.raises(P4Error) as caught:
+        program(top=declaration)
+    assert caught.value.message == message
+    assert caught.value.place is not None

@@ -19,6 +19,7 @@ from midflight.p4.check.newtypes import new_type
 from midflight.p4.check.packages import package
 from midflight.p4.check.runnable import check_runnable
 from midflight.p4.check.scope import Callables, Constant, Entity, MadePackage, Named, Scope, describe
+from midflight.p4.check.signatures import check_signature
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
 from midflight.p4.check.typing import type_of
@@ -108,6 +109,7 @@ def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.
 
 def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
     ctx, scope = top.ctx, top.ctx.scope
+    check_signature(node)
     kind: Type
     match node:
         case s.Constant():
@@ -142,8 +144,6 @@ def _declaration(top: _Top, node: d.Declaration) -> Walk[None]:
             made: ir.Action = yield action(ctx, node)
             scope.declare(node.name, made, node.place)
         case d.Extern() | d.Package():
-            if isinstance(node, d.Extern):
-                _prototypes(node)
             scope.declare(node.name, node, node.place)
         case d.Control() | d.Parser():
             scope.declare(node.name, node, node.place)
@@ -170,22 +170,8 @@ def _members(members: tuple[s.Name, ...], known: dict[str, int], what: str) -> N
         known[each.name] = len(known)
 
 
-def _prototypes(node: d.Extern) -> None:
-    for each in node.methods:
-        if each.result is None and each.name != node.name:
-            raise P4Error(f"the method {each.name} has no return type", place=each.place)
-        _undirected_strings(each)
-
-
-def _undirected_strings(prototype: d.Prototype) -> None:
-    for each in prototype.parameters:
-        if isinstance(each.type, s.BaseType) and each.type.name == "string" and each.direction:
-            raise P4Error(f"{each.name} is a string and cannot have a direction", place=each.place)
-
-
 def _function(top: _Top, node: d.Function) -> None:
     name, scope = node.prototype.name, top.ctx.scope
-    _undirected_strings(node.prototype)
     if node.body is not None:
         top.functions.append(node)
     known = scope.declared(name)
