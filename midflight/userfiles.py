@@ -43,6 +43,8 @@ def read_text(path: str | Path, most: int = LARGEST) -> str:
         raise MidflightError(f"{path}: not UTF-8 text ({where})", hint="Save it as UTF-8.") from None
     except OSError as error:
         raise failed(error, path) from None
+    except ValueError:  # a null byte, which another file may have in a path
+        raise MidflightError(f"{str(path)!r} is not the path of a file") from None
     if len(text) > most:
         raise MidflightError(f"{path}: longer than {most} characters")
     return text
@@ -58,6 +60,8 @@ def read_data(path: str | Path, most: int = LARGEST) -> bytes:
             data = file.read(most + 1)
     except OSError as error:
         raise failed(error, path) from None
+    except ValueError:
+        raise MidflightError(f"{str(path)!r} is not the path of a file") from None
     if len(data) > most:
         raise MidflightError(f"{path}: longer than {most} bytes")
     return data

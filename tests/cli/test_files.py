@@ -89,6 +89,12 @@ def test_any_name_of_a_file_may_be_read_and_written(tmp_path: Path, name: bytes)
 
 
 @pytest.mark.parametrize("read", [read_text, read_data])
+def test_a_path_with_a_null_byte_is_refused(read: Callable[[str], object]) -> None:
+    with pytest.raises(MidflightError, match="is not the path of a file"):
+        read("app\0.py")
+
+
+@pytest.mark.parametrize("read", [read_text, read_data])
 def test_a_file_without_end_is_refused_after_its_largest_size(read: Callable[[str, int], object]) -> None:
     with pytest.raises(MidflightError, match="/dev/zero: longer than 1000 "):
         read("/dev/zero", 1000)
