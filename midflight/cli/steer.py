@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import FiniteRange, json_file_option, writable
+from midflight.cli.options import DeviceKind, FiniteRange, json_file_option, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from midflight.testbed.steer import Scenario
+    from midflight.testbed.steer.live import LiveRun
 
 __all__ = ["steer"]
 
@@ -25,6 +26,7 @@ Examples:
   midflight steer factory --load 0.9 --stale 0.5
   midflight steer factory --print-yaml > mine.yaml
   midflight steer factory mine.yaml --workers 2
+  sudo midflight steer factory --fabric netns --device bmv2
 """
 
 
@@ -53,6 +55,32 @@ Examples:
     help="Processes of a local Dask cluster; 1 is this process.",
 )
 @click.option("--cluster", metavar="ADDRESS", help="A Dask cluster that runs already, such as tcp://host:8786.")
+@click.option(
+    "--fabric",
+    type=click.Choice(["sim", "netns"]),
+    default="sim",
+    show_default=True,
+    help="Simulate requests, or run services, switches and clients in network namespaces (needs root).",
+)
+@click.option(
+    "--device", type=DeviceKind(), metavar="KIND", default="host", show_default=True, help="The switches in netns."
+)
+@click.option(
+    "--requests",
+    metavar="N",
+    type=click.IntRange(1, 40_000),
+    default=400,
+    show_default=True,
+    help="Requests in netns, each of a flow of its own.",
+)
+@click.option(
+    "--slower",
+    metavar="FACTOR",
+    type=FiniteRange(1, 1e4),
+    default=100.0,
+    show_default=True,
+    help="All times are this much longer in netns, so that processes keep up.",
+)
 @click.option("--print-yaml", is_flag=True, help="Print the scenario's file, and do nothing else.")
 def steer(
     scenario: str,
@@ -66,6 +94,10 @@ def steer(
     html: Path | None,
     workers: int,
     cluster: str | None,
+    fabric: str,
+    device: str,
+    requests: int,
+    slower: float,
     print_yaml: bool,
 ) -> None:
     """Simulate a scenario of compute-aware forwarding under each policy.
@@ -77,6 +109,9 @@ def steer(
     FILE.yaml is your version of the scenario's file; without it, the one that comes with Midflight is used. Without
     --policy, all policies are compared. The requests simulated are millions in a few minutes; to start
     small, use --seeds 1 or --policy. A terminal shows the policies' figures as their seeds are done.
+
+    With --fabric netns, each instance is a process on a host of its own, each ingress has a client, and switches steer
+    the clients' requests by the static weights of a C-PS. It reports which host answered, and how long that took.
     """
     from dataclasses import replace
 
@@ -93,6 +128,7 @@ def steer(
         shipped,
         sweep,
     )
+    from midflight.testbed.steer.live import run_live
 
     if print_yaml:
         click.echo(shipped(scenario), nl=False)
@@ -103,6 +139,13 @@ def steer(
     if stale is not None:
         found = replace(found, metrics=replace(found.metrics, stale=stale))
     console = console_beside(json_to)
+    if fabric == "netns":
+        if policies or html or cluster or workers > 1 or stale is not None:
+            raise click.UsageError("--policy, --stale, --html, --workers and --cluster are for --fabric sim")
+        live = run_live(found, device=device, requests=requests, slower=slower, seed=seed)
+        console.print(_live_table(live, console))
+        write_figures(live.json(), json_to, console)
+        return
     numbers = range(seed, seed + seeds)
     chosen = policies or POLICIES
     with ExitStack() as stack:
@@ -145,4 +188,18 @@ def _table(results: dict[str, object], scenario: Scenario, console: Console) -> 
             f"{each['grams']:,.3f}",
         )
     made.caption = "* ours. Means over seeds, with 95 % confidence intervals of p99."
+    return made
+
+
+def _live_table(live: LiveRun, console: Console) -> Table:
+    from typing import Any, cast
+
+    from midflight.cli.terminal import table
+
+    title = f"{live.scenario} in namespaces on {live.device}, {live.slower:g} times as slow"
+    made = table(console, title, ("class", "requests", "lost", "sent again", "p50", "p99", "answered by"))
+    for name, each in cast("dict[str, dict[str, Any]]", live.json()["classes"]).items():
+        hosts = ", ".join(f"{host} {count}" for host, count in each["hosts"].items())
+        figures = (str(each[which]) for which in ("requests", "lost", "retried"))
+        made.add_row(name, *figures, f"{each['p50_us'] / 1e3:,.1f} ms", f"{each['p99_us'] / 1e3:,.1f} ms", hosts)
     return made
