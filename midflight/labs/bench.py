@@ -9,7 +9,7 @@ from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.labs.packets import Layout
-from midflight.labs.student import Isolation, Student
+from midflight.labs.student import Isolation, Student, StudentError
 from midflight.labs.switch import ProgramError, Switch, SwitchProcess
 
 __all__ = ["Bench", "GradedTest", "Incorrect", "Packet", "compare", "require"]
@@ -84,12 +84,20 @@ class Bench:
     def student(self, name: str) -> Student:
         """Return a new process with a submitted Python module, whose functions can be called.
 
-        Incorrect if the file is missing; StudentError if the module cannot be imported.
+        Incorrect if the file is missing or cannot be imported.
         """
         self.file(name)
-        made = Student(self.files, name, self.isolation, self.process.deadline)
+        try:
+            made = Student(self.files, name, self.isolation, self.process.deadline)
+        except StudentError as error:
+            raise Incorrect(f"{name} cannot be imported: {error}") from None
         self._students.append(made)
         return made
+
+    @property
+    def has_students(self) -> bool:
+        """Whether Python of the submission has run, so that any value may have come from it."""
+        return bool(self._students)
 
     def close(self) -> None:
         """Stop the submission's processes. Compiled programs are kept for the next test."""

@@ -126,6 +126,10 @@ def _run(test: GradedTest, bench: Bench) -> Result:
         raise
     except MidflightError as error:
         reason = str(error)
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        if not bench.has_students:
+            raise
+        reason = f"a result of the submission has a wrong form: {error}"
     finally:
         bench.close()
     return Result(test.name, test.title, 0 if reason else test.points, test.points, reason)

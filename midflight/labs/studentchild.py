@@ -2,13 +2,14 @@
 
     python -I -m midflight.labs.studentchild SECONDS BYTES
 
-The first request names the folder with the submission's files and the module. The process then confines itself, imports
-the module and answers requests to call its functions, or to compile one of its primitives to P4. `student` is the
-other end; it trusts no answer.
+The first request names the folder with the submission's files, and packages with native libraries that it uses, which
+are imported first. The process then confines itself, imports the submission's module and answers requests to call its
+functions, or to compile one of its primitives to P4. `student` is the other end; it trusts no answer.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -36,11 +37,8 @@ def main() -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     begin = json.loads(requests.readline())
     folder = Path(begin["folder"])
-    import finsy.proto  # noqa: F401 - imported before the confinement, which leaves less to read
-    import numpy  # noqa: F401
-
-    import midflight.primitives  # noqa: F401
-
+    for each in begin["preload"]:
+        importlib.import_module(each)
     applied = confine(_readable(folder))
     _answer(answers, {"ok": applied})
     module: ModuleType | None = None

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from finsy.proto import p4r
+from google.protobuf.message import DecodeError
 
 from midflight.errors import MidflightError
 from midflight.labs.limits import limit_process
@@ -195,6 +196,8 @@ def main() -> int:
             answer = {"ok": operations[request.pop("op")](**request)}
         except Refusal as refusal:
             answer = {"error": str(refusal.message)}
+        except DecodeError:
+            answer = {"error": "the bytes are not a message of this kind"}
         except MidflightError as error:
             answer = {"error": str(error)}
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""The lab "All-reduce over UDP"."""

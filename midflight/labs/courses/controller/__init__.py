@@ -1,0 +1,1 @@
+"""The lab "A P4Runtime controller"."""
