@@ -8,7 +8,7 @@ from typing import Any
 
 from midflight.trees import shown
 
-__all__ = ["Node", "contents"]
+__all__ = ["Node"]
 
 
 @cache
@@ -17,7 +17,7 @@ def _compared(kind: Any) -> tuple[str, ...]:
     return tuple(each.name for each in fields(kind) if each.compare)
 
 
-def contents(node: Any) -> tuple[Any, ...]:
+def _contents(node: Any) -> tuple[Any, ...]:
     """Return the attributes of an expression that comparisons use: its subexpressions and constants, in field order."""
     return tuple(getattr(node, name) for name in _compared(type(node)))  # type: ignore[arg-type]
 
@@ -29,17 +29,21 @@ class Node:
     wrap, that Python may compute for them; None means that Python always computes a `Number`.
     """
 
-    __slots__ = ("_hash", "size")
+    __slots__ = ("_hash", "parts", "size")
     _hash: int
+    parts: tuple[Any, ...]
+    """The direct subexpressions, from left to right."""
     size: int
     """The number of nodes of the expression as a tree: a shared part counts each time."""
 
     __repr__ = shown
 
     def __post_init__(self) -> None:
-        parts = contents(self)
-        object.__setattr__(self, "_hash", hash((type(self), parts)))
-        object.__setattr__(self, "size", 1 + sum(each.size for each in parts if isinstance(each, Node)))
+        held = _contents(self)
+        parts = tuple(each for each in held if isinstance(each, Node))
+        object.__setattr__(self, "_hash", hash((type(self), held)))
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "size", 1 + sum(each.size for each in parts))
 
     def __hash__(self) -> int:
         return self._hash
@@ -56,5 +60,5 @@ class Node:
             elif type(one) is not type(two) or one._hash != two._hash:
                 return False
             else:
-                pairs += zip(contents(one), contents(two), strict=True)
+                pairs += zip(_contents(one), _contents(two), strict=True)
         return True

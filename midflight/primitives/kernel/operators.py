@@ -308,20 +308,21 @@ def compare(code: Context, node: ast.Compare) -> Walk[Value]:
     Raises KernelError for `is`, for `in` without a tuple of constants, and for operands of different types.
     """
     result: Expr = Truth(True)
-    known = code.scope.copy()
+    known = code.scope.copy() if len(node.ops) > 1 else None
     left_node: ast.expr = node.left
     left: Value = yield code.value(left_node)
     for op, right_node in zip(node.ops, node.comparators, strict=True):
-        if isinstance(result, Truth):
+        if known is None or isinstance(result, Truth):
             part, right = yield from _step(code, node, op, left_node, left, right_node)
         else:  # Python evaluates the rest only if the previous comparisons hold
             with code.conditionally(known.copy()):
                 part, right = yield from _step(code, node, op, left_node, left, right_node)
-        known.assume(part, True)
-        if part == Truth(False):
-            return Known(False)
-        if part != Truth(True):
+        if known is not None:
+            known.assume(part, True)
+        if not isinstance(part, Truth):
             result = part if isinstance(result, Truth) else Logic("&&", result, part)
+        elif not part.value:
+            return Known(False)
         left_node, left = right_node, right
     return Known(True) if isinstance(result, Truth) else result
 

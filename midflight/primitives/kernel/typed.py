@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from midflight.primitives.kernel.node import Node, contents
+from midflight.primitives.kernel.node import Node
 from midflight.primitives.kernel.packet import Verdict
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.types import Kind
@@ -53,7 +53,6 @@ __all__ = [
     "Unrolled",
     "accesses",
     "expressions",
-    "parts",
     "reads",
     "walk",
     "within",
@@ -413,11 +412,6 @@ class Kernel:
     mirrors: bool
 
 
-def parts(expr: Expr) -> list[Expr]:
-    """Return the direct subexpressions of an expression, from left to right."""
-    return [each for each in contents(expr) if isinstance(each, Node)]  # type: ignore[misc]
-
-
 def within(expr: Expr) -> Iterator[Expr]:
     """Yield an expression and all its subexpressions, in no particular order.
 
@@ -427,7 +421,7 @@ def within(expr: Expr) -> Iterator[Expr]:
     while waiting:
         each = waiting.pop()
         yield each
-        for part in parts(each):
+        for part in each.parts:
             if id(part) not in seen:
                 seen.add(id(part))
                 waiting.append(part)

@@ -10,7 +10,7 @@ from midflight.p4.types import BOOL, Bits, HeaderType, StackType, StructType, Tu
 from midflight.runtime.engine import arithmetic
 from midflight.runtime.engine.builder import Choice
 from midflight.runtime.engine.code import I1, Code, Cursor, Place, Value, unsupported
-from midflight.runtime.engine.layout import VARBIT_BYTES, is_empty, is_scalar, is_signed, scalar_width
+from midflight.runtime.engine.layout import SCALARS, VARBIT_BYTES, is_empty, is_signed, scalar_width
 from midflight.runtime.engine.wire import Item, Scalar, read_bits
 from midflight.stackless import Step, Walk, run
 
@@ -102,7 +102,7 @@ def _computed(code: Code, expression: ir.Expression) -> Walk[Value]:
             result = code.unit.call(code, expression)
             assert result is not None, expression.name
             return result
-        case ir.Lookahead(type=kind) if is_scalar(kind):
+        case ir.Lookahead(type=kind) if isinstance(kind, SCALARS):
             return _lookahead(code, kind)
         case _:
             where = yield _place(code, expression)
@@ -175,7 +175,7 @@ def copy_into(code: Code, expression: ir.Expression, target: Place) -> None:
 
 
 def _copy_into(code: Code, expression: ir.Expression, target: Place) -> Walk[None]:
-    if is_scalar(target.type):
+    if isinstance(target.type, SCALARS):
         number: Value = yield _value(code, expression)
         code.write(number, target)
         return
@@ -208,7 +208,7 @@ def assign(code: Code, target: ir.Expression, source: ir.Expression) -> None:
 
     Raises P4Error for an expression that the engine does not support.
     """
-    if is_scalar(target.type):
+    if isinstance(target.type, SCALARS):
         store(code, target, value(code, source))
     elif isinstance(source, ir.StructValue):
         temporary = code.temporary(target.type)
@@ -241,7 +241,7 @@ def zero(code: Code, target: Place) -> None:
 
     P4Error for a type that the engine does not support.
     """
-    if is_scalar(target.type):
+    if isinstance(target.type, SCALARS):
         code.write(code.constant(scalar_width(target.type), 0), target)
     else:
         code.clear(target.pointer, code.layout.size(target.type))
@@ -280,7 +280,7 @@ def items_of(code: Code, expression: ir.Expression) -> list[Item]:
 
     Raises P4Error for an expression that the engine does not support.
     """
-    if is_scalar(expression.type):
+    if isinstance(expression.type, SCALARS):
         return [] if is_empty(expression.type) else [Scalar(value(code, expression))]
     if isinstance(expression, ir.StructValue):
         return [item for element in expression.elements for item in items_of(code, element)]
@@ -291,7 +291,7 @@ def flatten(code: Code, whole: Place) -> list[Item]:
     """Emit loads of the scalars within a place, at any depth, and return them in wire order, with the places of
     varbits.
     """
-    return [Scalar(code.read(each)) if is_scalar(each.type) else each for each in leaves(code, whole)]
+    return [Scalar(code.read(each)) if isinstance(each.type, SCALARS) else each for each in leaves(code, whole)]
 
 
 def leaves(code: Code, whole: Place) -> list[Place]:
@@ -308,7 +308,7 @@ def equal(code: Code, left: Place, right: Place) -> Value:
     b = code.b
     if is_empty(left.type):
         return code.constant(1, 1)
-    if is_scalar(left.type):
+    if isinstance(left.type, SCALARS):
         return b.icmp_unsigned("==", code.read(left), code.read(right))
     if isinstance(left.type, Varbit):
         lengths = b.icmp_unsigned("==", code.load(left.pointer, 32), code.load(right.pointer, 32))
@@ -339,7 +339,7 @@ def _binary(code: Code, expression: ir.Binary) -> Walk[Value]:
         branches = (right, settled) if operator == "&&" else (settled, right)
         chosen: Value = yield _choose(code, first, *branches)
         return chosen
-    if operator in ("==", "!=") and not is_scalar(left.type):
+    if operator in ("==", "!=") and not isinstance(left.type, SCALARS):
         whole: Place = yield _place(code, left)
         other: Place = yield _like(code, right, left.type)
         result = equal(code, whole, other)

@@ -27,9 +27,12 @@ from midflight.p4.types import (
 )
 
 __all__ = [
-    "VARBIT_BYTES", "Extent", "Layout", "align", "fixed_bytes", "is_empty", "is_scalar", "is_signed", "scalar_width",
+    "SCALARS", "VARBIT_BYTES", "Extent", "Layout", "align", "fixed_bytes", "is_empty", "is_signed", "scalar_width",
     "stored_width",
 ]  # fmt: skip
+
+SCALARS = (Bits, Bool, EnumType, ErrorType)
+"""The types whose values are a single integer: numbers, bools, enums and errors."""
 
 VARBIT_BYTES = 8
 """The offset of a varbit's first byte, after its length."""
@@ -49,11 +52,6 @@ def stored_width(width: int) -> int:
         if width <= each:
             return each
     return align(width, 64)
-
-
-def is_scalar(kind: Type) -> bool:
-    """Return whether a value of this type is a single integer: a number, bool, enum or error."""
-    return isinstance(kind, (Bits, Bool, EnumType, ErrorType))
 
 
 def is_signed(kind: Type) -> bool:
@@ -169,7 +167,7 @@ class Layout:
         """
         if is_empty(kind):
             return []
-        if is_scalar(kind) or isinstance(kind, Varbit):
+        if isinstance(kind, (*SCALARS, Varbit)):
             return [(0, kind)]
         parts: list[tuple[int, Type]]
         if isinstance(kind, StackType):
@@ -195,7 +193,7 @@ class Layout:
                 return Extent(8 + size * self.stride(kind), 8, {}, {})
             case Varbit(width=width):
                 return Extent(VARBIT_BYTES + align(-(-width // 8), 8), 8, {}, {})
-            case _ if is_scalar(kind):
+            case _ if isinstance(kind, SCALARS):
                 size = stored_width(scalar_width(kind)) // 8
                 return Extent(size, min(size, 8), {}, {})
             case _:

@@ -18,7 +18,7 @@ from midflight.runtime.engine.expressions import (
     zero,
 )
 from midflight.runtime.engine.externs.traffic import drop
-from midflight.runtime.engine.layout import fixed_bytes, is_scalar, scalar_width
+from midflight.runtime.engine.layout import SCALARS, fixed_bytes, scalar_width
 from midflight.stackless import Step, Walk
 
 __all__ = ["MAX_ROUNDS", "bind", "branch", "exclude_others", "in_union", "lower", "lower_all", "run_frame"]
@@ -155,7 +155,7 @@ def _writes(parameter: ir.Parameter) -> bool:
 
 
 def _copy_out(code: Code, target: ir.Expression, home: Place) -> Callable[[], None]:
-    if is_scalar(home.type):
+    if isinstance(home.type, SCALARS):
         return lambda: store(code, target, code.read(home))
     if in_union(target):
         return lambda: _put_in_union(code, target, home)

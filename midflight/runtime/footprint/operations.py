@@ -20,8 +20,7 @@ from midflight.p4 import ir
 from midflight.p4.nodes import children
 from midflight.p4.types import BOOL
 from midflight.runtime.footprint.actions import Actions, is_plain
-from midflight.runtime.footprint.lvalues import copied, key_of, shown
-from midflight.runtime.footprint.rests import NONE, Change, Key, Names, Rests
+from midflight.runtime.footprint.rests import NONE, Change, Key, Names, Rests, copied, key_of, shown
 from midflight.stackless import Step, Walk, in_turn, run
 
 __all__ = ["Operation", "operations"]
@@ -362,7 +361,7 @@ def _reads(pass_: _Pass, expression: ir.Expression, control: _Control) -> Step[N
         case ir.Literal():
             return NONE
         case ir.VariableRef() | ir.Member():
-            return pass_.values.at(key_of(expression)[0])
+            return pass_.values.of(expression)
     return _reads_within(pass_, expression, control)
 
 
@@ -380,9 +379,9 @@ def _reads_within(pass_: _Pass, expression: ir.Expression, control: _Control) ->
             case ir.Call():
                 found |= yield _call(pass_, part, control)
             case ir.IsValid(header=header):
-                found |= pass_.values.at(key_of(ir.Member(header, VALID, part.type))[0])
+                found |= pass_.values.of(ir.Member(header, VALID, part.type))
             case ir.VariableRef() | ir.Member():
-                found |= pass_.values.at(key_of(part)[0])
+                found |= pass_.values.of(part)
             case ir.Binary(left=left, right=right):
                 waiting += (right, left)
             case ir.Cast(operand=operand) | ir.Unary(operand=operand) | ir.Slice(base=operand):

@@ -1,5 +1,5 @@
 """Data dependencies: the operations on whose results the current value of each lvalue depends, in branches that roll
-back.
+back; and what identifies an lvalue.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from midflight.p4 import ir
 
-__all__ = ["NONE", "Change", "Key", "Names", "Rests"]
+__all__ = ["NONE", "Change", "Key", "Names", "Rests", "copied", "key_of", "shown"]
 
 # An lvalue: a variable, then field names.
 Key = tuple[ir.Variable | str, ...]
@@ -45,6 +45,10 @@ class Rests:
         inside = self._inside.get(key)
         upward = _upward(self._names, {}, key)
         return upward.union(*(self._names[each] for each in inside)) if inside else upward
+
+    def of(self, place: ir.Expression) -> Names:
+        """Return the names of the operations that an lvalue, given as an expression, depends on, as `at`."""
+        return self.at(key_of(place)[0])
 
     def own(self, key: Key) -> Names:
         """Return the names of the operations set for an lvalue itself, without those of its fields."""
@@ -146,3 +150,37 @@ def _upward(names: Mapping[Key, Names], change: Change, key: Key) -> Names:
         if found is not None:
             return found
     return NONE
+
+
+def key_of(place: ir.Expression) -> tuple[Key, bool]:
+    """Return the key of an lvalue, and whether the expression is all of it, as opposed to a slice or stack element."""
+    names: list[str] = []
+    whole = True
+    while True:
+        match place:
+            case ir.CopyIn(target=base):
+                pass
+            case ir.VariableRef(variable=variable):
+                return (variable, *reversed(names)), whole
+            case ir.Member(base=base, name=name):
+                names.append(name)
+            case ir.Slice(base=base) | ir.Index(base=base):
+                names.clear()
+                whole = False
+            case _:
+                return (str(id(place)),), False
+        place = base
+
+
+def copied(value: ir.Expression) -> Key | None:
+    """Return the key of the lvalue that an expression copies as a whole, except for casts; None for others."""
+    while isinstance(value, ir.Cast):
+        value = value.operand
+    return key_of(value)[0] if isinstance(value, ir.VariableRef | ir.Member) else None
+
+
+def shown(target: ir.Expression) -> str:
+    """Return an lvalue as text, without the parameter that it begins with."""
+    key, _ = key_of(target)
+    names = [each.name if isinstance(each, ir.Variable) else each for each in key]
+    return ".".join(names[1:] or names)

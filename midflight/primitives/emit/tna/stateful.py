@@ -32,7 +32,6 @@ from midflight.primitives.kernel.typed import (
     Slice,
     Truth,
     Unary,
-    parts,
     within,
 )
 from midflight.primitives.kernel.types import Kind
@@ -216,7 +215,7 @@ def _free_condition(new: Expr) -> Expr | None:
         if each.kind is None and not isinstance(each, Truth) and not _reads_old(each):
             return each
         if each.kind is None or _reads_old(each):
-            waiting.extend(parts(each))
+            waiting.extend(each.parts)
     return None
 
 
@@ -340,5 +339,5 @@ def _operands(expr: Expr) -> set[Expr]:
         if is_atom(each):
             found.add(each)
         else:
-            waiting += parts(each)
+            waiting += each.parts
     return found

@@ -23,10 +23,10 @@ def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
     Raises P4Error for an element type that the engine does not support.
     """
-    width = _width(instance)
-    inside, pointer = _element(code, instance, value(code, call.arguments[1]), width)
-    zero = code.constant(stored_width(width), 0)
-    element = code.choose(inside, lambda: code.load(pointer, stored_width(width)), lambda: zero)
+    width, stored = _widths(instance)
+    inside, pointer = _element(code, instance, value(code, call.arguments[1]), stored)
+    zero = code.constant(stored, 0)
+    element = code.choose(inside, lambda: code.load(pointer, stored), lambda: zero)
     store(code, call.arguments[0], code.resize(element, width))
 
 
@@ -35,26 +35,31 @@ def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
 
     Raises P4Error for an element type that the engine does not support.
     """
-    width = _width(instance)
-    inside, pointer = _element(code, instance, value(code, call.arguments[0]), width)
+    _, stored = _widths(instance)
+    inside, pointer = _element(code, instance, value(code, call.arguments[0]), stored)
     new = value(code, call.arguments[1])
     with code.when(inside):
         signed = is_signed(instance.type_arguments[0])
-        code.store(code.resize(new, stored_width(width), signed=signed), pointer)
+        code.store(code.resize(new, stored, signed=signed), pointer)
 
 
-def _width(instance: ir.Instance) -> int:
+def _widths(instance: ir.Instance) -> tuple[int, int]:
+    """Return the widths of an element in bits, while it is computed on and in memory."""
     kind = instance.type_arguments[0]
     if not isinstance(kind, (Bits, Bool)) and not (isinstance(kind, EnumType) and kind.underlying):
         hint = "registers hold bit<W>, int<W>, bool or an enum of a width"
         raise unsupported(f"a register of {kind}", instance.place, hint)
-    return scalar_width(kind)
+    width = scalar_width(kind)
+    return width, stored_width(width)
 
 
-def _element(code: Code, instance: ir.Instance, index: Value, width: int) -> tuple[Value, Value]:
-    """Return whether an index is in range, and the element's address, which is valid only in that case."""
+def _element(code: Code, instance: ir.Instance, index: Value, stored: int) -> tuple[Value, Value]:
+    """Return whether an index is in range, and the address of the element, which has `stored` bits there.
+
+    The address is valid only if the index is in range.
+    """
     wide = code.resize(index, max(64, index.type.width))
     inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
     base = code.slot_pointer(instance.name)
-    offset = code.b.mul(code.resize(wide, 64), code.i64(stored_width(width) // 8))
+    offset = code.b.mul(code.resize(wide, 64), code.i64(stored // 8))
     return inside, code.b.gep(base, [offset], source_etype=I8)
