@@ -179,6 +179,13 @@ def test_numbers_that_p4runtime_cannot_carry_are_device_errors(session: Session,
             session.write_register("totals", 1, huge)
 
 
+def test_a_pipeline_that_is_no_p4info_or_has_a_wrong_cookie_is_refused(session: Session, info: p4i.P4Info) -> None:
+    with pytest.raises(DeviceError, match="the P4Info cannot be read: 1:8"):
+        session.load("tables {", b"")
+    with pytest.raises(DeviceError, match="cookie: 18446744073709551616 does not fit"):
+        session.load(info, b"", cookie=1 << 64)
+
+
 def test_a_session_reads_the_existing_pipeline(device: HostDevice, info: p4i.P4Info) -> None:
     with device.session() as session:
         assert session.p4info == info

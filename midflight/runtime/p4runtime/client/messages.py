@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from finsy.proto import p4i, p4r
+from google.protobuf import text_format
 
 from midflight.errors import DeviceError
 from midflight.runtime.p4runtime.client.matches import decode_match, encode_match, encoded, number
@@ -17,12 +18,22 @@ from midflight.runtime.p4runtime.values import ValueType, decode_data, encode, e
 
 __all__ = [
     "action_message", "bytes_for", "cell_type", "clone_message", "entry_message", "group_message", "index_message",
-    "pipeline_action",
+    "p4info_message", "pipeline_action",
     "read_digests", "read_entry", "read_replica", "register_messages", "replica_messages", "signed",
 ]  # fmt: skip
 
 
 Actions = p4r.SetForwardingPipelineConfigRequest
+
+
+def p4info_message(text: str) -> p4i.P4Info:
+    """Return the P4Info in protobuf's text format. DeviceError, with line and column, if the text is not P4Info."""
+    info = p4i.P4Info()
+    try:
+        text_format.Parse(text, info)
+        return info
+    except text_format.ParseError as error:
+        raise DeviceError(f"the P4Info cannot be read: {error}") from None
 
 
 def pipeline_action(name: str) -> Actions.Action.ValueType:

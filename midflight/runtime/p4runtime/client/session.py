@@ -10,7 +10,6 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 from finsy.proto import p4i, p4r
-from google.protobuf import text_format
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from midflight.errors import DeviceError
@@ -28,6 +27,7 @@ from midflight.runtime.p4runtime.client.messages import (
     entry_message,
     group_message,
     index_message,
+    p4info_message,
     pipeline_action,
     read_digests,
     read_entry,
@@ -89,15 +89,15 @@ class Session(Connection):
 
         Except with VERIFY, the session's digest subscriptions end; messages that have arrived by then are kept for
         `digests`. If the device rejects the pipeline, it keeps its previous one, and RequestError is raised.
-        DeviceError if it does not answer, or for another `action`; protobuf's ParseError for text that is not P4Info.
+        DeviceError if it does not answer, for another `action` or `cookie`, or for text that is not P4Info.
         """
-        info = text_format.Parse(p4info, p4i.P4Info()) if isinstance(p4info, str) else p4info
+        info = p4info_message(p4info) if isinstance(p4info, str) else p4info
         data = config.encode() if isinstance(config, str) else config
         message = p4r.ForwardingPipelineConfig(p4info=info, p4_device_config=data)
         if action != "VERIFY":
             self.keep()
         if cookie is not None:
-            message.cookie.cookie = cookie
+            message.cookie.cookie = number(cookie, 64, "cookie")
         self._set_pipeline(p4r.SetForwardingPipelineConfigRequest(action=pipeline_action(action), config=message))
         if action != "VERIFY":
             self.subscriptions.clear()
