@@ -11,7 +11,7 @@ from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices import capabilities
 from midflight.runtime.devices.tracing import open_tracer
 from midflight.runtime.devices.xdp import XdpDevice
-from midflight.runtime.engine.bpf import engine
+from midflight.runtime.engine.bpf import engine, syscall
 from midflight.runtime.engine.bpf.syscall import VerifierError
 from midflight.runtime.p4runtime.client.queues import RemoteQueues
 from midflight.runtime.p4runtime.client.session import RequestError
@@ -109,3 +109,9 @@ def test_a_program_that_the_verifier_rejects_is_refused_and_the_device_keeps_its
 
 def test_the_sheet_needs_no_device() -> None:
     assert capabilities("xdp").kind == "xdp"
+
+
+def test_machines_with_more_processors_than_blocks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syscall, "possible_processors", lambda: 257)
+    with pytest.raises(DeviceError, match="support 256 processors, and this machine may have 257"):
+        XdpDevice()

@@ -40,7 +40,7 @@ from midflight.runtime.engine.bpf.syscall import (
     run,
     update,
 )
-from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, MOST_PROCESSORS, RECORD, ROOT
+from midflight.runtime.engine.bpf.target import EVENTS, MEMORY, RECORD, ROOT
 from midflight.runtime.engine.context import Context, Slots
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.memory import DEFAULT, Budget, demand
@@ -135,7 +135,7 @@ class XdpEngine:
         root[ROOT["random"] // 8] = generator(seed)
         root[ROOT["cpu"] // 8] = self.cpu_port
         self._blocks: list[NDArray[np.uint64]] = []
-        for processor in range(min(possible_processors(), MOST_PROCESSORS)):
+        for processor in range(possible_processors()):
             block = arena.zeros(self.compiled.block // 8 + 8, np.uint64)
             self._blocks.append(block)
             address = root[ROOT["processors"] // 8 + processor] = block.__array_interface__["data"][0]

@@ -21,7 +21,8 @@ from llvmlite import ir as ll
 from midflight.p4 import ir
 from midflight.runtime.engine.apply import Tables
 from midflight.runtime.engine.bpf.frame import Frame, each, reload
-from midflight.runtime.engine.bpf.target import MOST_PROCESSORS, RECORD, ROOT, UNROLLED, Bpf, helper, words_of
+from midflight.runtime.engine.bpf.syscall import MOST_PROCESSORS
+from midflight.runtime.engine.bpf.target import RECORD, ROOT, UNROLLED, Bpf, helper, words_of
 from midflight.runtime.engine.bpf.window import most_read
 from midflight.runtime.engine.builder import I8, I32, I64, POINTER, Builder, Value
 from midflight.runtime.engine.code import Code, Unit

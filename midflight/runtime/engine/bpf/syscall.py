@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from midflight.errors import DeviceError, Place, UnsupportedError
 
 __all__ = [
-    "ARENA", "DEVMAP", "MMAPABLE", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
+    "ARENA", "DEVMAP", "MMAPABLE", "MOST_PROCESSORS", "RINGBUF", "Ran", "VerifierError", "attach", "create_map", "load",
     "possible_processors", "replace", "run", "send_frames", "unavailable", "update",
 ]  # fmt: skip
 
@@ -20,6 +20,9 @@ DEVMAP, RINGBUF, ARENA = 14, 27, 33
 """Types of maps: redirection to interfaces, messages to user space, and memory shared with user space."""
 
 MMAPABLE = 1 << 10
+
+MOST_PROCESSORS = 256
+"""The maximum number of processors of the machine, a power of two: programs take the processor's number modulo it."""
 
 _MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _TEST_RUN, _LINK_CREATE, _LINK_UPDATE = 0, 2, 5, 10, 28, 29
 _PROG_TYPE_XDP, _ATTACH_XDP = 6, 37
@@ -194,6 +197,8 @@ def unavailable() -> str:
     """Return the reason why XDP programs cannot be loaded here, or an empty string if they can. It tries to create a
     map.
     """
+    if (number := possible_processors()) > MOST_PROCESSORS:
+        return f"XDP devices support {MOST_PROCESSORS} processors, and this machine may have {number}"
     if platform.machine() not in _NUMBERS or os.uname().sysname != "Linux":
         return "XDP needs Linux on x86-64, arm64 or riscv64"
     try:

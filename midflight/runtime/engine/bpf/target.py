@@ -23,7 +23,7 @@ from midflight.runtime.engine.bpf.linking import AGAIN
 from midflight.runtime.engine.builder import I8, I32, I64, POINTER, Builder, Value
 from midflight.runtime.engine.context import Slots
 
-__all__ = ["EVENTS", "MEMORY", "MOST_PROCESSORS", "RECORD", "ROOT", "UNROLLED", "Bpf", "helper", "words_of"]
+__all__ = ["EVENTS", "MEMORY", "RECORD", "ROOT", "UNROLLED", "Bpf", "helper", "words_of"]
 
 MEMORY, EVENTS = "memory", "events"
 """The symbols of the arena and of the ring buffer for messages to user space."""
@@ -41,9 +41,6 @@ dropped packet, and `before` the number of messages sent before it. It is `size`
 
 The program `EXCHANGE` copies `copy.size` bytes between two addresses; `copy.late` counts when it could not.
 """
-
-MOST_PROCESSORS = 256
-"""The maximum number of processors of the machine, a power of two."""
 
 RECORD = 8
 """The bytes before a record in the ring buffer: 0 for a digest or message, or a packet's port plus 1, and its length,
