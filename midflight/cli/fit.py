@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from midflight.primitives import Program
     from midflight.runtime.checked import CheckedProgram
     from midflight.runtime.fit import Fit
+    from midflight.runtime.fit.barefoot import Allocation
     from midflight.runtime.fit.sizes import Change
 
 __all__ = ["fit"]
@@ -25,6 +26,8 @@ Examples:
   midflight fit lab3.py --device mine.toml          a sheet of your own
   midflight fit aggregate --set workers=8 --set lanes=16 --set slots=max --device tofino2
                                                     the largest number of slots that fits
+  midflight fit lab3.py --device tofino2 --with p4c-barefoot
+                                                    p4c's allocation beside the estimate
   midflight fit prog.p4 --picture stages.svg        a picture, and any P4 program for v1model
 """
 
@@ -44,6 +47,12 @@ Examples:
 @click.option(
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A parameter of a primitive of the library."
 )
+@click.option(
+    "--with",
+    "compiler",
+    type=click.Choice(["p4c-barefoot"]),
+    help="Also compile the program with p4c's Tofino back end, and show what it allocates beside the estimate.",
+)
 @json_file_option("costs")
 @click.option(
     "--picture",
@@ -53,7 +62,13 @@ Examples:
     help="Save a picture of the stages, as SVG.",
 )
 def fit(
-    source: str, device: str, name: str | None, settings: tuple[str, ...], json_to: str | None, picture: Path | None
+    source: str,
+    device: str,
+    name: str | None,
+    settings: tuple[str, ...],
+    compiler: str | None,
+    json_to: str | None,
+    picture: Path | None,
 ) -> int:
     """Show what a program takes of a device, and whether it fits.
 
@@ -61,6 +76,9 @@ def fit(
     device's sheet says a stage has. If the program does not fit, the exit status is 1, and the messages say what it
     needs, where in the source, and which parameter would make it fit. A parameter with the value "max" gets the largest
     power of two that fits; values above 1,048,576 (2^20) are not tried.
+
+    With --with p4c-barefoot, the exit status is that of the compiler: 1 if it refuses the program, whose messages are
+    then printed. It needs p4lang/p4c built with its Tofino back end.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import console_beside
@@ -86,6 +104,7 @@ def fit(
         changes = advice(program, found, made)
     console = console_beside(json_to)
     _print(found, program, chosen, changes, console)
+    allocated = None if compiler is None else _allocated(found, program, console)
     if picture is not None:
         write_files({picture: stages(found)})
         console.print(f"Picture: {picture}", soft_wrap=True)
@@ -95,8 +114,30 @@ def fit(
             for each in changes
         ]
         largest = {f"{each.application}.{each.parameter}": each.fits for each in chosen}
-        write_json({**found.json(), "largest": largest, "changes": listed}, json_to)
-    return 0 if found.fits else 1
+        compiled = {} if allocated is None else {"compiler": allocated.json()}
+        write_json({**found.json(), "largest": largest, "changes": listed, **compiled}, json_to)
+    return 0 if found.fits or allocated is not None else 1
+
+
+def _allocated(found: Fit, program: Program | None, console: Console) -> Allocation:
+    """Compile a program for the chip of the sheet, and print what the compiler allocates beside the estimate."""
+    from midflight.cli.terminal import table
+    from midflight.runtime.fit.barefoot import COMPILER, TARGETS, allocate
+
+    chips = {target: architecture for architecture, target in TARGETS.items()}
+    if program is None:
+        raise click.UsageError(f"--with {COMPILER} is for primitives and Python files, not for P4 of v1model")
+    if found.device not in chips:
+        raise click.UsageError(f"--with {COMPILER} is for --device {' and '.join(chips)}, not {found.device}")
+    allocated = allocate(program.p4(arch=chips[found.device]), chips[found.device])
+    made = table(console, f"{COMPILER} beside the estimate", ("", COMPILER, "estimate"))
+    made.add_row("stages", str(allocated.stages), str(found.stages))
+    for resource, words in (("sram", "SRAM blocks"), ("tcam", "TCAM blocks"), ("register", "stateful ALUs")):
+        made.add_row(words, f"{allocated.total(resource):,}", f"{found.total(resource):,}")
+    if allocated.header_vector is not None:
+        made.add_row("header vector, bits", f"{allocated.header_vector:,}", f"{found.vector.bits:,}")
+    console.print(made)
+    return allocated
 
 
 def _program(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program | None, CheckedProgram]:

@@ -34,7 +34,7 @@ class Allocation:
     """What the compiler allocates for a program, in both directions together.
 
     `stages` is the number of the last stage in use, counted from 1. `used` has, for each stage from the first, the
-    amounts of `sram` and `tcam` (blocks), `register` (stateful ALUs), `table` (logical tables) and `gateway`.
+    amounts of `sram` and `tcam` (blocks), `register` (stateful ALUs) and `table` (logical tables).
     `header_vector` is the bits of the containers that hold a field in any stage, None if the compiler does not say.
     """
 
@@ -76,10 +76,16 @@ def allocate(text: str, architecture: str, *, timeout: float = _PATIENCE) -> All
     with tempfile.TemporaryDirectory(prefix=owned_prefix("barefoot")) as folder:
         source, out = Path(folder, "program.p4"), Path(folder, "out")
         source.write_text(text)
-        command = [compiler, "--target", TARGETS[architecture], "--arch", architecture, "-g", "-o", str(out), source]
+        command = [compiler, "--target", TARGETS[architecture], "--arch", architecture, "-g", "-o", str(out)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, cwd=folder
+                [*command, str(source)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                cwd=folder,
             )
         except subprocess.TimeoutExpired:
             raise DeviceError(f"{compiler} has not ended after {timeout:.0f} s") from None
@@ -112,12 +118,16 @@ def _allocation(document: Any, vectors: list[Path]) -> Allocation:
         used[number] = {
             "sram": len(stage["rams"]["srams"]),
             "tcam": len(stage["tcams"]["tcams"]),
-            "register": len(stage["meter_alus"]["meters"]),
+            "register": sum(_stateful(each) for each in stage["meter_alus"]["meters"]),
             "table": len(stage["logical_tables"]["ids"]),
-            "gateway": len(stage["gateways"]["gateways"]),
         }
     last = max((number for number, each in enumerate(used, 1) if any(each.values())), default=0)
     return Allocation(last, tuple(used[:last]), _header_vector(json.loads(vectors[0].read_text())) if vectors else None)
+
+
+def _stateful(alu: Any) -> bool:
+    """Return whether an ALU is used by a register, and not by a meter."""
+    return any(each["used_for"] == "stateful_alu" for each in alu["usages"])
 
 
 def _header_vector(document: Any) -> int | None:

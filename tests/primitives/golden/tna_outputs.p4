@@ -199,7 +199,8 @@ struct egress_headers_t {
 struct egress_metadata_t {
     bit<3> verdict;        // what the kernel decided
     bit<9> ingress_port;   // that the packet came by
-    bit<128> address;      // of the member that a copy is for
+    bit<32> address;       // of the member that a copy is for, or
+    bit<128> address_ipv6;
     bool summed;           // its UDP header has a checksum
     bit<16> rest;          // of the UDP checksum: what it is without what may change
 }
@@ -395,12 +396,18 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
         ig_dprsr_md.drop_ctl = 1;
     }
 
-    // Of the two IP headers a packet has one: what is done to the other is done to nothing.
+    // Of the two IP headers a packet has one. They share containers, so an action writes only one of them.
     action to_port(PortId_t port, bit<48> mac) {
         ig_tm_md.ucast_egress_port = port;
         hdr.ethernet.source = hdr.ethernet.destination;
         hdr.ethernet.destination = mac;
         hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+    }
+
+    action to_port_ipv6(PortId_t port, bit<48> mac) {
+        ig_tm_md.ucast_egress_port = port;
+        hdr.ethernet.source = hdr.ethernet.destination;
+        hdr.ethernet.destination = mac;
         hdr.ipv6.hop_limit = hdr.ipv6.hop_limit - 1;
     }
 
@@ -421,7 +428,7 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
             hdr.ipv6.destination: lpm;
         }
         actions = {
-            to_port;
+            to_port_ipv6;
             unreachable;
         }
         default_action = unreachable();
@@ -494,33 +501,45 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
     // Turn the packet around: what is its destination becomes its source.
     action reply() {
         bit<48> mac = hdr.ethernet.source;
-        bit<32> address = hdr.ipv4.source;
-        bit<128> address_ipv6 = hdr.ipv6.source;
         bit<16> udp_port = hdr.udp.source;
         hdr.ethernet.source = hdr.ethernet.destination;
         hdr.ethernet.destination = mac;
-        hdr.ipv4.source = hdr.ipv4.destination;
-        hdr.ipv4.destination = address;
-        hdr.ipv4.ttl = 64;
-        hdr.ipv6.source = hdr.ipv6.destination;
-        hdr.ipv6.destination = address_ipv6;
-        hdr.ipv6.hop_limit = 64;
         hdr.udp.source = hdr.udp.destination;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
         ig_tm_md.ucast_egress_port = meta.entered;
     }
 
+    action reply_ipv4() {
+        bit<32> address = hdr.ipv4.source;
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.destination = address;
+        hdr.ipv4.ttl = 64;
+    }
+
+    action reply_ipv6() {
+        bit<128> address = hdr.ipv6.source;
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.destination = address;
+        hdr.ipv6.hop_limit = 64;
+    }
+
     // The copies get their destinations in egress. They come from the address that the request was sent to.
     action multicast() {
         hdr.ethernet.source = hdr.ethernet.destination;
-        hdr.ipv4.source = hdr.ipv4.destination;
-        hdr.ipv4.ttl = 64;
-        hdr.ipv6.source = hdr.ipv6.destination;
-        hdr.ipv6.hop_limit = 64;
         hdr.udp.source = MIDFLIGHT_PORT;
         hdr.midflight.kind = RESULT;
         ig_tm_md.mcast_grp_a = meta.group;
+    }
+
+    action multicast_ipv4() {
+        hdr.ipv4.source = hdr.ipv4.destination;
+        hdr.ipv4.ttl = 64;
+    }
+
+    action multicast_ipv6() {
+        hdr.ipv6.source = hdr.ipv6.destination;
+        hdr.ipv6.hop_limit = 64;
     }
 
     // Packets that applications drop, by their place in the program.
@@ -571,7 +590,10 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
                 admission.apply();
                 if (meta.refused) {
                     meta.reason = NOT_ADMITTED;
-                } else if (meta.token != 0) {
+                } else if (meta.token[63:32] != 0) {
+                    meta.refused = true;
+                    meta.reason = WRONG_TOKEN;
+                } else if (meta.token[31:0] != 0) {
                     meta.refused = true;
                     meta.reason = WRONG_TOKEN;
                 } else if (meta.colour == RED) {
@@ -618,8 +640,18 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
                 drop();
             } else if (meta.verdict == REPLY) {
                 reply();
+                if (hdr.ipv4.isValid()) {
+                    reply_ipv4();
+                } else {
+                    reply_ipv6();
+                }
             } else if (meta.verdict == MULTICAST) {
                 multicast();
+                if (hdr.ipv4.isValid()) {
+                    multicast_ipv4();
+                } else {
+                    multicast_ipv6();
+                }
             } else if (meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND) {
                 endless.count(0);
                 drop();
@@ -694,6 +726,7 @@ parser egress_parse(packet_in packet, out egress_headers_t hdr, out egress_metad
         meta.summed = false;
         meta.rest = 0;
         meta.address = 0;
+        meta.address_ipv6 = 0;
         transition select(packet.lookahead<bit<8>>()) {
             MIRRORED: parse_mirror;
             default: parse_bridge;
@@ -765,14 +798,14 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
                inout egress_intrinsic_metadata_for_output_port_t eg_oport_md) {
     action to_host(bit<48> mac, bit<32> address, bit<16> udp_port) {
         hdr.ethernet.destination = mac;
-        meta.address = (bit<128>)address;
+        meta.address = address;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
     }
 
     action to_host_ipv6(bit<48> mac, bit<128> address, bit<16> udp_port) {
         hdr.ethernet.destination = mac;
-        meta.address = address;
+        meta.address_ipv6 = address;
         hdr.udp.destination = udp_port;
         hdr.midflight.kind = RESULT;
     }
@@ -800,14 +833,12 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
     }
 
     // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
-    // stands for the IPv4 address at its end (RFC 6052).
+    // stands for the IPv4 address at its end (RFC 6052). These actions write constants only: fields are moved apart,
+    // because a container does not take so many sources at once.
     action to_ipv4() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV4;
-        hdr.ipv4.setValid();
         hdr.ipv4.version = 4;
         hdr.ipv4.ihl = 5;
-        hdr.ipv4.tos = hdr.ipv6.traffic_class;
-        hdr.ipv4.length = 20 + hdr.udp.length;
         hdr.ipv4.identification = 0;
         hdr.ipv4.reserved = 0;
         hdr.ipv4.dont_fragment = 1;
@@ -815,21 +846,16 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
         hdr.ipv4.fragment_offset = 0;
         hdr.ipv4.ttl = 64;
         hdr.ipv4.protocol = PROTOCOL_UDP;
-        hdr.ipv4.source = hdr.ipv6.source[31:0];
         hdr.ipv6.setInvalid();
     }
 
     action to_ipv6() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV6;
-        hdr.ipv6.setValid();
         hdr.ipv6.version = 6;
-        hdr.ipv6.traffic_class = hdr.ipv4.tos;
         hdr.ipv6.flow_label = 0;
-        hdr.ipv6.length = hdr.udp.length;
         hdr.ipv6.next_header = PROTOCOL_UDP;
         hdr.ipv6.hop_limit = 64;
         hdr.ipv6.source[127:32] = IPV4_IN_IPV6;
-        hdr.ipv6.source[31:0] = hdr.ipv4.source;
         hdr.ipv4.setInvalid();
     }
 
@@ -841,15 +867,24 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
             switch (deliver.apply().action_run) {
                 to_host: {
                     if (hdr.ipv6.isValid()) {
+                        hdr.ipv4.setValid();
+                        hdr.ipv4.tos = hdr.ipv6.traffic_class;
+                        hdr.ipv4.source = hdr.ipv6.source[31:0];
+                        hdr.ipv4.length = hdr.udp.length;
+                        hdr.ipv4.length = hdr.ipv4.length + 20;
                         to_ipv4();
                     }
-                    hdr.ipv4.destination = meta.address[31:0];
+                    hdr.ipv4.destination = meta.address;
                 }
                 to_host_ipv6: {
                     if (hdr.ipv4.isValid()) {
+                        hdr.ipv6.setValid();
+                        hdr.ipv6.traffic_class = hdr.ipv4.tos;
+                        hdr.ipv6.length = hdr.udp.length;
+                        hdr.ipv6.source[31:0] = hdr.ipv4.source;
                         to_ipv6();
                     }
-                    hdr.ipv6.destination = meta.address;
+                    hdr.ipv6.destination = meta.address_ipv6;
                 }
             }
         }

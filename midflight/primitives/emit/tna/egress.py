@@ -35,7 +35,7 @@ def egress_parser(out: Writer, parts: Parts) -> None:
         out.line()
         with out.block("state start"):
             out.line("packet.extract(eg_intr_md);")
-            out.lines("meta.summed = false;\nmeta.rest = 0;\nmeta.address = 0;")
+            out.lines("meta.summed = false;\nmeta.rest = 0;\nmeta.address = 0;\nmeta.address_ipv6 = 0;")
             if parts.mirrors:
                 with out.block("transition select(packet.lookahead<bit<8>>())"):
                     out.line("MIRRORED: parse_mirror;")

@@ -138,8 +138,8 @@ def _apply(out: Writer, parts: Parts) -> None:
         if parts.fallback:
             with out.block("if (meta.verdict == FALLBACK)"):
                 out.line("hdr.midflight.kind = FOR_HOST;")
-        steps = [("meta.verdict == DROP", [*_count(parts), "drop();"]), ("meta.verdict == REPLY", ["reply();"])]
-        steps.append(("meta.verdict == MULTICAST", ["multicast();"]))
+        steps = [("meta.verdict == DROP", [*_count(parts), "drop();"]), ("meta.verdict == REPLY", _turned("reply"))]
+        steps.append(("meta.verdict == MULTICAST", _turned("multicast")))
         if parts.recirculates:
             stop = ["endless.count(0);", "drop();"]
             steps.append(("meta.verdict == RECIRCULATE && meta.round >= LAST_ROUND", stop))
@@ -162,6 +162,18 @@ def _apply(out: Writer, parts: Parts) -> None:
             out.line("bridge();")
 
 
+def _turned(action: str) -> list[str]:
+    """Return the calls of an action, and of the one for the IP header that the packet has."""
+    return [
+        f"{action}();",
+        "if (hdr.ipv4.isValid()) {",
+        f"    {action}_ipv4();",
+        "} else {",
+        f"    {action}_ipv6();",
+        "}",
+    ]
+
+
 def _count(parts: Parts) -> list[str]:
     if not parts.dropping:
         return []
@@ -173,7 +185,9 @@ def _admission(out: Writer, parts: Parts) -> None:
     out.line("admission.apply();")
     out.line("if (meta.refused) {")
     out.line("    meta.reason = NOT_ADMITTED;")
-    for condition, reason in (("meta.token != 0", "WRONG_TOKEN"), ("meta.colour == RED", "TOO_FAST")):
+    # A gateway compares 32 bits, so the token is tested in halves.
+    wrong = [("meta.token[63:32] != 0", "WRONG_TOKEN"), ("meta.token[31:0] != 0", "WRONG_TOKEN")]
+    for condition, reason in (*wrong, ("meta.colour == RED", "TOO_FAST")):
         out.line(f"}} else if ({condition}) {{")
         out.line("    meta.refused = true;")
         out.line(f"    meta.reason = {reason};")

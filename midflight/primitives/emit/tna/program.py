@@ -137,7 +137,8 @@ def _structs(out: Writer, parts: Parts) -> None:
         out.line("bit<9> ingress_port;   // that the packet came by")
         if parts.stamped:
             out.line("bit<48> ingress_time;  // when it did, in units of 1,024 ns")
-        out.line("bit<128> address;      // of the member that a copy is for")
+        out.line("bit<32> address;       // of the member that a copy is for, or")
+        out.line("bit<128> address_ipv6;")
         out.line("bool summed;           // its UDP header has a checksum")
         out.line("bit<16> rest;          // of the UDP checksum: what it is without what may change")
     out.line()

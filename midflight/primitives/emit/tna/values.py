@@ -113,6 +113,8 @@ def value(code: Context, expr: Expr) -> Walk[Expr]:
         case Binary(operator="*"):
             return (yield from _product(code, expr))
         case Binary(operator=operator, left=left, right=right, kind=kind):
+            if operator == "&" and (bits := _low_bits(left, right, kind)) is not None:
+                return (yield from _cast(code, bits))
             if operator == "|" and kind.width > WORD and not kind.signed:
                 upper: Expr = yield value(code, left)
                 lower: Expr = yield value(code, right)
@@ -262,6 +264,15 @@ def _in_words(code: Context, operator: str, one: Expr, other: Expr, kind: Kind) 
     code.add(If(carries, (Assign(top, Binary(operator, top, Const(1, above), above), code.line),), (), code.line))
     total = Concat(top, below, Kind(kind.width))
     return Cast(code.assigned("wide", total), kind) if kind.signed else total
+
+
+def _low_bits(left: Expr, right: Expr, kind: Kind) -> Cast | None:
+    """Return `x & mask`, where the mask has ones only at its end, as these bits of x: they may be an index."""
+    mask, number = (left, right) if isinstance(left, Const) else (right, left)
+    if not isinstance(mask, Const) or kind.signed or not 0 < mask.value < kind.high or mask.value & (mask.value + 1):
+        return None
+    width = mask.value.bit_length()
+    return Cast(Slice(number, width - 1, 0, Kind(width)), kind)
 
 
 def _joined(one: Expr, other: Expr) -> Expr | None:

@@ -1,0 +1,124 @@
+"""Every primitive through p4c's Tofino compiler: columns of the capability matrix, and a table beside our estimates.
+
+python -m tests.primitives.tofino            writes docs/matrix/tofino*.json, and prints the table
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from midflight import __version__
+from midflight.errors import DeviceError, KernelError, MidflightError, P4Error
+from midflight.primitives import Program
+from midflight.runtime.checked import CheckedProgram
+from midflight.runtime.devices.sheetfile import named_sheet
+from midflight.runtime.fit import fit
+from midflight.runtime.fit.barefoot import COMPILER, Allocation, allocate
+from midflight.testbed.conformance.columns import Column
+from midflight.testbed.conformance.subject import names, subject
+
+__all__ = ["Compiled", "compiled", "small"]
+
+DOCS = Path(__file__).parents[2] / "docs"
+SHEETS = {"tna": "tofino", "t2na": "tofino2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What became of a primitive: the compiler's allocation or the reason against it, and our estimate of stages."""
+
+    name: str
+    arch: str
+    estimate: int
+    allocation: Allocation | None
+    reason: str = ""
+
+
+def small(name: str, arch: str) -> tuple[Program | None, str]:
+    """Return a program with a primitive and the first parameters of its conformance traces that can be emitted.
+
+    Otherwise None, and the reason against the first parameters.
+    """
+    of, reason = subject(name), ""
+    for number in range(len(of.parameters)):
+        program = Program(of.make(number))
+        try:
+            program.p4(arch=arch)
+        except KernelError as error:
+            reason = reason or error.message
+        else:
+            return program, ""
+    return None, reason
+
+
+def compiled(arch: str, chosen: list[str]) -> Iterator[Compiled]:
+    """Compile the primitives of these names one by one."""
+    for name in chosen:
+        program, reason = small(name, arch)
+        if program is None:
+            yield Compiled(name, arch, 0, None, reason)
+            continue
+        estimate = fit(CheckedProgram(program.p4(), f"{name}.p4"), named_sheet(SHEETS[arch])).stages
+        try:
+            yield Compiled(name, arch, estimate, allocate(program.p4(arch=arch), arch))
+        except (P4Error, DeviceError) as error:
+            yield Compiled(name, arch, estimate, None, error.message)
+
+
+def column(arch: str, found: list[Compiled], version: str) -> Column:
+    """Return the results as a column of the capability matrix."""
+    cells = {}
+    for each in found:
+        if each.allocation is None:
+            cells[each.name] = "refused", each.reason.splitlines()[0]
+        else:
+            stages = each.allocation.stages
+            cells[each.name] = "compiles", f"{stages} stage{'s' * (stages != 1)}"
+    versions = {"midflight": __version__, COMPILER: version}
+    return Column(SHEETS[arch], "python -m tests.primitives.tofino", versions, cells)
+
+
+def main() -> None:
+    rows = ["| | arch | stages | estimate | SRAM | TCAM | stateful ALUs | header vector |"]
+    rows.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for arch in SHEETS:
+        found = []
+        for each in compiled(arch, sys.argv[1:] or list(names())):
+            found.append(each)
+            it = each.allocation
+            if it is None:
+                _say(f"{each.name} {arch}: {each.reason}")
+                continue
+            parts = (it.stages, each.estimate, it.total("sram"), it.total("tcam"), it.total("register"))
+            rows.append(f"| {each.name} | {arch} | {' | '.join(map(str, parts))} | {it.header_vector or ''} |")
+            _say(rows[-1])
+        if not sys.argv[1:]:
+            made = column(arch, found, _version())
+            (DOCS / "matrix" / f"{SHEETS[arch]}.json").write_text(json.dumps(made.json(), indent=2) + "\n")
+    _say("\n".join(rows))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _version() -> str:
+    import subprocess
+
+    from midflight.runtime.fit.barefoot import find
+
+    done = subprocess.run([find(), "--version"], capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    return next((each.split()[-1] for each in lines if "ersion" in each), "unknown")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MidflightError as error:
+        sys.exit(str(error))
