@@ -18,7 +18,7 @@ def draw_ip(random: Random, prefix: int = 10 << 24, length: int = 8) -> int:
 
 
 def draw_port(random: Random) -> int:
-    """Return a random port number from 1024 to 65535."""
+    """Return a random UDP or TCP port number from 1024 to 65535."""
     return random.randrange(1024, 65536)
 
 

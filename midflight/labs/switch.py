@@ -163,7 +163,10 @@ class Switch:
         return bytes.fromhex(self.process.ask("p4info", switch=self.number))
 
     def play(self, packets: Sequence[tuple[int, int, bytes]], *, drain: bool = True) -> Played:
-        """Process packets (time in ns, port, bytes) in order of time; with `drain`, until the queues are empty."""
+        """Process packets (time in ns, port, bytes), which must be in ascending order of time.
+
+        With `drain`, go on until the queues are empty; without, until the last packet has arrived.
+        """
         listed = [(time, port, data.hex()) for time, port, data in packets]
         return _played(self.process.ask("play", switch=self.number, packets=listed, drain=drain))
 

@@ -107,7 +107,7 @@ class Cache(Primitive):
         """A request and its answer, with the class's constants in `operation` and `status`; `item` is the key.
 
         `hits` counts the reads of the key that the switch has answered. `version` is the number of the key's latest
-        write, and `value` the words of its value.
+        write, or 1 for a cached key that was never written, and `value` the words of its value.
         """
 
         operation = bit[8]

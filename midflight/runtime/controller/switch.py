@@ -146,9 +146,10 @@ class ManagedSwitch:
         return Configuration(program, placement, placed, checked, made[key])
 
     def state(self, application: str) -> State:
-        """Return the registers of an application on this switch, to read and write.
+        """Return access to the registers of an application on this switch. Sends nothing. Call `expect` first.
 
-        MidflightError if the program has no such application, DeviceError if there has never been a session.
+        MidflightError if the program has no such application, DeviceError if there has never been a session. Reading
+        and writing raise MidflightError if the switch does not run the application.
         """
         return self.running.program.state(application, self.session.inband)
 

@@ -92,7 +92,10 @@ def ended_with(code: int | None) -> str:
 
 
 def tail(log: Path) -> str:
-    """Return the last 64 KiB of a log file, as text. Bytes that are not UTF-8 are replaced."""
+    """Return the last 64 KiB of a log file, or all of a shorter one, as text. Bytes that are not UTF-8 are replaced.
+
+    OSError if the file cannot be read.
+    """
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         return file.read().decode(errors="replace")

@@ -29,7 +29,9 @@ _NAME = "program.p4"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool of p4lang: its possible names, the environment variable with its path, and the packages that have it."""
+    """A tool of p4lang: its possible names, the environment variable with its path, and what has it: the Debian
+    package and the container image.
+    """
 
     names: tuple[str, ...]
     variable: str

@@ -221,7 +221,7 @@ class AllReduce:
 
     @property
     def upcoming(self) -> int:
-        """The index that the next chunk gets. Submitted rounds that wait for an earlier one are not counted yet."""
+        """The index that the next chunk gets. Rounds that wait for an earlier one or for their scale count later."""
         return self._reliable.upcoming
 
     @property

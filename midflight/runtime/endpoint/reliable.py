@@ -176,9 +176,11 @@ class Reliable:
         self._waiting.extend((destination, datagram) for datagram in datagrams)
 
     def poll(self, now: int) -> list[tuple[Address, bytes]]:
-        """Return the requests to send now: those whose timer has expired, then new ones as far as the window allows.
+        """Return the requests to send now: retransmissions, then new ones as far as the window allows.
 
-        NoAnswerError if requests have waited for the configured patience without any new answer.
+        A request is sent again when its timer has expired, or earlier if later ones have been answered or after
+        `hurry`. NoAnswerError if there are open requests and, for the configured patience, there has been no new answer
+        and no `settle` or `alive`.
         """
         out: list[tuple[Address, bytes]] = []
         outstanding, timers = self._outstanding, self._timers

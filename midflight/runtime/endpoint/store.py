@@ -23,8 +23,9 @@ _WINDOW = 64  # updates of the switch that may be in flight
 class Outcome:
     """The outcome of a client's operation on a key of a `Cache`.
 
-    version: the number of the key's latest write or deletion, 0 if there was none. value: its numbers, None if the key
-    has no value. cached: whether the switch answered, not the server.
+    version: the number of the key's latest write or deletion. Without any, it is 0, or 1 if the server was asked to
+    cache the key (`StoreServer.fill`). value: its numbers, None if the key has no value. cached: whether the switch
+    answered, not the server.
     """
 
     key: int

@@ -99,7 +99,7 @@ class DirectIndex:
         self._numbers[self._keys.pop(number)] = 0
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Write the address and size of the array to the context. There are no links."""
+        """Write the array's address, and its size minus one as a mask, to the context. There are no links."""
         context.point(f"{self._name}.buckets", self._numbers)
         context.set(f"{self._name}.mask", self._numbers.size - 1)
         return {}
@@ -146,7 +146,7 @@ class ExactIndex:
         buckets[hole] = 0
 
     def flush(self, context: Context) -> dict[int, int]:
-        """Write the address and size of the hash table to the context. There are no links."""
+        """Write the hash table's address, and its size minus one as a mask, to the context. There are no links."""
         context.point(f"{self._name}.buckets", self._buckets)
         context.set(f"{self._name}.mask", self._buckets.size - 1)
         return {}

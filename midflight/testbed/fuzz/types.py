@@ -26,7 +26,8 @@ METADATA_KINDS = ("bit<1>", "bit<3>", "bit<8>", "bit<8>", "bit<16>", "bit<32>", 
 
 @dataclass(slots=True)
 class Types:
-    """The declared types, and what a control sees of them: `headers`, `values` of headers and metadata, `stacks`.
+    """The declared types, and what a control sees of them: `headers`, `values` (fields of headers and metadata),
+    `stacks` as (path, size) and `unions` as paths. `first` has the fields of the first header as (name, type).
 
     `order` is the order of headers in the parser and deparser: paths without indexes, such as `hdr.s` for a stack.
     """

@@ -64,11 +64,11 @@ class Oracle:
             raise Incorrect(f"an entry of the controller is refused: {error}") from None
 
     def arrive(self, port: int, data: bytes, extra: int = 0) -> Wanted:
-        """Count a packet that arrives by a port; return what must leave, and the packet-in (port, reason, bytes) or
-        None.
+        """Return what must leave because of a packet that arrives by a port, and the packet-in (port, reason, bytes)
+        or None.
 
-        Reason 1 is a flow without an entry, 2 a TTL of 0 or 1. `extra` bytes are in front of the packet, which counters
-        count.
+        A packet that is not IPv4 is dropped. Reason 2 is a TTL of 0 or 1; otherwise, reason 1 is a flow without an
+        entry. Any other packet counts in `used`, with the `extra` bytes in front of it that counters include.
         """
         parts, payload = IP_LAYOUT.parse(data)
         if len(parts) < 2:

@@ -152,7 +152,7 @@ def ports(bench: Bench) -> None:
 
 
 def limited(bench: Bench) -> None:
-    """Test that the limit of urgent packets holds in each window and for each port. Incorrect as by `check`."""
+    """Test that the limit of urgent packets holds in each window and for each ingress port. Incorrect as by `check`."""
     check(bench, [URGENT], count=120, gaps=[20, 300, 900, 2500], limit=bench.random.randint(3, 5))
 
 

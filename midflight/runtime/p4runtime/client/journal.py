@@ -20,7 +20,7 @@ class Journal(Protocol):
         """Return all keys that are stored."""
 
     def drop(self, keys: Collection[str] | None = None) -> None:
-        """Remove the keys of entities that are no longer on the device; None removes all keys."""
+        """Remove the keys of entities that are no longer on the device; None removes all. Unknown keys are ignored."""
 
 
 def entity_key(entity: p4r.Entity) -> str:
