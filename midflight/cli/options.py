@@ -5,14 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+if TYPE_CHECKING:
+    from midflight.runtime.p4runtime.tls import ClientTls
+
 __all__ = [
-    "ENTRIES_HELP", "DeviceKind", "FiniteRange", "SvgFile", "cpu_port_option", "defines", "entries_option",
-    "json_file_option", "p4_options", "queue_options", "sheet_option", "writable", "writable_folder",
+    "ENTRIES_HELP",
+    "DeviceKind",
+    "FiniteRange",
+    "SvgFile",
+    "client_tls",
+    "cpu_port_option",
+    "defines",
+    "entries_option",
+    "json_file_option",
+    "p4_options",
+    "queue_options",
+    "sheet_option",
+    "tls_options",
+    "writable",
+    "writable_folder",
 ]  # fmt: skip
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -90,6 +106,32 @@ def json_file_option(what: str) -> Callable[[Command], Command]:
         callback=writable,
         help=f"Write the {what} as JSON; - is standard output.",
     )
+
+
+def tls_options(command: Command) -> Command:
+    """Add the options of a client's TLS to a command: the parameters `ca`, `certificate` and `key`, paths or None."""
+    pem = {"metavar": "PEM", "type": click.Path(path_type=Path)}
+    for name, parameter, words in (
+        ("--tls-key", "key", "The certificate's key."),
+        ("--tls-cert", "certificate", "Your certificate."),
+        ("--tls-ca", "ca", "The server's authority; use TLS."),
+    ):
+        command = click.option(name, parameter, help=words, **pem)(command)  # type: ignore[arg-type]
+    return command
+
+
+def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
+    """Return the settings that the parameters of `tls_options` mean, None without TLS.
+
+    click.UsageError if there is a certificate or a key, but no authority.
+    """
+    from midflight.runtime.p4runtime.tls import ClientTls
+
+    if ca is None:
+        if certificate or key:
+            raise click.UsageError("TLS needs --tls-ca")
+        return None
+    return ClientTls(ca, certificate, key)
 
 
 def sheet_option(command: Command) -> Command:

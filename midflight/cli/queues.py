@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.options import client_tls, tls_options
+
 if TYPE_CHECKING:
     from midflight.runtime.p4runtime.queuemessages import QueueReport
-    from midflight.runtime.p4runtime.tls import ClientTls
 
 __all__ = ["queues", "report_lines"]
 
@@ -33,9 +34,7 @@ Examples:
 @click.option("--rate", metavar="RATE", help="Set the rate: 100pps, 10Mbit; 0 or unlimited.")
 @click.option("--weight", metavar="N", type=click.IntRange(0, 100), help="Set the weight, with 0 for strict priority.")
 @click.option("--port-rate", metavar="RATE", help="Set the rate of the port.")
-@click.option("--tls-ca", "ca", metavar="PEM", type=click.Path(path_type=Path), help="The server's authority; use TLS.")
-@click.option("--tls-cert", "certificate", metavar="PEM", type=click.Path(path_type=Path), help="Your certificate.")
-@click.option("--tls-key", "key", metavar="PEM", type=click.Path(path_type=Path), help="The certificate's key.")
+@tls_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def queues(
     device_of: str | None,
@@ -70,7 +69,7 @@ def queues(
         from midflight.testbed.fabric.running import find_switch
 
         address = find_switch(device_of).address
-    there = RemoteQueues(address or "127.0.0.1:9559", tls=_tls(ca, certificate, key))
+    there = RemoteQueues(address or "127.0.0.1:9559", tls=client_tls(ca, certificate, key))
     report = there.answer(
         QueueRequest(port=port, queue=queue, depth=depth, rate=rate, weight=weight, port_rate=port_rate)
     )
@@ -94,13 +93,3 @@ def report_lines(report: QueueReport) -> list[str]:
             f"peak {state.peak}, queued {state.enqueued}, sent {state.sent}, dropped {state.dropped}"
         )
     return lines or ["no packet has reached a queue, and all have the default settings"]
-
-
-def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
-    from midflight.runtime.p4runtime.tls import ClientTls
-
-    if ca is None:
-        if certificate or key:
-            raise click.UsageError("TLS needs --tls-ca")
-        return None
-    return ClientTls(ca, certificate, key)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from midflight.cli.options import client_tls, tls_options
+
 __all__ = ["shell"]
 
 EPILOG = """\b
@@ -35,6 +37,7 @@ Examples:
 @click.option(
     "--config", metavar="P4INFO,CONFIG", help="Load this program first: P4Info in text format, and device config."
 )
+@tls_options
 @click.option("--reinstall", is_flag=True, help="Install p4runtime-shell again.")
 @click.argument("script", metavar="[-- SCRIPT", required=False)
 @click.argument("arguments", metavar="ARGUMENT...]", nargs=-1)
@@ -45,6 +48,9 @@ def shell(
     election_id: int,
     role: str,
     config: str | None,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
     reinstall: bool,
     script: str | None,
     arguments: tuple[str, ...],
@@ -83,12 +89,16 @@ def shell(
         address, device_id = found.address, device_id or found.device_id
     if address:
         check_address(address)
+    tls = client_tls(ca, certificate, key)
+    if tls is not None:
+        tls.context()  # report wrong files now
     session = ShellSession(
         address=address or "127.0.0.1:9559",
         device_id=device_id or 1,
         election_id=election_id,
         role=role,
         config=files,
+        tls=tls,
         script=script or ("" if sys.stdin.isatty() else "-"),
         arguments=arguments,
     )

@@ -18,10 +18,14 @@ from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.shell import environment
+from midflight.runtime.p4runtime.server.server import Server
+from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.runtime.p4runtime.tls import ServerTls
 from midflight.testbed.fabric.registry import open_fabric
 from midflight.testbed.topology import Topology
 from tests.bmv2 import BMV2, PROGRAM, ROOT
 from tests.p4runtime.support import ipv4, other
+from tests.papers import Papers, needs_openssl
 
 PATIENCE = 60
 
@@ -198,3 +202,25 @@ def test_the_switch_of_a_running_network() -> None:
         fabric.devices[name].load(PROGRAM)
         done = run("--device-of", name, text='print(tables["ingress.route"].name)')
     assert done.stdout == "ingress.route\n", done.stderr
+
+
+@needs_openssl
+def test_the_shell_uses_tls_and_shows_its_certificate(tmp_path: Path) -> None:
+    papers = Papers(tmp_path)
+    switch = Switch()
+    switch.load(PROGRAM)
+    server, client = ServerTls(*papers.server, client_ca=papers.ca), papers.client("alice")
+    with Server(switch, tls=server) as serving:
+        where = ("--grpc-addr", serving.address, "--tls-ca", client.ca)
+        own = ("--tls-cert", client.certificate, "--tls-key", client.key)
+        done = run(*where, *own, text="print(len(list(table_entry['ingress.route'].read())))\n")
+        assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+        for options, words in (
+            (where, "no switch answers"),
+            ((*where[:3], tmp_path / "none.pem"), "none.pem"),
+            ((*where[:2], *own), "TLS needs --tls-ca"),
+        ):
+            done = run(*options, text="print(1)")
+            assert done.returncode != 0
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from midflight.errors import MidflightError
 from midflight.runtime.p4runtime.client import shell_runner
+from midflight.runtime.p4runtime.tls import ClientTls
 
 __all__ = ["VERSION", "ShellSession", "environment"]
 
@@ -33,8 +34,8 @@ class ShellSession:
 
     `address` is a switch's P4Runtime endpoint in gRPC's form, "host:port" or "unix:/path". `election_id` is below
     2**128; the controller with the highest may write. `config` are the files of a program to load first: P4Info as
-    text, and the device-specific config. `script` is a Python file to run instead of an interactive shell, "-" for
-    standard input, and `arguments` are its `sys.argv[1:]`.
+    text, and the device-specific config. `tls` is None without TLS; its `server_name` is not used. `script` is a Python
+    file to run instead of an interactive shell, "-" for standard input, and `arguments` are its `sys.argv[1:]`.
     """
 
     address: str
@@ -42,6 +43,7 @@ class ShellSession:
     election_id: int = 1 << 64
     role: str = ""
     config: tuple[Path, Path] | None = None
+    tls: ClientTls | None = None
     script: str = ""
     arguments: tuple[str, ...] = ()
 
@@ -53,6 +55,10 @@ class ShellSession:
             options += ["--role-name", self.role]
         if self.config:
             options += ["--config", ",".join(map(str, self.config))]
+        if self.tls:
+            named = {"--cacert": self.tls.ca, "--cert": self.tls.certificate, "--private-key": self.tls.key}
+            files = {option: path for option, path in named.items() if path is not None}
+            options += ["--ssl", *(word for option, path in files.items() for word in (option, str(path)))]
         return [str(python), "-I", shell_runner.__file__, *options, "--", self.script, *self.arguments]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 __all__ = ["main"]
@@ -26,7 +27,7 @@ def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
     from p4runtime_sh import shell  # type: ignore[import-not-found]
 
     address = options[options.index("--grpc-addr") + 1]
-    with grpc.insecure_channel(address) as channel:
+    with _channel(address, options) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_PATIENCE)
         except grpc.FutureTimeoutError:
@@ -55,6 +56,17 @@ def main(options: list[str], script: str, arguments: list[str]) -> NoReturn:
     except SystemExit:  # the shell has printed the reason
         _leave("p4runtime-shell has not opened")
     _leave(failure)
+
+
+def _channel(address: str, options: list[str]) -> Any:
+    """Return a channel as the shell's options open it."""
+    import grpc
+
+    if "--ssl" not in options:
+        return grpc.insecure_channel(address)
+    named = ("--cacert", "--private-key", "--cert")
+    files = [Path(options[options.index(each) + 1]).read_bytes() if each in options else None for each in named]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*files))
 
 
 def _compile(script: str) -> Any:
