@@ -6,7 +6,7 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ class Loop:
 
     `cs_id` and `csci_id` are the ids of the service and the instance, `interval` and `threshold` those of `Schedule`
     (seconds and points), `period` the seconds between two readings, `count` the number of readings (None: until
-    Ctrl-C), `to` the receivers as HOST:PORT, `key` the file of the key that signs updates (None: unsigned), and
-    `as_json` whether updates are printed as JSON.
+    Ctrl-C), `to` the receivers as HOST:PORT, `keys` the files of the keys that sign updates, by CSCI-ID, with that of
+    all others under "" (without one, they are unsigned), and `as_json` whether updates are printed as JSON.
     """
 
     cs_id: str
@@ -42,7 +42,7 @@ class Loop:
     threshold: int
     count: int | None
     to: tuple[str, ...]
-    key: Path | None
+    keys: Mapping[str, Path]
     as_json: bool
 
     def now(self) -> int:
@@ -71,8 +71,8 @@ class Loop:
         from midflight.runtime.steering.agents.channel import Sender
         from midflight.runtime.steering.trust.keys import SigningKey
 
-        key = SigningKey.load(self.key) if self.key else None
-        with Sender([address(each) for each in self.to], key) as sender, stopping() as stop:
+        keys = {name: SigningKey.load(file) for name, file in self.keys.items()}
+        with Sender([address(each) for each in self.to], keys.get(""), keys) as sender, stopping() as stop:
             readings = 0
             while not stop.is_set():
                 for each in polls:
@@ -95,6 +95,23 @@ class Loop:
         return f"{update.csci_id} #{update.sequence}: {scores}\n    {raw}"
 
 
+def _keys(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Path]:
+    """Return key files by CSCI-ID, "" for that of all others. A file's name may contain "=", too."""
+    from ipaddress import ip_address
+
+    found: dict[str, Path] = {}
+    for each in given:
+        name, _, file = each.partition("=")
+        try:
+            name = str(ip_address(name))
+        except ValueError:
+            name, file = "", each
+        if name in found:
+            raise click.BadParameter(f"there are two keys for {name or 'all instances'}")
+        found[name] = Path(file)
+    return found
+
+
 def agent_options(command: Callable[..., object]) -> Callable[..., object]:
     """Add the options of `Loop`, which the command receives as `loop`."""
 
@@ -107,7 +124,14 @@ def agent_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option("--cs-id", metavar="ADDRESS", default="::", help="The service: its anycast IP address."),
         click.option("--csci-id", metavar="ADDRESS", default="::1", help="The instance: its IP address."),
         click.option("--to", metavar="HOST:PORT", multiple=True, help="A path selector to send updates to, over UDP."),
-        click.option("--key", type=click.Path(path_type=Path), help="The key file to sign records with."),
+        click.option(
+            "--key",
+            "keys",
+            metavar="[CSCI-ID=]FILE",
+            multiple=True,
+            callback=_keys,
+            help="The key file to sign records with: of all instances, or of one.",
+        ),
         click.option(
             "--interval", default=10.0, show_default=True, type=FiniteRange(0.01, DAY), help="Seconds between updates."
         ),

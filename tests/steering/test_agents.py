@@ -377,6 +377,37 @@ def test_the_command_reports_a_service_to_a_path_selector(tmp_path: Path) -> Non
         assert collector.counts == {"accepted": 1, "refused": 1}
 
 
+def test_each_instance_of_an_agent_can_have_a_key() -> None:
+    pytest.importorskip("cryptography")
+    authority, keys = SigningKey.new(), {CSCI_ID: SigningKey.new(), "10.0.0.6": SigningKey.new()}
+    verifier = Verifier({"f.example": authority.public})
+    for number, (instance, key) in enumerate(keys.items()):
+        name = SpiffeId.parse(f"spiffe://f.example/e{number}")
+        descriptor = Descriptor(name, CS_ID, instance, key.public, 0, 1 << 63)
+        assert verifier.admit(issue(descriptor, authority), NOW)
+    updates = [Update(CS_ID, each, 1, NOW, SECOND, (Metric("norm_fi", 2, 5),)) for each in keys]
+    with Collector(Board(), verifier) as collector:
+        with Sender([collector.address], keys[CSCI_ID]) as sender:
+            sender.send(updates[1])
+            assert collector.collect(NOW, timeout=5) == 0, "signed with another instance's key"
+        with Sender([collector.address], keys[CSCI_ID], {"10.0.0.6": keys["10.0.0.6"]}) as sender:
+            for each in updates:
+                sender.send(each)
+                assert collector.collect(NOW, timeout=5) == 1
+
+
+def test_keys_of_instances_on_the_command_line(reflector: Reflector, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    host, port = reflector.address
+    for name in ("edge.key", "a=b.key"):
+        SigningKey.new().save(tmp_path / name)
+    words = ("nma", "--path", f"{host}:{port}", "--count", "1", "--to", "127.0.0.1:9")
+    done = midflight(*words, "--key", f"10.0.0.6={tmp_path / 'edge.key'}", "--key", tmp_path / "a=b.key")
+    assert done.exit_code == 0, done.output
+    done = midflight(*words, "--key", tmp_path / "edge.key", "--key", tmp_path / "a=b.key")
+    assert (done.exit_code, "there are two keys for all instances" in done.output) == (2, True)
+
+
 def test_updates_travel_without_signatures_too() -> None:
     board = Board()
     update = Update(CS_ID, CSCI_ID, 1, NOW, SECOND, (Metric("norm_fi", 2, 5),))

@@ -86,3 +86,22 @@ def test_second_choices_differ_from_the_first_and_follow_the_weights() -> None:
     assert 4 not in among
     assert among[3] > 2 * among[2] > 0
     assert second_choices((1, 1), {1: 1.0}) == (0, 0)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_action_selector_would_move_several_times_as_many_flows(name: str) -> None:
+    """Why buckets are a table: a selector takes the member at the hash modulo their number, in BMv2 and here.
+
+    A member of weight w counts w times (P4Runtime), so a change of a weight shifts the others.
+    """
+
+    def members(weights: Mapping[int, float]) -> list[int]:
+        return [each for each, weight in weights.items() for _ in range(round(10 * weight))]
+
+    before, after = members(EVEN), members(CHANGES[name])
+    hashes = [bucket_of(source, port, 80, 1 << 16) for source, port in flows(10_000)]
+    selected = sum(before[each % len(before)] != after[each % len(after)] for each in hashes)
+    tables = spread(EVEN, SIZE), rebalance(spread(EVEN, SIZE), CHANGES[name])
+    places = [bucket_of(source, port, 80, SIZE) for source, port in flows(10_000)]
+    gone = sum(tables[0][each] != tables[1][each] for each in places)
+    assert selected > 4 * gone

@@ -26,15 +26,19 @@ _REMEMBERED = 4096  # datagrams whose repetition is noticed
 
 
 class Sender:
-    """Sends updates to path selectors over UDP, as records signed with `key`, or unsigned without one. A context
-    manager.
+    """Sends updates to path selectors over UDP, as signed records, or unsigned without a key. A context manager.
 
-    `receivers` are IP addresses and UDP ports. A receiver that does not exist raises no error: the update to it is
-    lost.
+    `keys` has the keys of instances by CSCI-ID, and `key` is that of all others. `receivers` are IP addresses and UDP
+    ports. A receiver that does not exist raises no error: the update to it is lost.
     """
 
-    def __init__(self, receivers: Iterable[tuple[str, int]], key: SigningKey | None = None) -> None:
-        self._receivers, self._key = tuple(receivers), key
+    def __init__(
+        self,
+        receivers: Iterable[tuple[str, int]],
+        key: SigningKey | None = None,
+        keys: Mapping[str, SigningKey] | None = None,
+    ) -> None:
+        self._receivers, self._key, self._keys = tuple(receivers), key, dict(keys or {})
         self._sockets = {
             family: socket.socket(family, socket.SOCK_DGRAM)
             for family in dict.fromkeys(_family(address) for address, _ in self._receivers)
@@ -46,7 +50,8 @@ class Sender:
         WireError if the update has no binary form; UnsupportedError if it is to be signed and the extra `trust` is
         missing.
         """
-        data = encode(update, with_raw=True) if self._key is None else seal(update, self._key)
+        key = self._keys.get(update.csci_id, self._key)
+        data = encode(update, with_raw=True) if key is None else seal(update, key)
         for address, port in self._receivers:
             with suppress(OSError):
                 self._sockets[_family(address)].sendto(data, (address, port))
