@@ -848,6 +848,30 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 4;
     }
 
+    action compute_ahead_by() {
+        ahead_by = held_upper - held_high_value;
+    }
+
+    action compute_newer_by() {
+        newer_by = chunk[31:0] |-| held_low_value;
+    }
+
+    action compute_older_by() {
+        older_by = held_low_value |-| chunk[31:0];
+    }
+
+    action compute_part_2() {
+        part_2 = before & mine;
+    }
+
+    action compute_chosen() {
+        chosen = before | mine;
+    }
+
+    action compute_flags() {
+        hdr.gradients.flags = hdr.gradients.flags & 2;
+    }
+
     apply {
         worker = hdr.gradients.worker;
         if (hdr.gradients.slot[15:9] != 0 || worker[7:2] != 0 || hdr.midflight.sequence == 0) {
@@ -859,7 +883,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         held_upper = chunk[47:32] ++ 16w1;
         // there = held.update(index, lambda old: number if old == 0 or signed(number - old) > 0 else old)
         held_high_value = (bit<32>)held_high_update.execute(hdr.gradients.slot[8:0]);
-        ahead_by = held_upper - held_high_value;
+        compute_ahead_by();
         if (held_high_value == 0 || (ahead_by[31:31] == 0 && ahead_by != 0)) {
             held_low_value = held_low_write.execute(hdr.gradients.slot[8:0]);
         } else if (ahead_by == 0) {
@@ -871,8 +895,8 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             newer_by = 1;
             older_by = 0;
         } else if (ahead_by == 0) {
-            newer_by = chunk[31:0] |-| held_low_value;
-            older_by = held_low_value |-| chunk[31:0];
+            compute_newer_by();
+            compute_older_by();
         } else {
             newer_by = 0;
             older_by = 1;
@@ -889,11 +913,11 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
         } else {
             before = (bit<4>)seen_or.execute(hdr.gradients.slot[8:0]);
         }
-        part_2 = before & mine;
+        compute_part_2();
         if (newer_by != 0) {
             chosen = mine;
         } else {
-            chosen = before | mine;
+            compute_chosen();
         }
         // lane 0
         if (newer_by == 0 && part_2 != 0) {
@@ -1313,7 +1337,7 @@ control gradients_kernel(inout headers_t hdr, inout metadata_t meta) {
             total_31_value = total_31_add.execute(hdr.gradients.slot[8:0]);
         }
         hdr.gradients.values_31 = total_31_value;
-        hdr.gradients.flags = hdr.gradients.flags & 2;
+        compute_flags();
         hdr.gradients.epoch = meta.epoch;
         if (chosen != 15) {
             meta.verdict = DROP;

@@ -306,6 +306,18 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 4;
     }
 
+    action compute_ahead() {
+        ahead = ((int<32>)hdr.midflight.sequence) - ((int<32>)there);
+    }
+
+    action compute_chosen() {
+        chosen = before | mine;
+    }
+
+    action compute_part() {
+        part = before & mine;
+    }
+
     apply {
         if (hdr.steps.barrier[15:3] != 0 || hdr.steps.party[7:2] != 0 || hdr.midflight.sequence == 0) {
             meta.verdict = DROP;
@@ -317,7 +329,7 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (there == 0) {
             ahead = 1;
         } else {
-            ahead = ((int<32>)hdr.midflight.sequence) - ((int<32>)there);
+            compute_ahead();
         }
         if (ahead[31:31] == 1) {
             meta.verdict = REPLY;
@@ -334,12 +346,12 @@ control steps_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (ahead[31:31] == 0 && ahead != 0) {
             chosen = mine;
         } else {
-            chosen = before | mine;
+            compute_chosen();
         }
         if (chosen != 15) {
             meta.verdict = DROP;
         } else {
-            part = before & mine;
+            compute_part();
             if ((ahead[31:31] != 0 || ahead == 0) && part != 0) {
                 meta.verdict = REPLY;
             } else {

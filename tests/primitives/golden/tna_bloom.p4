@@ -311,6 +311,18 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
     CRCPolynomial<bit<32>>(32w0x1edc6f41, true, false, false, 32w0xFFFFFFFF, 32w0xFFFFFFFF) hash_1_polynomial;
     Hash<bit<32>>(HashAlgorithm_t.CUSTOM, hash_1_polynomial) hash_1_of;
 
+    action compute_larger() {
+        larger = max(items_value, 1024);
+    }
+
+    action compute_part() {
+        part = chosen_2 << 1;
+    }
+
+    action compute_flags() {
+        hdr.seen.flags = chosen | part;
+    }
+
     apply {
         if (hdr.seen.operation[7:1] != 0) {
             meta.verdict = DROP;
@@ -356,14 +368,14 @@ control seen_kernel(inout headers_t hdr, inout metadata_t meta) {
         } else {
             chosen = 0;
         }
-        larger = max(items_value, 1024);
+        compute_larger();
         if (larger != 1024) {
             chosen_2 = 1;
         } else {
             chosen_2 = 0;
         }
-        part = chosen_2 << 1;
-        hdr.seen.flags = chosen | part;
+        compute_part();
+        compute_flags();
         meta.verdict = REPLY;
     }
 }

@@ -256,8 +256,12 @@ control telemetry_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> larger;
     bool holds;
 
-    apply {
+    action compute_larger() {
         larger = max(hdr.telemetry.temperature, 80);
+    }
+
+    apply {
+        compute_larger();
         if (larger != 80) {
             holds = true;
         } else {

@@ -327,6 +327,22 @@ control walk_kernel(inout headers_t hdr, inout metadata_t meta,
         }
     };
 
+    action compute_term() {
+        term = hdr.walk.value << 1;
+    }
+
+    action compute_part() {
+        part = hdr.walk.value + term;
+    }
+
+    action compute_value() {
+        hdr.walk.value = part + 1;
+    }
+
+    action compute_flags() {
+        hdr.walk.flags = hdr.walk.flags | 2;
+    }
+
     apply {
         // self.rounds.update(0, lambda old: old + 1)
         rounds_add.execute(1w0);
@@ -350,12 +366,12 @@ control walk_kernel(inout headers_t hdr, inout metadata_t meta,
             if (hdr.walk.value[0:0] == 0) {
                 hdr.walk.value = (bit<32>)hdr.walk.value[31:1];
             } else {
-                term = hdr.walk.value << 1;
-                part = hdr.walk.value + term;
-                hdr.walk.value = part + 1;
+                compute_term();
+                compute_part();
+                compute_value();
             }
             if (hdr.walk.flags[2:2] == 1 && meta.round == 3) {
-                hdr.walk.flags = hdr.walk.flags | 2;
+                compute_flags();
             }
             meta.verdict = RECIRCULATE;
         }
@@ -368,8 +384,12 @@ control walk_kernel(inout headers_t hdr, inout metadata_t meta,
 control telemetry_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> larger;
 
-    apply {
+    action compute_larger() {
         larger = max(hdr.telemetry.temperature, 80);
+    }
+
+    apply {
+        compute_larger();
         if (larger != 80) {
             meta.verdict = FORWARD;
         } else {

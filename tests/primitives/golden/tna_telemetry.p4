@@ -303,6 +303,10 @@ control path_kernel(inout headers_t hdr, inout metadata_t meta) {
         size = 1;
     }
 
+    action compute_count() {
+        hdr.path.count = hdr.path.count |+| 1;
+    }
+
     apply {
         identity_key = 0;
         // number = self.identity.get(bit[8](0), 0)
@@ -316,7 +320,7 @@ control path_kernel(inout headers_t hdr, inout metadata_t meta) {
         if (hdr.path.count == 1) {
             hdr.path.switch_1 = number;
         }
-        hdr.path.count = hdr.path.count |+| 1;
+        compute_count();
         meta.verdict = FORWARD;
     }
 }
@@ -327,8 +331,12 @@ control path_kernel(inout headers_t hdr, inout metadata_t meta) {
 control hot_kernel(inout headers_t hdr, inout metadata_t meta) {
     int<32> larger;
 
-    apply {
+    action compute_larger() {
         larger = max(hdr.hot.value, 3);
+    }
+
+    apply {
+        compute_larger();
         if (larger != 3) {
             meta.verdict = FORWARD;
         } else {

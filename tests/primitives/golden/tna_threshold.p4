@@ -287,15 +287,27 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta,
         }
     };
 
+    action compute_smaller() {
+        smaller = min(hdr.pressure.value, 900);
+    }
+
+    action compute_larger() {
+        larger = max(hdr.pressure.value, 850);
+    }
+
+    action compute_smaller_2() {
+        smaller_2 = min(hdr.pressure.value, 900);
+    }
+
     apply {
         was_armed = 1;
         if (hdr.pressure.sensor[15:3] == 0) {
-            smaller = min(hdr.pressure.value, 900);
+            compute_smaller();
             if (smaller == 900) {
                 // was_armed = self.armed.update(...)
                 was_armed = armed_clear.execute(hdr.pressure.sensor[2:0]);
             } else {
-                larger = max(hdr.pressure.value, 850);
+                compute_larger();
                 if (larger == 850) {
                     was_armed = armed_set.execute(hdr.pressure.sensor[2:0]);
                 } else {
@@ -303,7 +315,7 @@ control pressure_kernel(inout headers_t hdr, inout metadata_t meta,
                 }
             }
         }
-        smaller_2 = min(hdr.pressure.value, 900);
+        compute_smaller_2();
         if (was_armed == 1 && smaller_2 == 900) {
             meta.pressure_alert.sensor = hdr.pressure.sensor;
             meta.pressure_alert.value = hdr.pressure.value;

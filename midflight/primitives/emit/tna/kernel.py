@@ -37,6 +37,7 @@ from midflight.primitives.kernel.typed import (
     Search,
     Statement,
     Unrolled,
+    within,
 )
 from midflight.primitives.kernel.types import Kind
 from midflight.stackless import Walk, run
@@ -79,10 +80,11 @@ class TnaKernelWriter:
         self.printer = Printer(f"hdr.{name}", self.names, now="meta.now")
         self.searches = {each.table: SearchWriter(each, primitive.tables[each.source], self.names) for each in searches}
         self.powers = powers
+        self.operations = self._operations()
 
     def _name(self, searches: list[Search], powers: list[PowerOf]) -> None:
         """Choose a P4 name for each variable that nothing else has."""
-        taken = {*self.lowered.registers, *KEYWORDS, *TAKEN, *IN_TABLES, *RESERVED, CELL, ANSWER}
+        self.taken = taken = {*self.lowered.registers, *KEYWORDS, *TAKEN, *IN_TABLES, *RESERVED, CELL, ANSWER}
         taken |= {each.name for stored in self.lowered.registers.values() for each in stored.actions.values()}
         taken |= {name for each in searches for name in (each.table, found(each.table))}
         taken |= {name for each in powers for name in (each.table, found(each.table))}
@@ -92,6 +94,29 @@ class TnaKernelWriter:
                 name += "_value" if not name.endswith("_value") else "_"
             taken.add(name)
             self.names[local] = name
+
+    def _operations(self) -> dict[str, str]:
+        """Return the name of an action for each assignment of an operation, by the assignment's P4.
+
+        p4c puts operations that are assigned directly back into the conditions and operations that use the result, so
+        that these become too complex. It does not do that with actions.
+        """
+        found: dict[str, str] = {}
+        for each in inside(self.lowered.body, Assign):
+            text = self._assignment(each)
+            if text in found or not any(isinstance(part, Binary) for part in within(each.value)):
+                continue
+            base = self.names[each.target.name] if isinstance(each.target, Local) else spelled(each.target.name)
+            name, number = f"compute_{base}", 1
+            while name in self.taken:
+                number += 1
+                name = f"compute_{base}_{number}"
+            self.taken.add(name)
+            found[text] = name
+        return found
+
+    def _assignment(self, each: Assign) -> str:
+        return f"{self.printer(each.target)} = {self._value(each.value)};"
 
     def write(self) -> None:
         """Write the whole control: variables, registers with their updates, hashes, tables, and the kernel's
@@ -120,6 +145,10 @@ class TnaKernelWriter:
                 self._powers(each)
             for search in self.searches.values():
                 search.declare(out, self.printer)
+            for text, name in self.operations.items():
+                with out.block(f"action {name}()"):
+                    out.long(text)
+                out.line()
             with out.block("apply"):
                 run(self._statements(self.lowered.body))
 
@@ -243,8 +272,9 @@ class TnaKernelWriter:
     def _statement(self, each: Statement | Execute | HashOf | PowerOf) -> None:
         out, show = self.out, self.printer
         match each:
-            case Assign(target=target, value=value):
-                out.long(f"{show(target)} = {self._value(value)};")
+            case Assign():
+                text = self._assignment(each)
+                out.long(f"{self.operations[text]}();" if text in self.operations else text)
             case Execute(array=array, action=action, index=index, target=target, line=line):
                 self._quote(line)
                 call = f"{action}.execute({show(index)})"
