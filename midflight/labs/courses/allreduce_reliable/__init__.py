@@ -1,0 +1,1 @@
+"""The lab "Reliable all-reduce"."""
