@@ -71,7 +71,7 @@ Examples:
 @click.option(
     "--device-id",
     metavar="N",
-    type=click.IntRange(1, 2**64 - 1),
+    type=click.IntRange(0, 2**64 - 1),
     default=1,
     show_default=True,
     help="The P4Runtime device id.",

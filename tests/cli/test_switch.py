@@ -107,7 +107,7 @@ def test_an_address_in_use_is_reported(program: Path) -> None:
     assert result.stderr.startswith(f"midflight: cannot listen on {address}\n")
 
 
-@pytest.mark.parametrize("option", [("--device-id", "0"), ("--cpu-port", "511"), ("--cpu-port", "x")])
+@pytest.mark.parametrize("option", [("--device-id", "-1"), ("--cpu-port", "511"), ("--cpu-port", "x")])
 def test_a_number_out_of_range_is_rejected(program: Path, option: tuple[str, str]) -> None:
     assert midflight("switch", program, *option).exit_code == 2
 
