@@ -25,7 +25,7 @@ def stage(number: int, srams: int, uses: tuple[str, ...] = ()) -> dict[str, obje
     }
 
 
-STAGES = [stage(0, 3, ("stateful_alu", "meter_alu")), stage(1, 0), stage(2, 1, ("stateful_alu",)), stage(3, 0)]
+STAGES = [stage(0, 3, ("stateful_ram", "meter_ram")), stage(1, 0), stage(2, 1, ("stateful_ram",)), stage(3, 0)]
 VECTOR = {"containers": [{"bit_width": 16, "slices": [{}]}, {"bit_width": 32, "slices": []}]}
 
 

@@ -127,7 +127,7 @@ def _allocation(document: Any, vectors: list[Path]) -> Allocation:
 
 def _stateful(alu: Any) -> bool:
     """Return whether an ALU is used by a register, and not by a meter."""
-    return any(each["used_for"] == "stateful_alu" for each in alu["usages"])
+    return any(each["used_for"] == "stateful_ram" for each in alu["usages"])
 
 
 def _header_vector(document: Any) -> int | None:
