@@ -95,8 +95,9 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
     """Create a library primitive from parameters given as text, as on the command line.
 
     `name` is the class, ignoring case; the application's name is the class in lower case. `settings` maps parameters to
-    texts: ints in any base of Python, strings unquoted, other types as Python literals. Raises MidflightError for an
-    unknown primitive, a missing or unknown parameter, and a value that is malformed or outside the limits.
+    texts: ints in any base of Python or as "max" (`Primitive.largest`), strings unquoted, other types as Python
+    literals. Raises MidflightError for an unknown primitive, a missing or unknown parameter, and a value that is
+    malformed or outside the limits.
     """
     kind = find(name)
     known = {each.name: each for each in parameters_of(kind)}
@@ -118,7 +119,8 @@ def made(kind: type[Primitive], name: str, parameters: Mapping[str, Any]) -> Pri
     """Create a primitive of class `kind` with an application name and parameters that are already Python values.
 
     For a `Chain`, the elements of `stages` may be primitives, or mappings with `primitive`, `name` and parameters as in
-    `Chain.parameters`. Raises MidflightError for a malformed mapping, and KernelError for invalid parameters.
+    `Chain.parameters`. Raises MidflightError for a malformed mapping or an unknown primitive in one, KernelError for
+    invalid values, and TypeError for missing or unknown parameters.
     """
     if "stages" in parameters and issubclass(kind, Chain):
         parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}

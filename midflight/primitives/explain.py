@@ -43,8 +43,8 @@ def explain(program: Program, *, arch: str = "v1model") -> tuple[SourceLine, ...
     """Return every line of the program's kernels that is not blank, with its P4 for `arch`, application by application.
 
     Lines of a kernel are in source order. Those of helpers that generate code follow, sorted by file and line. Reads
-    the source files. KernelError if one cannot be read, for an unknown architecture, or for what a kernel does that
-    Tofino cannot.
+    the source files. KernelError if one cannot be read, for an unknown architecture, and for Tofino also for a program
+    with `Steering` and for what a kernel does that Tofino cannot.
     """
     found: list[SourceLine] = []
     became: dict[str, dict[tuple[str, int], list[P4Line]]] = {name: {} for name in program.applications}

@@ -34,8 +34,8 @@ _HIGHEST_EXPONENT = 128
 def largest_exponent(values: NDArray[np.floating]) -> int:
     """Return the smallest integer e from -125 to 128 with |value| < 2**e for all values.
 
-    It is -125 for empty arrays and arrays of zeros. Raises WireError for NaN, infinity, and values beyond the range of
-    float32.
+    It is -125 for empty arrays and arrays of zeros. Raises WireError for NaN, infinity, and magnitudes of at least
+    2**128, which no float32 has.
     """
     if values.size == 0:
         return _LOWEST_EXPONENT
@@ -73,7 +73,7 @@ def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) ->
     """Return `rint(values * 2**bits)` as a new int32 array of the same shape; halves are rounded to even.
 
     `bits` is the number of fraction bits and may be negative. Raises WireError for NaN and infinity, and if the
-    magnitude of a result exceeds `limit`.
+    magnitude of a result exceeds `limit`, which is at most `INT32_MAX`.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # both are reported below
         scaled = np.rint(np.ldexp(values.astype(np.float64), bits))
@@ -91,9 +91,10 @@ def quantise(values: NDArray[np.floating], bits: int, limit: int = INT32_MAX) ->
 
 
 def dequantise(sums: NDArray[np.signedinteger], bits: int) -> NDArray[np.float32]:
-    """Return the float32 nearest to `sum * 2**-bits` for each sum: the inverse of `quantise`.
+    """Return the float32 nearest to `sum * 2**-bits` for each sum: the inverse of `quantise`, except for rounding.
 
-    The result is a new array of the same shape. Raises WireError if a result exceeds the range of float32.
+    The magnitudes of sums are at most 2**53. The result is a new array of the same shape. Raises WireError if a result
+    exceeds the range of float32.
     """
     exact = np.ldexp(sums.astype(np.float64), -bits)
     if exact.size and np.abs(exact).max() > np.finfo(np.float32).max:

@@ -49,10 +49,12 @@ class Program:
     """One or more primitives that run on the same switch, with one parser, one common header and shared forwarding.
 
     `parts` are the primitives and at most one `Steering`, which may also be alone. Each primitive is an application
-    with the primitive's name and an id. `ids` assigns ids by name; without it they are 1, 2, ... in order. Primitives
-    that `ids` omits get the ids after its largest. All kernels are compiled at once. Raises KernelError for kernels
-    that do not compile, and for names or ids that clash. A program is immutable. `extended`, `without` and `replaced`
-    return new programs, in which remaining applications keep their ids and used ids are not assigned again.
+    with the primitive's name and an id (1 to 65535). `ids` assigns ids by name; without it they are 1, 2, ... in order.
+    Primitives that `ids` omits get the ids after its largest. The constructor compiles all kernels. Raises KernelError
+    without parts, for a part of another type, a second `Steering`, a kernel that does not compile, names or ids that
+    clash, and an id that is out of range or has no primitive. A program is immutable. `extended`, `steered`, `without`
+    and `replaced` return new programs, in which remaining applications keep their ids and used ids are not assigned
+    again.
     """
 
     def __init__(self, *parts: Primitive | Steering, ids: Mapping[str, int] | None = None) -> None:
@@ -95,12 +97,16 @@ class Program:
     def extended(self, *parts: Primitive | Steering) -> Program:
         """Return a program with additional primitives, which get ids that were never used, or with a `Steering`.
 
-        KernelError for a kernel that does not compile, for names that clash, and for a second `Steering`.
+        KernelError for a kernel that does not compile, for names that clash, for a second `Steering`, for a part of
+        another type, and if no id is left.
         """
         return self._changed([*(each.primitive for each in self._applications.values()), *parts], self._ids)
 
     def steered(self, steering: Steering | None) -> Program:
-        """Return a program with another `Steering`, or without one. KernelError if nothing remains."""
+        """Return a program with this `Steering` in place of its own; without any if None.
+
+        KernelError if no part remains.
+        """
         parts = () if steering is None else (steering,)
         made = Program(*(each.primitive for each in self._applications.values()), *parts, ids=self._ids)
         made._next = self._next
@@ -109,7 +115,7 @@ class Program:
     def without(self, *names: str) -> Program:
         """Return a program without the applications of these names.
 
-        Raises KernelError for an unknown name, or if none remains.
+        Raises KernelError for an unknown name, or if neither an application nor a `Steering` remains.
         """
         for name in names:
             self._find(name)
@@ -119,9 +125,9 @@ class Program:
     def replaced(self, primitive: Primitive) -> Program:
         """Return a program with this primitive in place of the application that has its name.
 
-        The application keeps its id if class and header fields are the same, so that packets in flight remain valid.
-        Otherwise it gets an id that was never used. KernelError for an unknown name, and for a kernel that does not
-        compile.
+        The application keeps its id if the class's name and the header fields are the same, so that packets in flight
+        remain valid. Otherwise it gets an id that was never used. KernelError for an unknown name, for a kernel that
+        does not compile, for fields or state whose names clash in the P4, and if no id is left.
         """
         before = self._find(primitive.name)
         ids = dict(self._ids)
@@ -159,8 +165,8 @@ class Program:
 
         only: the names of the applications to include, by default (None) all; an empty collection gives pure
         forwarding. Names that the program does not have are ignored. arch: the architecture, "v1model", or "tna" or
-        "t2na" for Tofino and Tofino 2. Raises KernelError for an unknown one, and with its place for what a kernel does
-        that Tofino cannot.
+        "t2na" for Tofino and Tofino 2. Raises KernelError for an unknown one. For Tofino, also raises KernelError for a
+        program with `Steering`, and with its place for what a kernel does that Tofino cannot.
         """
         chosen = self._chosen(only)
         if arch != "v1model":
@@ -172,8 +178,7 @@ class Program:
     def listing(self, *, arch: str = "v1model") -> tuple[tuple[str, Line | None], ...]:
         """Return the lines of `p4(arch=arch)`, each with the line of a kernel that it comes from.
 
-        That is None for common code. KernelError for an unknown architecture, and for what a kernel does that Tofino
-        cannot.
+        The line is None for common code. KernelError as `p4` raises it.
         """
         chosen = self._chosen(None)
         out = emit(chosen, self.steering) if arch == "v1model" else self._tofino(chosen, arch)
@@ -203,10 +208,11 @@ class Program:
         """Return the wire schema as a JSON-compatible dict, with which `Schema` encodes and decodes messages.
 
         It has `version`, `udp_port` and `applications`. The latter has, by name: `id`, `primitive` (the class), `bytes`
-        (the header's length), `parameters`, `fields` (each with `name`, `bits`, `signed`, and `count`, the number of
-        lanes or None for a single number; zero bits pad the header to whole bytes), `state` (the registers that a
-        controller can read: like fields, with the array's `size` and `initial` value), `items` (the array of variable
-        length, or None) and `alert` (the digest's `name` and `fields`, or None).
+        (the header's length), `parameters` (those that are int, bool, str or None, and the `stages` of a `Chain`),
+        `fields` (each with `name`, `bits`, `signed`, and `count`, the number of lanes or None for a single number; zero
+        bits pad the header to whole bytes), `state` (the registers that a controller can read: like fields, with the
+        array's `size` and `initial` value), `items` (the array of variable length, or None) and `alert` (the digest's
+        `name` and `fields`, or None).
         """
         return {
             "version": VERSION,

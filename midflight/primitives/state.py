@@ -85,8 +85,9 @@ class State:
         """Write values that `read` returned, by register name, to a switch whose registers hold their initial values.
 
         An index is sent, with the elements of all registers, only if one of them differs from its initial value. At
-        other indexes, elements that were different before the call remain. MidflightError if the switch runs another
-        program or does not have the application; KeyError if a register is missing in `values`.
+        other indexes, elements that were different before the call remain. Before anything is sent, KeyError if a
+        register is missing in `values`, IndexError if one has too few elements, and WireError for numbers that do not
+        fit. MidflightError if the switch runs another program or does not have the application.
         """
         size = max((each.size for each in self.registers.values()), default=0)
         requests = []
@@ -102,7 +103,7 @@ class State:
         """Set every element of every register to its initial value.
 
         One register after the other, and element by element: packets may pass in between. After an error, some
-        elements are cleared. MidflightError if the switch does not run the application.
+        elements may be cleared. MidflightError if the switch does not run the application.
         """
         for each in self.registers.values():
             each.clear()
@@ -174,8 +175,9 @@ class RegisterState:
     def write(self, values: Sequence[FieldValue] | npt.NDArray[Any] | int, start: int = 0) -> None:
         """Set consecutive elements from index `start` on. `values` has the shape that `read` returns.
 
-        An int sets one element of a register without lanes. Raises WireError for numbers that do not fit, or indexes
-        outside the register, without writing anything.
+        An int sets one element of a register without lanes. Raises WireError for numbers that do not fit, a wrong
+        number of lanes, or indexes outside the register, without writing anything. MidflightError if the switch does
+        not run the application.
         """
         rows = list(self._rows(values))
         if not 0 <= start <= self.size - len(rows):

@@ -149,8 +149,8 @@ class Schema:
     def encode(self, message: Message) -> bytes:
         """Return a message as a UDP payload: common header, the application's header, payload.
 
-        A message with token 0 gets the application's token. Raises WireError for an unknown application, missing or
-        unknown fields, or values that do not fit.
+        A message with token 0 gets the application's token. Raises WireError for an unknown application, for missing or
+        unknown fields, and for a kind, sequence, token or field that does not fit its width.
         """
         application = self._by_name.get(message.application)
         if application is None:
@@ -166,8 +166,9 @@ class Schema:
         """Return the message in a UDP payload.
 
         Lane fields are NumPy arrays in native byte order, or lists above 64 bits. The token is returned as received,
-        without comparing it. Raises WireError if the data is too short, has another `VERSION`, or names an unknown
-        application id. Bytes behind the headers become the message's `payload`.
+        without comparing it. Raises WireError if the data is too short, has another `VERSION`, names an unknown
+        application id, or counts more items than the header can have. Bytes behind the headers become the message's
+        `payload`.
         """
         if len(data) < COMMON:
             raise WireError(f"{len(data)} bytes are too short for the common header of {COMMON} bytes")

@@ -13,7 +13,10 @@ Array = npt.NDArray[Any]
 
 
 def top(values: Array, n: int) -> Array:
-    """Return the `n` largest of a one-dimensional array in descending order, or all values if there are fewer."""
+    """Return the `n` largest of a one-dimensional array in descending order, or all values if there are fewer.
+
+    `n` is at least 1.
+    """
     least = max(len(values) - n, 0)
     largest: Array = np.sort(np.partition(values, least)[least:] if least else values)[::-1]
     return largest

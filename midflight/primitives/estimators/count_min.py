@@ -18,8 +18,9 @@ __all__ = ["bound", "estimates", "shape"]
 def estimates(counts: npt.NDArray[np.unsignedinteger], items: Sequence[int], item_bits: int) -> npt.NDArray[np.uint64]:
     """Return an upper bound of each item's total amount, from counters as `state.counts.read()` returns them.
 
-    `counts` has the shape (columns, rows), and the result (items,). `item_bits` is the parameter of `CountMin`.
-    Counters of several switches may be added first, as uint64, as long as none has reached its limit.
+    `counts` has the shape (columns, rows), and the result (items,). `item_bits` is the parameter of `CountMin`; of a
+    wider item only the low bits count. Counters of several switches may be added first, as uint64. The bounds hold only
+    if no counter has reached its limit.
     """
     columns, rows = counts.shape
     kind = bit[item_bits]

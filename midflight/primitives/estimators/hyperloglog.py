@@ -39,9 +39,10 @@ def standard_error(precision: int) -> float:
 
 
 def estimate(ranks: Ranks) -> float:
-    """Return the estimated number of distinct items; infinity if every register has its largest rank.
+    """Return the estimated number of distinct items.
 
-    `ranks` holds the registers, whose number is a power of two. KernelError if they cannot come from such a sketch.
+    It is infinity if the registers are so full that the estimate reaches 2**32 different hashes. `ranks` holds the
+    registers, whose number is a power of two. KernelError if they cannot come from such a sketch.
     """
     size = len(ranks)
     precision = size.bit_length() - 1

@@ -16,7 +16,10 @@ _LABEL = 6.6  # width of a letter of a label, in pixels
 
 
 def parser_graph(parser: ir.Parser) -> str:
-    """Return an SVG picture of a parser's state graph, from left to right, with transitions as lines."""
+    """Return an SVG picture of a parser's state graph, from left to right, with transitions as lines.
+
+    States that cannot be reached from `start` are left out.
+    """
     edges = {name: list(_edges(state)) for name, state in parser.states.items()}
     columns = _columns(edges)
     places = {

@@ -35,7 +35,7 @@ _SHOWN = 12  # lines of P4 shown for a source line before the rest is folded
 def page(program: Program, checked: ir.Program, title: str) -> str:
     """Return the HTML page about a program. `checked` is its checked P4, and `title` the page's heading.
 
-    Reads the source files of the program's kernels.
+    Reads the source files of the program's kernels. KernelError if one cannot be read.
     """
     parts = [
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'

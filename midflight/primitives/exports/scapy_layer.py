@@ -24,7 +24,9 @@ class Layers:
 
 
 def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
-    """Return the scapy layers for a wire schema, the dict of `Program.schema()`. WireError if scapy is not installed.
+    """Return the scapy layers for a wire schema, the dict of `Program.schema()`, which has at least one application.
+
+    WireError if scapy is not installed.
 
     `Midflight(kind=1, application=1, sequence=7) / Gradients(slot=0, values=[1, 2])` is a UDP payload. When a common
     header is dissected, it selects its application's layer by id. With `bind`, scapy's UDP dissects the schema's UDP

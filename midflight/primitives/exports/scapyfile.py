@@ -28,9 +28,9 @@ Midflight = _layers.common
 
 
 def scapy_file(schema: Mapping[str, Any]) -> str:
-    """Return the text of the file, given the dict of `Program.schema()`. Nothing is written.
+    """Return the text of the file, given the dict of `Program.schema()` with at least one application.
 
-    Importing the file binds the layers to scapy's UDP.
+    Nothing is written. Importing the file binds the layers to scapy's UDP.
     """
     plain = json.loads(json.dumps(schema))
     applications = schema["applications"]

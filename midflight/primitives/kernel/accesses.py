@@ -34,8 +34,7 @@ def access(code: Context, call: ast.Call, register: Register, method: str) -> Wa
     """Compile a register access inside an expression, such as `1 + self.count.read(0)`; `method` is the called method.
 
     The access becomes a statement that runs before the current one and stores to a new variable, which is returned.
-    KernelError if Python would not always evaluate the expression, for a second access of a packet to the same array,
-    an unknown method, or arguments that do not fit.
+    KernelError if Python would not always evaluate the expression, and as `compile_access` raises it.
     """
     name, _ = _array(code, call, register)
     if code.conditional:
@@ -84,7 +83,8 @@ def compile_access(
     """Compile the call of a register's method, such as `self.count.update(i, lambda old: old + 1)`.
 
     `target` is the variable that receives the method's result, or None if the result is not used. Raises KernelError
-    for a second access of a packet to the same array (on any path), an unknown method, or arguments that do not fit.
+    for a second access of a packet to the same array (on any path), a register of another object or without a chosen
+    lane, an unknown method, arguments that do not fit, and the result of `write`.
     """
     name, lane = _array(code, call, register)
     line = code.source.line(call)

@@ -141,7 +141,7 @@ class Layout:
     def item(self, place: int) -> Layout:
         """Return the layout of element `place` of the array of variable length, with the field names of its class.
 
-        There must be such an array.
+        There must be such an array, and `place` is 0 to its capacity - 1.
         """
         items = self.items
         assert items is not None
@@ -360,8 +360,9 @@ class _Items:
 class HeaderValue(_Part):
     """A header in a running kernel: one attribute per field, whose numbers have the widths that the layout declares.
 
-    `values` has every field by name, with an iterable for lanes. Assigning attributes changes this object only. Raises
-    KernelError for values that do not fit, or for more items than the header can have.
+    `values` has every field by name, with an iterable for lanes, whose number is not checked. Assigning attributes
+    changes this object only. Raises KernelError for values that do not fit, or for more items than the header can have;
+    KeyError for a missing field.
     """
 
     def __init__(self, layout: Layout, values: Mapping[str, Any]) -> None:

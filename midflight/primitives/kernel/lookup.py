@@ -19,7 +19,7 @@ class Lookup:
 
     A kernel reads it with `self.log2.read(index)`. An index beyond the end reads as `default`. Each read in a kernel
     becomes a table on the switch with an entry per value, unless the index is known at compile time. Raises KernelError
-    for values that do not fit `kind`.
+    for no or more than 65536 values, and for values or a `default` that do not fit `kind`.
     """
 
     def __init__(self, kind: Kind, values: Iterable[int], *, default: int = 0) -> None:

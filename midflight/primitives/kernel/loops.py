@@ -35,8 +35,8 @@ def rounds(code: Context, node: ast.For, values: range | None) -> Iterator[int]:
     """Bind a loop's variable to each value in turn and yield it; the caller compiles the body in between.
 
     For `values` None, after a mistake, bind the variable to POISON (a value whose use is not reported again) and yield
-    0 once. The loop ends early when a round has returned on every path. Raises KernelError if the body always returns,
-    so that there is no second round.
+    0 once; yield nothing if the loop's target is not a name. The loop ends early when a round has returned on every
+    path. Raises KernelError if the body always returns, so that there is no second round.
     """
     if not isinstance(node.target, ast.Name):
         return

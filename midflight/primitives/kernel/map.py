@@ -121,7 +121,7 @@ class Map:
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
         """Add an entry, or replace the one with the same key.
 
-        Of several entries that match, the one with the largest `priority` (at least 1) wins; only ternary and range
+        Of several entries that match, the one with the largest `priority` (1 to 2**31 - 1) wins; only ternary and range
         keys can have other than 1. Raises KernelError if key, value or priority do not fit, or if the map is full.
         """
         self.keep(self.entry(key, value, priority))
@@ -153,7 +153,7 @@ class Map:
         self._entries[entry.parts] = entry
 
     def find(self, parts: tuple[Part, ...]) -> Entry | None:
-        """Return the entry whose key has exactly these `parts`, as the method of that name returns them, or None.
+        """Return the entry whose key equals `parts`, a tuple that the method `parts` returned; None if there is none.
 
         Prefixes, masks and ranges are compared and not matched.
         """

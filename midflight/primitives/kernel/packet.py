@@ -149,7 +149,10 @@ class Packet:
         self.__dict__["_verdict"] = Verdict.RECIRCULATE
 
     def mirror(self) -> None:
-        """Send a copy of the packet as it arrived to the hosts that `Controller.mirror` names, whatever the verdict."""
+        """Send a copy of the packet to the hosts that `Controller.mirror` names, independently of the verdict.
+
+        The copy is the packet as it was when this round began. Further calls in a round have no effect.
+        """
         self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:

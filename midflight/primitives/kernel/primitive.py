@@ -53,10 +53,11 @@ class _Parameters:
 class Primitive(_Parameters):
     """Base class of computations on packets. A subclass declares parameters, a `Wire` header, state and the kernel.
 
-    Parameters are annotated attributes, passed by keyword; `name` comes first and names the application (letters,
-    digits and `_`). `setup` creates the registers, maps and lookups. `ingress` is the kernel: it runs as plain Python,
-    as the reference, and compiles to P4. The constructor raises KernelError for parameters outside their limits. The
-    kernel is compiled when first needed, and errors in it are raised then.
+    Parameters are annotated attributes, passed by keyword; `name` comes first and names the application (a letter, then
+    letters, digits and `_`). `setup` creates the registers, maps and lookups. `ingress` is the kernel: it runs as plain
+    Python, as the reference, and compiles to P4. The constructor raises KernelError for a malformed name and for
+    parameters outside their limits, TypeError for missing or unknown parameters, and what `setup` raises. The kernel is
+    compiled when first needed, and errors in it are raised then.
     """
 
     FAMILY: ClassVar[str] = ""
@@ -157,7 +158,7 @@ class Primitive(_Parameters):
     def header(self) -> Layout:
         """Return the header's layout, by default that of the class `Wire` for the primitive's parameters.
 
-        Raises KernelError if there is no class `Wire`, or if its sizes are invalid.
+        Raises KernelError if there is no class `Wire`, or as `Layout.of` does for the fields.
         """
         wire = getattr(type(self), "Wire", None)
         if not (isinstance(wire, type) and issubclass(wire, Header)):
@@ -170,7 +171,7 @@ class Primitive(_Parameters):
     def layout(self) -> Layout:
         """The layout of the header, computed once.
 
-        KernelError if the primitive has no class `Wire` or the class no fields, or if their sizes are invalid.
+        KernelError if the header has no fields, and as `header` raises it.
         """
         layout = self.header()
         if not layout.fields:
@@ -196,7 +197,10 @@ class Primitive(_Parameters):
 
     @property
     def maps(self) -> Mapping[str, Map]:
-        """The maps that the kernel reads, by attribute name. Maps that it does not read have no table on a switch."""
+        """The maps that the kernel reads, by attribute name. Maps that it does not read have no table on a switch.
+
+        KernelError for a kernel that does not compile.
+        """
         read = self.kernel.tables
         return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in read}
 
@@ -221,7 +225,10 @@ class Primitive(_Parameters):
         return KernelError(f"{self.title} has no kernel: `ingress` is missing", place=_class_place(kind), hint=hint)
 
     def __rshift__(self, then: Primitive) -> Chain:
-        """Return a chain that runs this primitive and then another one on each packet, with the name of the latter."""
+        """Return a chain that runs this primitive and then another one on each packet, with the name of the latter.
+
+        KernelError if `then` is not a primitive, or if the two cannot be combined (see `Chain`).
+        """
         if not isinstance(then, Primitive):
             raise KernelError(f"{self.title} >> {then!r}: a chain consists of primitives")
         return Chain(then.name, self, then)
@@ -243,11 +250,12 @@ class Primitive(_Parameters):
         return found
 
     def stamps(self) -> tuple[str, Mapping[str, str]] | None:
-        """Return the header fields that the switch fills in when a packet leaves, or None.
+        """Return the header fields that the switch fills in when a packet leaves, as (counter, stamps); by default None.
 
-        They are the name of a field that counts hops from 1, and by the name of an array of lanes, what is stamped in
-        the hop's lane: `ingress_port`, `egress_port`, `queue_depth` (packets), `queue_delay`, `ingress_time` or
-        `egress_time` (microseconds). The reference leaves these fields.
+        `counter` is the name of a field with the number of the packet's hop, from 1, as the kernel leaves it. `stamps`
+        maps the names of lane arrays to what the switch writes into the hop's lane: `ingress_port`, `egress_port`,
+        `queue_depth` (packets), `queue_delay`, `ingress_time` or `egress_time` (microseconds). Nothing is written at
+        hops without a lane. The reference does not change these arrays.
         """
         return None
 
@@ -264,7 +272,7 @@ class Primitive(_Parameters):
         """The layout of a row of the state, as a controller reads or writes it in one packet; computed once.
 
         It has a field for each register that the kernel accesses, with the register's lanes. Raises KernelError for
-        more than 32 of them: a request has one bit for each, to write it.
+        more than 32 of them, as a request has one bit for each, to write it, and for a kernel that does not compile.
         """
         used = {each.register for each in accesses(self.kernel.body)}
         if len(used) > REGISTERS:
@@ -327,7 +335,8 @@ class Reference:
         """Run the kernel on a request, update the state, and return the outcome.
 
         `now` is the arrival time in microseconds. Messages of other kinds are forwarded unchanged. Raises KernelError
-        for a message to another application, or for fields that do not fit.
+        for a message to another application, for numbers that do not fit their fields, and for `packet.random` without
+        a source; KeyError if a field is missing. After an error in the kernel, what it stored before remains.
         """
         primitive = self._primitive
         if message.application != primitive.name:
@@ -392,8 +401,8 @@ class Chain(Primitive):
     def validate(self) -> None:
         """Check that the primitives can be combined, and compile their kernels.
 
-        KernelError if there are fewer than two, if names are not unique, if a primitive after the first recirculates,
-        if several raise alerts, or if a kernel does not compile.
+        KernelError if there are fewer than two, if names are not unique, if fields of the same name have different
+        types, if a primitive after the first recirculates, if several raise alerts, or if a kernel does not compile.
         """
         if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
             raise KernelError(
@@ -436,7 +445,8 @@ class Chain(Primitive):
     def header(self) -> Layout:
         """Return a layout with the fields of all primitives in order; those with the same name are shared.
 
-        KernelError if fields of the same name have different types.
+        An array of variable length comes last. KernelError if fields of the same name have different types, or if
+        several primitives have such an array.
         """
         try:
             layout = Layout.union({each.title: each.layout for each in self.stages})

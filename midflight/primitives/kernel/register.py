@@ -14,11 +14,12 @@ MOST, LANES = (1 << 31) - 1, 8192
 
 
 class Register:
-    """An array of `size` numbers of `kind` (1 to 2**31 - 1), all `initial` at first; created in a primitive's `setup`.
+    """An array of numbers of type `kind`, all `initial` at first; created in a primitive's `setup`.
 
-    A packet accesses one element once, for example with `update`. With `lanes=n` there are `n` arrays,
-    `self.total[lane]`, each of which a packet accesses once. An index outside the array reads as `initial`, and writes
-    to it are ignored. Raises KernelError for invalid parameters.
+    `size` is the number of elements (1 to 2**31 - 1). A packet accesses one element once, for example with `update`.
+    With `lanes=n` (1 to 8192) there are `n` arrays, `self.total[lane]`, each of which a packet accesses once. An index
+    outside the array reads as `initial`, and writes to it are ignored. Raises KernelError for invalid parameters. The
+    methods that access an element raise KernelError for a register with lanes, of which one must be chosen.
     """
 
     def __init__(self, kind: Kind, size: int, *, initial: int = 0, lanes: int | None = None) -> None:
@@ -40,7 +41,7 @@ class Register:
         self._values: dict[int, Number] = {}
 
     def __getitem__(self, lane: int) -> Register:
-        """Return the array of one lane. Raises KernelError for a register without lanes."""
+        """Return the array of one lane, from 0. KernelError for a register without lanes, IndexError beyond the last."""
         if not self._lanes:
             raise KernelError("this register has no lanes: create it with Register(..., lanes=n)")
         return self._lanes[lane]

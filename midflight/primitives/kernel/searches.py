@@ -23,7 +23,7 @@ def search(code: Context, call: ast.Call, state: Map | Lookup, method: str) -> W
 
     The read runs before the current statement and stores to a new variable, which is returned. The result is a constant
     for a lookup whose index is known. Raises KernelError for a second read of a map, a map in an expression that Python
-    does not always evaluate, and arguments that do not fit.
+    does not always evaluate, a map or lookup of another object, an unknown method, and arguments that do not fit.
     """
     _check(code, call, state, method)
     if isinstance(state, Map) and code.conditional:

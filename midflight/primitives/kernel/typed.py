@@ -375,7 +375,10 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A statement of a typed kernel that sends a copy of the packet, as it arrived, to the application's mirror."""
+    """A statement of a typed kernel that sends a copy of the packet to the application's mirror.
+
+    The copy is the packet as it was when the round began.
+    """
 
     line: Line
 

@@ -100,7 +100,7 @@ class Kind:
     def fixed(self, parameters: Mapping[str, Any]) -> Kind:
         """Return the type with its width as a number. A width that names a parameter takes its value from `parameters`.
 
-        Raises KernelError unless the width is 1 to 2048.
+        Raises KernelError unless the width is 1 to 2048, or 2 to 2048 if signed, and for an unknown parameter.
         """
         width = resolve(self.size, parameters, f"the width of {self}")
         if width > MAX_WIDTH:

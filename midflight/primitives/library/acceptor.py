@@ -99,9 +99,9 @@ class Acceptor(Primitive):
         self.value = Register(bit[self.width], self.instances)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Process a PREPARE or ACCEPT: reply with a promise or refusal, or multicast an acceptance.
+        """Process a PREPARE or ACCEPT: reply with a promise, a refusal or FORGOTTEN, or multicast an acceptance.
 
-        Drop all other messages.
+        Drop messages of other phases, and those whose ballot or sequence is 0.
         """
         if wire.phase not in (self.PREPARE, self.ACCEPT) or wire.ballot == 0 or packet.sequence == 0:
             packet.drop()

@@ -35,11 +35,13 @@ class Aggregate(Primitive):
         overflow: of sums: `wrap` modulo 2**32 (2**16), `saturate` at the limits of int<32> (int<16>), or `detect`: the
             sum wraps, bit 0 of the result's `flags` is set, and the hosts compute that sum themselves. If a worker
             sets the bit in its contribution, the sum has it set
-        base: the number of the first worker; the other workers have the following numbers
-        rank: on a switch below another switch, its worker number there; -1 on the only or topmost switch, which answers
+        base: the number of the first worker (0 to 256 - `workers`); the other workers have the following numbers
+        rank: on a switch below another switch, its worker number there (0 to 255); -1 on the only or topmost switch,
+            which answers
         switches: on a switch with both hosts and switches below it, how many of the `workers` are switches (0 to
             `workers` - 1). The hosts are numbered from `base`, the switches from `first`
-        first: the number of the first of those switches, above those of the hosts
+        first: the number of the first of those switches, above those of the hosts (at most 256 - `switches`); ignored
+            without `switches`
 
     Follows SwitchML (NSDI 2021): a pool of entries, a bitmap of the workers seen, and a shadow copy of every entry, so
     that workers can request a result again until all have it. Different here: job and sequence number in a packet
@@ -49,8 +51,8 @@ class Aggregate(Primitive):
 
     Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots). A worker sends chunk k only
     after the result of chunk k - slots. Job and sequence together are compared as a serial number (RFC 1982); a job's
-    number must be newer than those of all earlier jobs. Bit 1 of `flags` marks a retransmission; a sum has the bit of
-    the contribution that completed it. `epoch` in a result is the epoch of the switch's state in which it was summed. A
+    number must be newer than those of all earlier jobs. Bit 1 of `flags` marks a retransmission; a result has the bit
+    of the contribution that it answers. `epoch` in a result is the epoch of the switch's state in which it was summed. A
     newer epoch shows hosts that the switch has lost all earlier state.
 
     In a tree of switches, each one sends a complete sum up as its contribution, and again for every retransmission. The
@@ -106,11 +108,14 @@ class Aggregate(Primitive):
 
     @classmethod
     def layout_of(cls, lanes: int, number: Number) -> Layout:
-        """Return the header's layout for a number of lanes and a number type, without creating an `Aggregate`."""
+        """Return the header's layout for a number of lanes and a number type, without creating an `Aggregate`.
+
+        KernelError unless `lanes` is 1 to 8187.
+        """
         return Layout.of(cls.Wire, {"lanes": lanes, "width": WIDTHS[number]})
 
     def validate(self) -> None:
-        """Raise KernelError for a parameter outside the limits in the class's description, or for numbers above 255."""
+        """Raise KernelError for a parameter outside the limits in the class's description."""
         within(self, "workers", 1, 64)
         within(self, "lanes", 1, 256)
         within(self, "slots", 1, 2**14)
@@ -198,7 +203,10 @@ class Aggregate(Primitive):
 
     @property
     def neutral(self) -> int:
-        """The number that does not change another one in `combined`: 0 for sums, the largest number for `min`, ..."""
+        """The number that does not change another one in `combined`.
+
+        It is the largest number for `min`, the smallest for `max`, -1 for `and`, and 0 for the other operations.
+        """
         most = (1 << (WIDTHS[self.number] - 1)) - 1
         return {"min": most, "max": -most - 1, "and": -1}.get(self.operation, 0)
 

@@ -29,7 +29,8 @@ class Balance(Primitive):
             the bucket's other instance (0 to 2**32 - 1); 0 is indefinitely. More needs `choices=2`, and should be at
             least two round trips
         flow_bits: the width of a flow's identifier (8 to 128)
-        table: the initial instances of each bucket, by bucket: (first, second)
+        table: the initial instances (1 to `instances`) by bucket (from 0): (first, second). Other buckets have no entry
+            at first; None stands for no entries
 
     `operation` is `Balance.ASK` or `REPORT`; others are dropped. An ASK gets the `instance` of its flow's bucket, and
     is forwarded; in a program with `Steering`, to that instance. If the bucket has no entry, `instance` becomes 0. A
@@ -51,8 +52,8 @@ class Balance(Primitive):
 
     Follows Maglev (Eisenbud et al., NSDI 2016) for buckets and the power of two choices (Mitzenmacher, IEEE TPDS 2001).
     Different here: a bucket has only two instances to choose from, so a flow alternates between at most two. A load
-    saturates where the instance says so; nothing overflows. State: 128 bits per instance, 192 with `patience`, and the
-    maps.
+    saturates where the instance says so; nothing overflows. State: with `choices=2`, 128 bits per instance, 192 with
+    `patience`; and the maps.
 
     >>> balance = Balance("balance", instances=3, buckets=1, clock="packet", table={0: (1, 2)}).reference()
     >>> def send(operation, instance=0, load=0, time=0):

@@ -25,7 +25,8 @@ class Cache(Primitive):
         keys: the initially cached keys, in the entries 0, 1, ... (at most `entries`)
 
     `operation` is `Cache.GET`, `PUT` or `DELETE`, from a client to the server, or `Cache.UPDATE` or `REMOVE`, from the
-    server to the switch; the server may address these to itself, as the switch replies to them. Others are dropped.
+    server to the switch; the server may address these to itself, as the switch replies to them. Other operations are
+    dropped, and so are an UPDATE or REMOVE with version 0.
 
     The switch replies to a GET of a valid entry with `status` `HIT`. It forwards other GETs to the server, with `MISS`
     if the key is not cached, or `INVALID` if the entry has no valid value. A PUT or DELETE invalidates the entry and
@@ -129,7 +130,10 @@ class Cache(Primitive):
             raise KernelError(f"{self.title}: {len(self.keys)} keys for {self.entries} entries", hint="raise entries")
 
     def setup(self) -> None:
-        """Create the map from keys to entries, the entries' contents and hit counters, and the counters of misses."""
+        """Create the map from keys to entries, the entries' contents and hit counters, and the counters of misses.
+
+        KernelError for a key that does not fit `item_bits`.
+        """
         self.cached = Map(bit[self.item_bits], bit[16], size=self.entries)
         for entry, item in enumerate(self.keys):
             self.cached[item] = entry

@@ -57,7 +57,10 @@ class Filter(Primitive):
         self.kept = Predicate(self.keep, f"{self.title} keep")
 
     def header(self) -> Layout:
-        """Return the layout of `fields`, or by default of the names in the condition, in order of first appearance."""
+        """Return the layout of `fields`, or by default of the names in the condition, in order of first appearance.
+
+        KernelError for a type without a fixed width.
+        """
         fields = self.fields if self.fields is not None else dict.fromkeys(self.kept.names, int_[32])
         assumed = self.fields is None
         return Layout(tuple(Field(name, kind.fixed({}), assumed=assumed) for name, kind in fields.items()))

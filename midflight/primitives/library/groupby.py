@@ -24,7 +24,7 @@ class GroupBy(Primitive):
     A packet carries a pair in each lane whose bit is set in `present`. A hash of the key selects a cell. If the cell is
     empty or holds the key, the pair is merged into it. If it holds another key, the old pair replaces the new one in
     the packet. `command` is `GroupBy.PUT` (0) or `GroupBy.FLUSH` (1). A FLUSH removes the pairs in `cell` of every lane
-    and carries them. Packets with another command, or a `cell` that does not exist, are dropped.
+    and carries them. Packets with another command, a worker or `cell` that does not exist, or sequence 0 are dropped.
 
     The switch replies to a PUT without remaining pairs; its `present` is 0. Other PUTs are forwarded to the server,
     which takes the pairs and replies instead. The switch replies to a FLUSH. A server treats evicted pairs like pairs

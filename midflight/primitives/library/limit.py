@@ -27,10 +27,10 @@ class Limit(Primitive):
         classes: how many classes have a bucket (1 to 65536); requests of others are dropped
 
     Each class has one bucket of `burst + excess` tokens, which the class's rate fills; at first it is full. A request
-    takes a token. It is `Limit.GREEN` if more than `excess` tokens were there, `YELLOW` if at least one was, and `RED`
-    otherwise; a red request takes none. Green and yellow requests are forwarded with the `colour`. The controller gives
-    a class another rate by writing the map: `intervals[class] = Limit.interval(rate)`. The class of a request is its
-    sender's claim; bind it by admission. A bucket that lacks tokens when its rate changes stays full at the same time.
+    takes a token. It is `Limit.GREEN` if at least `excess` + 1 tokens were there, `YELLOW` if at least one was, and
+    `RED` otherwise; a red request takes none. Green and yellow requests are forwarded with the `colour`. The controller
+    gives a class another rate by writing the map: `intervals[class] = Limit.interval(rate)`. The class of a request is
+    its sender's claim; bind it by admission. A change of the rate does not move the time at which a bucket is full.
 
     The bucket is computed as the time at which it will be full, so that a request takes one register access and no
     product of two variables (generic cell rate algorithm, ITU-T I.371). The colours are those of RFC 2697; different
@@ -87,9 +87,9 @@ class Limit(Primitive):
 
     @staticmethod
     def interval(rate: int) -> int:
-        """Return the value of the map `intervals` for a rate of 1 to 10**6 requests per second: 1/256 us per token.
+        """Return the value of the map `intervals` for a rate (1 to 10**6 requests per second).
 
-        KernelError for another rate.
+        It is the time between two tokens in units of 1/256 microsecond. KernelError for another rate.
         """
         if not 1 <= rate <= 10**6:
             raise KernelError(f"Limit: a rate is 1 to 1000000 requests per second, not {rate}")

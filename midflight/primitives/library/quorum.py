@@ -32,7 +32,7 @@ class Quorum(Primitive):
     late votes are dropped. A voter must not vote in n before n - slots is over.
 
     Counts do not exceed the number of voters, so nothing overflows. A vote for a value beyond the number of `choices`
-    is not counted and answered with status `CROWDED`. State per slot: 32 bits for its number, `voters` bits, 64 bits
+    is not counted and answered with status `CROWDED`; so is a further vote of a voter for a value without votes. State per slot: 32 bits for its number, `voters` bits, 64 bits
     for the decided value, and 72 bits per choice.
 
     >>> commits = Quorum("commits", voters=3, needed=2).reference()
@@ -56,7 +56,7 @@ class Quorum(Primitive):
     AGAIN = 3
     """The quorum was reached before, and this voter had already voted."""
     CROWDED = 4
-    """There are already `choices` other values, so the vote is not counted."""
+    """The vote is not counted: there are already `choices` other values, or the voter has voted for another value."""
     MEMBER = "voter"
 
     voters: int
@@ -96,7 +96,7 @@ class Quorum(Primitive):
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Count a vote, once per voter; answer with the decided value if there is one, otherwise drop the packet.
 
-        A vote for one value too many (`choices`) is replied to as CROWDED.
+        A vote for a value that is not among the counted ones, and cannot be added to them, is replied to as CROWDED.
         """
         if wire.voter >= self.voters or wire.value == 0 or packet.sequence == 0:
             packet.drop()

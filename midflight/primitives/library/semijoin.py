@@ -69,7 +69,7 @@ class SemiJoin(Pruning):
         within(self, "item_bits", 8, 128)
 
     def false_positives(self, items: int) -> float:
-        """Return the fraction (0 to 1) of rows without a partner that pass after `items` different keys were built."""
+        """Return the expected fraction (0 to 1) of rows without a partner that pass, after `items` different keys."""
         return false_positives(self.rows, self.columns, items)
 
     def setup(self) -> None:

@@ -14,7 +14,7 @@ class Sequencer(Primitive):
     """Stamp each request to a group with the group's next number, and multicast it to the replicas.
 
     Parameters:
-        groups: the number of groups, each numbered from 1 (1 to 4096)
+        groups: the number of groups (1 to 4096); the stamps of each start at 1
         clients: the number of clients per group (1 to 4096); groups * clients is at most 65536
         width: bits of a stamp (2 to 64)
 

@@ -17,7 +17,8 @@ class Threshold(Primitive):
         clear: a reading of at most this re-arms the sensor (below `above`); the difference is the hysteresis
         rate: a reading that differs by more than this from the sensor's previous one also raises an alert, every time
             and at any level (1 to 2**32 - 1); 0 disables this
-        sensors: how many sensors have state (1 to 65536); for others, every reading of at least `above` raises an alert
+        sensors: how many sensors have state (1 to 65536); for others, every reading of at least `above` raises an
+            alert, and `rate` has no effect
 
     Every packet is forwarded and raises at most one alert (sensor, value). Nothing overflows: differences are computed
     as the larger reading minus the smaller.

@@ -46,7 +46,11 @@ class Balancer:
         return usual
 
     def ask(self, flow: int, time: int, instance: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
-        """Return the instance that gets a request meant for `instance`: that one, or another if it is silent."""
+        """Record a request meant for `instance`, and return the instance that gets it.
+
+        That is `instance`, or the other one of the flow's bucket if `instance` is silent for more than `patience`, but
+        not for more than 64 times as long. Without `patience`, nothing is recorded.
+        """
         if not self.patience:
             return instance
         since = self.unanswered.setdefault(instance, time)

@@ -13,7 +13,7 @@ def ranks(items: Sequence[int], *, precision: int, item_bits: int) -> list[tuple
     """Return (register, rank) of each item, as the parameters of `HyperLogLog` determine them.
 
     The register is the number in the last `precision` binary digits of the item's hash, the rank the position from 1 of
-    the first 1 in the remaining digits.
+    the first 1 in the remaining digits, or their number + 1 if all are 0.
     """
     found = []
     for each in hashes(items, item_bits, 0).tolist():
