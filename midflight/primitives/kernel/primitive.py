@@ -169,10 +169,7 @@ class Primitive(_Parameters):
 
     @cached_property
     def layout(self) -> Layout:
-        """The layout of the header, computed once.
-
-        KernelError if the header has no fields, and as `header` raises it.
-        """
+        """The layout of the header, computed once. KernelError if it has no fields, and as `header` raises it."""
         layout = self.header()
         if not layout.fields:
             raise KernelError(f"{self.title}: the header has no fields", hint="declare some: `value = bit[32]`")
@@ -197,10 +194,7 @@ class Primitive(_Parameters):
 
     @property
     def maps(self) -> Mapping[str, Map]:
-        """The maps that the kernel reads, by attribute name. Maps that it does not read have no table on a switch.
-
-        KernelError for a kernel that does not compile.
-        """
+        """The maps that the kernel reads, by attribute name; others have no table on a switch. Raises as `kernel`."""
         read = self.kernel.tables
         return {name: each for name, each in self.tables.items() if isinstance(each, Map) and name in read}
 
@@ -212,10 +206,7 @@ class Primitive(_Parameters):
         return analyse(type(self).ingress, self, self.layout, self._state())
 
     def missing_kernel(self) -> KernelError:
-        """Return the error, to be raised, that the class does not define `ingress`.
-
-        Its hint names a method of the class with a similar name, if there is one.
-        """
+        """Return the error that the class does not define `ingress`; its hint names a method with a similar name."""
         kind = type(self)
         methods = [
             name for name, each in vars(kind).items() if inspect.isfunction(each) and name not in vars(Primitive)
@@ -250,7 +241,7 @@ class Primitive(_Parameters):
         return found
 
     def stamps(self) -> tuple[str, Mapping[str, str]] | None:
-        """Return the header fields that the switch fills in when a packet leaves, as (counter, stamps); by default None.
+        """Return the header fields that the switch fills in when a packet leaves, as (counter, stamps), or None.
 
         `counter` is the name of a field with the number of the packet's hop, from 1, as the kernel leaves it. `stamps`
         maps the names of lane arrays to what the switch writes into the hop's lane: `ingress_port`, `egress_port`,

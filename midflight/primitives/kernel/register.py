@@ -41,7 +41,7 @@ class Register:
         self._values: dict[int, Number] = {}
 
     def __getitem__(self, lane: int) -> Register:
-        """Return the array of one lane, from 0. KernelError for a register without lanes, IndexError beyond the last."""
+        """Return the array of one lane, from 0. KernelError without lanes, IndexError beyond the last lane."""
         if not self._lanes:
             raise KernelError("this register has no lanes: create it with Register(..., lanes=n)")
         return self._lanes[lane]

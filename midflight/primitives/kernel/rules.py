@@ -186,7 +186,10 @@ def _error(primitive: Primitive, line: Line, message: str, hint: str, other: Lin
 
 
 def creation(primitive: Primitive, name: str) -> Line | None:
-    """Return the line of `setup` that creates a register or map; None if no line assigns it."""
+    """Return the line of `setup` that creates a register or map; None if no line assigns it. Reads the source file.
+
+    KernelError if the source of `setup` cannot be read.
+    """
     source, setup = source_of(type(primitive).setup)
     for node in ast.walk(setup):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr == name:

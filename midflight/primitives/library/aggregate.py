@@ -52,8 +52,8 @@ class Aggregate(Primitive):
     Contract with the hosts: chunk k has sequence k + 1 and uses entry k % (2 * slots). A worker sends chunk k only
     after the result of chunk k - slots. Job and sequence together are compared as a serial number (RFC 1982); a job's
     number must be newer than those of all earlier jobs. Bit 1 of `flags` marks a retransmission; a result has the bit
-    of the contribution that it answers. `epoch` in a result is the epoch of the switch's state in which it was summed. A
-    newer epoch shows hosts that the switch has lost all earlier state.
+    of the contribution that it answers. `epoch` in a result is the epoch of the switch's state in which it was summed.
+    A newer epoch shows hosts that the switch has lost all earlier state.
 
     In a tree of switches, each one sends a complete sum up as its contribution, and again for every retransmission. The
     hosts' retransmissions therefore also repair losses between switches. Hosts and switches have unique numbers in the

@@ -68,8 +68,8 @@ class Barrier(Primitive):
     def ingress(self, packet: Packet, wire: Wire) -> None:
         """Record a party's arrival, once. The last arrival of a round is multicast, earlier ones are dropped.
 
-        An arrival is replied to if it repeats one in a complete round, or belongs to an older round. Arrivals at unknown
-        barriers, of unknown parties, and in round 0 are dropped.
+        An arrival is replied to if it repeats one in a complete round, or belongs to an older round. Arrivals at
+        unknown barriers, of unknown parties, and in round 0 are dropped.
         """
         if wire.barrier >= self.barriers or wire.party >= self.parties or packet.sequence == 0:
             packet.drop()
