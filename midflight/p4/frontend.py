@@ -30,10 +30,12 @@ def check(
 ) -> ir.Program:
     """Check a v1model program, given as text, and return it as `ir.Program`.
 
-    `file` names the source in messages, and quoted includes are searched for in its folder first, then in
-    `include_dirs`. `defines` are macros with their values. `confined` is for untrusted sources: only Midflight's own
-    core.p4 and v1model.p4 can be included. Without `runs`, the program may use externs that our switch does not have,
-    for a P4Info. Raises P4Error for the first error or unsupported feature, with its place in the source.
+    The text is P4_16, or BMv2's JSON, which is translated to P4 first. `file` names the source in messages, and quoted
+    includes are searched for in its folder first, then in `include_dirs`. `defines` are macros with their values.
+    `confined` is for untrusted sources: only Midflight's own core.p4 and v1model.p4 can be included. Without `runs`,
+    most valid features that neither BMv2 nor our switch runs are accepted, as for a P4Info. Externs that v1model does
+    not have cause a warning in either case (`ir.Program.foreign`). Raises P4Error for the first error or unsupported
+    feature, with its place in the source.
     """
     if is_bmv2_json(source):
         source, file = to_p4(source, file), f"{file} as P4"
@@ -53,9 +55,9 @@ def check_file(
     *,
     runs: bool = True,
 ) -> ir.Program:
-    """Read a P4 file in UTF-8, check the program as `check` does, and return the typed program.
+    """Read a file in UTF-8 with P4 or BMv2's JSON, check the program as `check` does, and return the typed program.
 
-    Raises P4Error for the first mistake, with its place, and if the file cannot be read.
+    Raises P4Error for the first mistake, with its place, and if the file cannot be read or is not UTF-8.
     """
     try:
         with Path(path).open(encoding="utf-8") as opened:

@@ -42,8 +42,8 @@ class Ids:
     ) -> None:
         """Record an object that needs an id: its P4Info type's `prefix` (the top byte), its name and its annotations.
 
-        `what` is its kind in messages, and `place` its place in the source. P4Error for an `@id` that is taken, or has
-        the prefix of another type.
+        `what` is its kind in messages, and `place` its place in the source. P4Error for an `@id` that is not a number
+        of 32 bits, is taken, or has the prefix of another type.
         """
         wanted = annotations.get("id")
         number: int | None = None
@@ -95,7 +95,7 @@ def numbered(
 ) -> list[int]:
     """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1.
 
-    Raises P4Error at `place` for an `@id` that is not a number.
+    Raises P4Error at `place` for an `@id` that is not a number of 1 to 2**32 - 1.
     """
     listed = list(items)
     asked = [
@@ -117,7 +117,10 @@ def numbered(
 
 
 def number_in(text: str, what: str, place: Place | None, name: str = "id", bits: int = 32) -> int:
-    """Return the number in `@id` or another annotation. Raises P4Error for a text that is not such a number."""
+    """Return the number in the annotation `@name(text)` of `what`: decimal, hexadecimal (0x) or binary (0b).
+
+    Raises P4Error, at `place`, unless `text` is such a number from 1 to 2**`bits` - 1.
+    """
     match = re.fullmatch(r"(?:\d+w)?(0[xX][\da-fA-F]+|0[bB][01]+|\d+)", text)
     number = 0
     if match is not None:

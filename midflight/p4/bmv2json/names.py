@@ -52,7 +52,8 @@ def refusal(message: str, node: Json | None = None, file: str = "") -> P4Error:
 class Names:
     """Looks up what a program in BMv2's JSON declares, and gives it names in P4.
 
-    `root` is the parsed JSON, and `file` its name in errors. Methods raise P4Error for unknown names.
+    `root` is the parsed JSON, and `file` its name in errors. Raises P4Error for JSON with extern instances. Methods
+    raise P4Error for unknown names.
     """
 
     def __init__(self, root: Json, file: str) -> None:
@@ -150,7 +151,7 @@ class Names:
         """Return the P4 expression for a field of an element of a header stack.
 
         `stack` is the stack's name, `spelled` the P4 text of the element, and `at` the field's index in the header or
-        its name.
+        its name. P4Error for an unknown name, IndexError beyond the last field.
         """
         kind = self.stacks[stack]["header_type"]
         name = self.types[kind]["fields"][at][0] if isinstance(at, int) else at

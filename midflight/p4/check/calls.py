@@ -71,7 +71,7 @@ def call(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
     """Check a call whose value is used, and return that value.
 
     A call of a user's function is inlined. Raises P4Error for a callee that is not callable, for arguments that do not
-    fit, and for deprecated extern functions.
+    fit, for deprecated extern functions, for `verify` outside of a parser, and for a `static_assert` that fails.
     """
     match node.callee:
         case s.Name() as name:

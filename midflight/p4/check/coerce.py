@@ -176,7 +176,10 @@ def has_integer(kind: Type) -> bool:
 
 
 def settled(kind: Type, value: ir.Expression | None = None) -> Type:
-    """Return a type in which each `int` without a width is replaced by bits: 32, or as many as `value` needs."""
+    """Return a type in which each `int` without a width is replaced by bits: 32, or as many as `value` needs.
+
+    They are signed if the number in `value` is negative.
+    """
     match kind:
         case Integer():
             number = value.value if isinstance(value, ir.Literal) and isinstance(value.value, int) else 0

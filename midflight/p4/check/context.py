@@ -102,13 +102,14 @@ class State:
     generic: dict[tuple[int, tuple[Type, ...]], Type | None] = field(default_factory=dict)
 
     def postpone(self, refusal: P4Error) -> None:
-        """Record the refusal of a feature that is not supported; `refusal` is raised only after the rest was
-        checked.
+        """Record the refusal of a feature that is not supported.
+
+        `check_program` raises the first one after the rest was checked, and only for a program that has to run.
         """
         self.postponed.append(refusal)
 
     def use_foreign(self, extern: str, place: Place) -> None:
-        """Record the use of an extern that is not part of v1model, with a warning for the first one."""
+        """Record the first use of an extern that is not part of v1model, with a warning; ignore further uses of it."""
         if extern not in self.foreign:
             self.foreign[extern] = place
             hint = "The embedded switch refuses the program, as BMv2 does."

@@ -25,7 +25,8 @@ def action(ctx: Context, node: d.Action) -> Walk[ir.Action]:
 
     With `@variant`, which BMv2's JSON needs, another action of that name may exist, for other tables.
 
-    Raises P4Error if a parameter with a direction follows one without, and for the first error inside.
+    Raises P4Error if a parameter with a direction follows one without, if one without has a type that the control plane
+    cannot set, if the control-plane name is taken, and for the first error inside.
     """
     inner = Context(ctx.state, Scope(ctx.scope), "action", ctx.name)
     parameters: tuple[ir.Parameter, ...] = yield declare_parameters(inner, node.parameters)

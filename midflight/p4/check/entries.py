@@ -21,8 +21,9 @@ __all__ = ["entries"]
 def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEntry, ...]]:
     """Check a table's entries, after all of its other properties, and return them in source order.
 
-    `draft` has the checked properties. Raises P4Error for a key that does not fit the match kind, for a duplicate key
-    in a table without priorities, and for a priority below 1.
+    `draft` has the checked properties. Raises P4Error for entries of a table without a key, for a key that does not fit
+    the match kind, for a duplicate key in a table without priorities, for an action that `with_data` refuses, and for a
+    priority that is missing in the first entry but not in others, given twice, or below 1.
     """
     assert draft.entries is not None
     if not draft.keys:

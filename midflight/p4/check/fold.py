@@ -29,7 +29,10 @@ def is_known(value: ir.Expression) -> bool:
 
 
 def wrap(value: int, kind: Type) -> int:
-    """Return a value reduced to the range of its type: modulo 2**width, in two's complement if signed."""
+    """Return a value reduced to the range of its type: modulo 2**width, in two's complement if signed.
+
+    Values of types other than `Bits` are returned unchanged.
+    """
     if not isinstance(kind, Bits):
         return value
     if kind.width == 0:
@@ -56,8 +59,9 @@ def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
     """Return the result of a binary operator on two constants, or None if it is undefined.
 
     `kind` is the type of both operands, except that the right operand of a shift may have another. Undefined are a
-    division with a divisor below 1 or a negative dividend, a saturating operator on `int`, and a shift by a negative
-    distance. A comparison gives 0 or 1. Raises OverflowError for a result of type `int` with more than LARGEST bits.
+    division with a divisor below 1 or a negative dividend, a saturating operator on `int`, `+`, `-` and `*` on `bool`,
+    and a shift by a negative distance. A comparison gives 0 or 1. Raises OverflowError for a result of type `int` with
+    more than LARGEST bits.
     """
     if isinstance(kind, Integer) and _bits(operator, left, right) > LARGEST:
         raise OverflowError

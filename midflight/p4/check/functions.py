@@ -26,7 +26,8 @@ def inline(ctx: Context, function: d.Function, node: s.Call) -> Walk[ir.Expressi
     """Inline a function call before the current statement and return its result, a variable or a void literal.
 
     Arguments are copied in, and `out` and `inout` arguments copied out, as P4_16, section 6.8, defines. Raises P4Error
-    for recursion and for arguments that do not fit.
+    for recursion, for arguments that do not fit, for too many copies of functions, and for the first error inside, such
+    as a path without a return.
     """
     prototype = function.prototype
     if prototype.name in ctx.state.calling:

@@ -40,7 +40,9 @@ def _kept(kind: Type) -> bool:
 def instantiate(ctx: Context, node: s.Instantiation) -> Walk[None]:
     """Create the instance of a declaration such as `counter(8, CounterType.packets) c;`, and add it to the scope.
 
-    Raises P4Error in functions, for types that cannot be instantiated, and for deprecated externs.
+    Raises P4Error in functions, for types that cannot be instantiated, for arguments that do not fit, for abstract
+    methods without an implementation, and for a name that is taken. Refusals of a deprecated extern, of abstract
+    methods, and of registers of other types than numbers are postponed (`State.postpone`).
     """
     if ctx.kind == "function":
         raise P4Error("a function cannot create an instance", place=node.place)
@@ -79,7 +81,8 @@ def create(
 ) -> Walk[ir.Instance | ir.Control | ir.Parser]:
     """Create the instance of `Type(arguments)` with the control-plane name `name`, and return it.
 
-    P4Error for a type that cannot be instantiated, for arguments that do not fit it, and for a deprecated extern.
+    P4Error for a type that cannot be instantiated or has abstract methods, for arguments that do not fit it, and for a
+    name that is taken. Refusals of a deprecated extern, and of registers of other types than numbers, are postponed.
     """
     base = node.type.base if isinstance(node.type, s.SpecialisedType) else node.type
     extern = ctx.scope.find(base.name) if isinstance(base, s.TypeName) else None

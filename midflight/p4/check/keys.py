@@ -21,8 +21,8 @@ __all__ = ["key"]
 def key(ctx: Context, node: d.Key, matched: ir.Expression) -> Walk[ir.Key]:
     """Check one match field of a table, whose expression is checked already, and return it.
 
-    Its name is that of `@name`, or derived from its expression. Raises P4Error for a type or match kind that is not
-    supported, and for an expression that needs `@name`.
+    Its name is that of `@name`, or derived from its expression. Raises P4Error for a type or match kind that does not
+    exist or is not supported, and for an expression that needs `@name`.
     """
     kind = matched.type
     if not isinstance(kind, Bits | Bool | EnumType | ErrorType):

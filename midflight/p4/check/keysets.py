@@ -21,8 +21,9 @@ __all__ = ["keyset"]
 def keyset(ctx: Context, node: s.SimpleKeyset | s.TupleKeyset, kinds: Sequence[Type], what: str) -> Walk[ir.Keyset]:
     """Check a keyset against the types of its fields, and return a key for each field.
 
-    `what` names the owner in error messages. Raises P4Error for a wrong number of fields, for values not known at
-    compile time, and for an empty range.
+    `what` names the owner in error messages. Raises P4Error for a wrong number of fields, for values of another type or
+    not known at compile time, for a mask or range where the field is no number, for a value set as one of several
+    fields, and for an empty range.
     """
     if isinstance(node, s.TupleKeyset):
         elements: tuple[s.SimpleKeyset, ...] = node.elements

@@ -23,8 +23,9 @@ _BITS = re.compile(r"bit < (.+) >$")
 def new_type(ctx: Context, node: d.NewType, kind: Type) -> Walk[Type]:
     """Return the type that a `type` declaration makes of `kind`.
 
-    Raises P4Error for a type that is not a base type, and for a `@p4runtime_translation` other than ("uri", width),
-    ("uri", bit<width>) or ("uri", string).
+    Only bit<W> and int<W> become types of their own. Other base types are returned unchanged, without the name and the
+    annotations. Raises P4Error for a type that is not a base type, and, on bit<W> or int<W>, for a
+    `@p4runtime_translation` other than ("uri", width), ("uri", bit<width>) or ("uri", string).
     """
     if not isinstance(kind, Bits):
         if not isinstance(kind, Bool | EnumType | ErrorType | StringType | Varbit):

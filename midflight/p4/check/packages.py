@@ -36,8 +36,8 @@ def package(
 ) -> Walk[list[Entity]]:
     """Create the parts of a package instance, in the order of the package's parameters.
 
-    Raises P4Error for a wrong number of arguments, and for a part that does not fit its parameter's type. A type
-    parameter of the package stands for the same type in all parts.
+    Raises P4Error for a wrong number of arguments or type arguments, and for a part that does not fit its parameter's
+    type. A type parameter of the package stands for the same type in all parts.
     """
     making = _Making(declaration)
     if isinstance(kind, s.SpecialisedType):

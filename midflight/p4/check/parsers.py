@@ -28,7 +28,8 @@ def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Pa
     """Check a parser for one instance, with the values of its constructor parameters, and return the instance.
 
     `ctx` is a new context with the instance's control-plane name. Raises P4Error for a parser type without states, for
-    recursion, for a parser without a state `start`, and for the first error inside.
+    recursion, for a parser without a state `start` or one in which no transition leads to an end, and for the first
+    error inside.
     """
     if node.states is None:
         raise P4Error(f"{node.name} is a parser type: it has no states", place=node.place)

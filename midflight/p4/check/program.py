@@ -52,7 +52,9 @@ def check_program(program: d.Program, source: str, *, runs: bool = True) -> ir.P
     """Check the syntax tree of a program and return the typed program; `source` is its text.
 
     Raises P4Error for the first error, with its place in the source. Parts of the program that `main` does not reach
-    are checked as well, and then discarded. Without `runs`, the program may use externs that our switch does not have.
+    are checked as well, and then discarded, except that generic ones, those with constructor parameters and those that
+    take an `int` are not checked. Without `runs`, refusals that were postponed and constructs that only
+    `check_runnable` refuses are accepted.
     """
     return run(_program(_Top(Context(State(CHECKS), Scope(), "program")), program, source, runs))
 

@@ -56,7 +56,8 @@ def with_data(
     """Check a reference in a default action or an entry; return (reference in the table's list, action data).
 
     The data are the values of the parameters without a direction, in order. Raises P4Error for an action that the table
-    does not list, and for data that is not known at compile time.
+    does not list, for arguments that do not fit or differ from those in the table's list, and for data that is not
+    known at compile time.
     """
     action = _action_of(ctx, node)
     reference = next((each for each in draft.actions if each.action is action), None)

@@ -38,7 +38,8 @@ def structure(ctx: Context, node: d.Structure) -> Walk[Type]:
     """Return the type of a struct, header or header union, and record headers in the checker's state.
 
     The type parameters of a generic declaration must already be in the scope. Raises P4Error for duplicate fields, for
-    field types that P4 does not allow there (P4_16, section 7.2), and for more than one varbit field.
+    field types that P4 does not allow there (P4_16, section 7.2), for more than one varbit field or one that does not
+    begin at a whole byte, for an invalid `@field_list`, and for a type that is too large or nests too deeply.
     """
     fields: list[Field] = []
     names: set[str] = set()
@@ -106,7 +107,8 @@ def _article(kind: Type) -> str:
 def enumeration(ctx: Context, node: d.Enumeration) -> Walk[EnumType]:
     """Return the type of an enum declaration and record it in the checker's state.
 
-    Raises P4Error for duplicate members, and for values that are missing, not constant or out of range.
+    Raises P4Error for duplicate members, more than ELEMENTS of them, an underlying type other than bit<W> and int<W>,
+    values without an underlying type, and values that are missing, not constant or out of range.
     """
     if len(node.members) > ELEMENTS:
         raise P4Error(f"{node.name} has {len(node.members)} members, above the limit of {ELEMENTS}", place=node.place)

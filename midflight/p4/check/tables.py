@@ -32,8 +32,10 @@ def table(ctx: Context, node: d.Table) -> Walk[ir.Table]:
     """Check a table's declaration and return the table.
 
     Keys and actions are checked before the other properties, and entries last, independent of source order. Raises
-    P4Error for a duplicate property, a table without actions, and properties that are not supported. An unknown
-    property only causes a warning.
+    P4Error for a duplicate property, a table without actions or without a default action where NoAction is not
+    declared, an invalid value of a property, selector keys that differ from those of another table with the same
+    selector, and for the first error inside. An unknown property, and entries next to an implementation, only cause a
+    warning.
     """
     name = qualified(ctx.name, node.name, node.annotations)
     draft = Draft()

@@ -25,7 +25,8 @@ def value_set(ctx: Context, node: d.ValueSet) -> Walk[None]:
     """Check the declaration of a value set, and add it to the scope and to the program.
 
     It is a table whose keys are its fields: those of a struct, at any depth, with the match kind of `@match`, or else
-    exact. P4Error for a type without such fields, a match kind that does not exist, or a size that is not positive.
+    exact. P4Error for fields of other types, a match kind that does not exist, a size that is not 1 to MOST, or a
+    name that is taken.
     """
     kind: Type = yield type_of(ctx, node.type)
     size: int = yield constant_int(ctx, node.size, "the size of a value set")
