@@ -105,8 +105,9 @@ class _Scope:
 def tokenise(source: Source, names: dict[str, str]) -> Iterator[PlacedToken]:
     """Yield the grammar's tokens of a preprocessed text, with names classified as types or other names.
 
-    `names` gives the terminal's name for each literal token, such as LPAR for `(`. Raises P4Error for text that is not
-    a token, for an annotation without a name or a closing bracket, and beyond MOST_TOKENS.
+    `names` gives the terminal's name for each literal token, such as LPAR for `(`. Raises P4Error, for text anywhere in
+    the source, before the first token is yielded: for text that is not a token, such as a string or comment without an
+    end, for an annotation without a name or a closing bracket, and beyond MOST_TOKENS.
     """
     return _Classifier(source, names).run()
 

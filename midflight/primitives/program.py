@@ -166,7 +166,8 @@ class Program:
         only: the names of the applications to include, by default (None) all; an empty collection gives pure
         forwarding. Names that the program does not have are ignored. arch: the architecture, "v1model", or "tna" or
         "t2na" for Tofino and Tofino 2. Raises KernelError for an unknown one. For Tofino, also raises KernelError for a
-        program with `Steering`, and with its place for what a kernel does that Tofino cannot.
+        program with `Steering`, for a name that its P4 reserves, for more than 7 applications with alerts, and with its
+        place for what a kernel does that Tofino cannot.
         """
         chosen = self._chosen(only)
         if arch != "v1model":

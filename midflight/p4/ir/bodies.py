@@ -393,7 +393,7 @@ class Key:
 class ActionRef:
     """An action in a table's list of actions. `bound` holds the arguments for its parameters with a direction.
 
-    With `table_only`, it cannot be the default action; with `default_only`, it cannot be an entry's.
+    With `table_only`, it cannot be the default action; with `default_only`, the control plane adds no entry with it.
     The statements `before` compute these arguments each time the action runs.
     """
 

@@ -14,7 +14,8 @@ class Architecture:
 
     `comparisons` is how many comparisons an update of a register may make, `inputs` how many numbers of a packet it may
     use, `results` how many words of 32 bits it may return, `updates` how many different updates a register may have.
-    `recirculation` is the port at which a packet comes around again.
+    `name` is the architecture's in P4 and `chip` the product's. `cpu_port` is the port of the controller, and
+    `recirculation` the port at which a packet comes around again.
     """
 
     name: str

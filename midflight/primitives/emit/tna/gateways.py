@@ -40,7 +40,7 @@ def _row(test: Expr) -> Walk[int]:
 def negated(expr: Expr) -> Expr:
     """Return the typed expression of the opposite of a condition.
 
-    The negation goes into `&&`, `||`, `==` and `!=`; other conditions get a `Not` around them.
+    The negation goes into `&&`, `||`, `==`, `!=` and constants, and removes a `Not`; other conditions get one.
     """
     return run(_negation(expr))
 

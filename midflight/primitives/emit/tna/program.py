@@ -23,7 +23,8 @@ ORIGIN = "// Written by Midflight from kernels in Python. Change those and compi
 def emit_tna(applications: Applications, architecture: Architecture) -> Writer:
     """Return a writer with the P4 text of a whole program, and for each line the line of a kernel that it comes from.
 
-    Raises KernelError for kernels that do not compile, and for what the architecture cannot do, with its place.
+    Raises KernelError for kernels that do not compile, for a name that the architecture reserves, for more than 7
+    applications with alerts, and for what the architecture cannot do, with its place.
     """
     parts, out = Parts(applications, architecture), Writer()
     name = parts.architecture.name

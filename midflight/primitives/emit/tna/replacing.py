@@ -23,7 +23,7 @@ __all__ = ["replaced"]
 
 
 def replaced(expr: Expr, part: Expr, by: Expr) -> Expr:
-    """Return an expression with `by` in place of `part`, without choices whose condition becomes constant."""
+    """Return an expression with `by` in place of `part`; choices and conditions that become constant are simplified."""
     return run(_replacing(expr, part, by))
 
 
