@@ -19,9 +19,9 @@ class Pruning(Primitive):
     server computes the same result from them as from all rows. Forwarding a row is therefore always correct, which
     retransmissions use: a sender without an acknowledgement, from the server or by a reply, repeats the row with bit 0
     of `flags` set. The switch forwards it unconditionally and does not change its state (except that a `SemiJoin` adds
-    the key of a repeated building row). This repairs the loss of rows behind the switch because of which other rows
-    have been dropped. Different here: in Cheetah, the switch tracks each
-    sender's sequence numbers and forwards repeated rows.
+    the key of a repeated building row). So if a row because of which others were dropped is lost behind the switch, its
+    repetition reaches the server. Different here: in Cheetah, the switch tracks each sender's sequence numbers and
+    forwards repeated rows.
     """
 
     pruned: Literal["drop", "reply"] = "drop"

@@ -42,7 +42,10 @@ Lowering: TypeAlias = Callable[[Context, Access], Walk[None]]
 
 
 def serial_number(new: Expr, each: Access) -> Expr | None:
-    """Return the number that an access stores if it is newer by RFC 1982 or the element is empty, as `advance` does."""
+    """Return the number that an access stores if it is newer by RFC 1982 or the element is empty, as `advance` does.
+
+    Return None for any other access.
+    """
     if (
         not isinstance(new, Choose)
         or each.fetch

@@ -28,7 +28,10 @@ __all__ = ["without_unused", "written"]
 
 
 def written(statement: Any) -> Iterator[Local | FieldRef | ForwardedRef]:
-    """Yield the variables and fields that a lowered statement writes, with those inside it."""
+    """Yield the variables and fields that a lowered statement writes, with those inside it.
+
+    A statement that sets the verdict writes `ForwardedRef()`.
+    """
     for each in walk([statement]):
         match each:
             case Assign() | HashOf() | PowerOf() | Draw():
@@ -45,7 +48,10 @@ def written(statement: Any) -> Iterator[Local | FieldRef | ForwardedRef]:
 
 
 def without_unused(lowered: Lowered) -> Lowered:
-    """Return a lowered kernel without assignments to variables that nothing reads, and without these variables."""
+    """Return a lowered kernel without assignments to variables that nothing reads, and without these variables.
+
+    Branches that become empty are removed, too.
+    """
     body = lowered.body
     while True:
         used = frozenset(_read(body, lowered))

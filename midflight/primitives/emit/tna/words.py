@@ -48,7 +48,8 @@ def access_words(
 
     `array` is the register's name, and `new` its new value. Words whose updates need others come after these. A serial
     number is divided into its upper part, which decides first, and its lower word (see `serials.py`). KernelError, with
-    the place in the kernel, if the words decide together, or the register is signed.
+    the place in the kernel, if the words decide together, if the register is signed, and for a serial number of 64 bits
+    or more, or in a register with an initial value.
     """
     width = register.kind.width
     if register.kind.signed:
