@@ -124,7 +124,8 @@ def number_in(text: str, what: str, place: Place | None, name: str = "id", bits:
     match = re.fullmatch(r"(?:\d+w)?(0[xX][\da-fA-F]+|0[bB][01]+|\d+)", text)
     number = 0
     if match is not None:
-        number = int(match[1]) if match[1].isdecimal() and len(match[1]) < 12 else int(match[1][:12], 0)
+        digits = match[1].lstrip("0") if match[1].isdecimal() else match[1]
+        number = int(digits[:12] or "0", 10 if digits.isdecimal() or not digits else 0)
     if not 0 < number < 1 << bits:
         raise P4Error(f"@{name}({text}) of {what} must be a number of at most {bits} bits", place=place)
     return number

@@ -70,6 +70,8 @@ class Program:
             )
         applications: dict[str, Application] = {}
         given = dict(ids or {})
+        for name, number in given.items():
+            _check_id(name, number)
         self._next = 1 + max((len(primitives) if ids is None else 0, *given.values()))
         free = iter(range(1 if ids is None else self._next, _IDS))
         for primitive in primitives:
@@ -77,10 +79,10 @@ class Program:
                 raise KernelError(f"a program consists of primitives, not of {primitive!r}")
             if primitive.name in applications:
                 raise KernelError(f"two applications have the name {primitive.name!r}", hint="rename one of them")
-            number = given.pop(primitive.name, None)
-            applications[primitive.name] = Application(
-                next(free) if number is None else number, primitive.name, primitive
-            )
+            chosen = given.pop(primitive.name, None) or next(free, None)
+            if chosen is None:
+                raise KernelError(f"no id above {_IDS - 1} is left for {primitive.name}", hint="give it one in `ids`")
+            applications[primitive.name] = Application(chosen, primitive.name, primitive)
         self._next = max((self._next, *(each.id + 1 for each in applications.values())))
         _check_ids(applications.values(), given)
         self._applications = applications
@@ -294,13 +296,16 @@ def _items(layout: Layout) -> dict[str, Any] | None:
     }
 
 
+def _check_id(name: str, number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < _IDS:
+        raise KernelError(f"{name} has the id {number!r}; ids are 1 to {_IDS - 1}")
+
+
 def _check_ids(applications: Iterable[Application], left: Mapping[str, int]) -> None:
     if left:
         raise KernelError(f"there is an id for {min(left)!r}, but no primitive with that name")
     owners: dict[int, str] = {}
     for each in applications:
-        if isinstance(each.id, bool) or not isinstance(each.id, int) or not 0 < each.id < _IDS:
-            raise KernelError(f"{each.name} has the id {each.id!r}; ids are 1 to {_IDS - 1}")
         if owners.setdefault(each.id, each.name) != each.name:
             raise KernelError(
                 f"{owners[each.id]} and {each.name} have the same id, {each.id}", hint="change one of them"

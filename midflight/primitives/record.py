@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,10 @@ class Record:
 
 
 def _encode_array(what: str, part: _Array, value: FieldValue) -> bytes:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lanes that are sequences of different lengths
+        raise WireError(f"{what}: {part.name} takes {part.count} integers, not {value!r}") from None
     whole = array.dtype.kind in "iu"
     if not whole and isinstance(value, Sequence) and all(type(each) is int for each in value):
         # NumPy converts a mixture of values below and above 2**63 to floats.
@@ -149,12 +153,17 @@ def _encode_array(what: str, part: _Array, value: FieldValue) -> bytes:
     return array.astype(part.dtype).tobytes()
 
 
+def _whole(value: object) -> int:
+    """Return a whole number as an int. TypeError for anything else, such as 1.5."""
+    return int(value) if isinstance(value, np.bool_) else index(value)  # type: ignore[arg-type]
+
+
 def _encode_run(what: str, part: _Run, fields: Mapping[str, FieldValue]) -> bytes:
     total = 0
     for name, bits, signed, count in part.fields:
         value = fields[name]
         try:
-            numbers = [int(value)] if count is None else [int(each) for each in value]  # type: ignore[arg-type, union-attr]
+            numbers = [_whole(each) for each in ([value] if count is None else value)]  # type: ignore[union-attr]
         except TypeError:
             raise WireError(f"{what}: {name} cannot be {value!r}") from None
         if count is not None and len(numbers) != count:

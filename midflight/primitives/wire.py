@@ -119,7 +119,7 @@ class Schema:
                 _Application(name, int(each["id"]), record_of(name, each))
                 for name, each in schema["applications"].items()
             ]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireError(f"this is not a wire schema: {error!r}") from None
         self._alerts = {
             each["alert"]["name"]: [(field["bits"], field["signed"]) for field in each["alert"]["fields"]]

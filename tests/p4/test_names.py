@@ -6,6 +6,7 @@ import pytest
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
+from midflight.p4.ids import number_in
 from midflight.p4.types import Bits
 from tests.p4.skeleton import ingress_statements, program
 
@@ -113,3 +114,14 @@ def test_directly_applied_types_are_separate_instances() -> None:
     assert isinstance(first, ir.Apply)
     assert isinstance(second, ir.Apply)
     assert first.callee is not second.callee
+
+
+@pytest.mark.parametrize(("text", "number"), [("000000000001", 1), ("007", 7), ("0x0A", 10), ("0b11", 3), ("8w9", 9)])
+def test_ids_may_begin_with_zeros(text: str, number: int) -> None:
+    assert number_in(text, "a table", None) == number
+
+
+@pytest.mark.parametrize("text", ["0", "000", "4294967296", "99999999999999999999", "x", "-1", ""])
+def test_ids_have_at_most_32_bits_and_are_not_0(text: str) -> None:
+    with pytest.raises(P4Error, match="must be a number of at most 32 bits"):
+        number_in(text, "a table", None)

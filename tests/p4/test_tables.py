@@ -171,3 +171,13 @@ def test_a_key_with_an_index_at_run_time_is_named_by_its_expression() -> None:
 def test_the_key_of_an_entry_may_be_a_list() -> None:
     made = table("key = { meta.small: exact; } actions = { NoAction; } const entries = { { 7 }: NoAction(); }")
     assert made.entries[0].keys == (ir.EntryKey(7),)
+
+
+def test_an_entry_cannot_have_an_action_that_is_only_a_default() -> None:
+    body = """
+        key = { meta.small: exact; } actions = { @defaultonly NoAction; }
+        default_action = NoAction; entries = { 1: NoAction(); }
+    """
+    with pytest.raises(P4Error, match="NoAction is @defaultonly, so no entry can have it") as caught:
+        table(body)
+    assert caught.value.place is not None

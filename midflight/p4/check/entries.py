@@ -22,8 +22,8 @@ def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEn
     """Check a table's entries, after all of its other properties, and return them in source order.
 
     `draft` has the checked properties. Raises P4Error for entries of a table without a key, for a key that does not fit
-    the match kind, for a duplicate key in a table without priorities, for an action that `with_data` refuses, and for a
-    priority that is missing in the first entry but not in others, given twice, or below 1.
+    the match kind, for a duplicate key in a table without priorities, for an action that `with_data` refuses or that is
+    @defaultonly, and for a priority that is missing in the first entry but not in others, given twice, or below 1.
     """
     assert draft.entries is not None
     if not draft.keys:
@@ -37,6 +37,8 @@ def entries(ctx: Context, draft: Draft, table: d.Table) -> Walk[tuple[ir.TableEn
         keys: ir.Keyset = yield keyset(ctx, node.keyset, kinds, f"the key of {table.name}")
         keys = tuple(_fitted(each, key, node.place) for each, key in zip(keys, draft.keys, strict=True))
         action, arguments = yield with_data(ctx, node.action, draft, table)
+        if action.default_only:
+            raise P4Error(f"{node.action.name} is @defaultonly, so no entry can have it", place=node.action.place)
         const = node.const or draft.entries.const
         made.append(ir.TableEntry(keys, action, arguments, priority, const))
     if not ranked:

@@ -45,6 +45,8 @@ def estimate(ranks: Ranks) -> float:
     registers, whose number is a power of two. KernelError if they cannot come from such a sketch.
     """
     size = len(ranks)
+    if not size:
+        raise KernelError("no registers are not a HyperLogLog")
     precision = size.bit_length() - 1
     last = HASH_BITS + 1 - precision
     if size != 1 << precision or ranks.min() < 0 or ranks.max() > last:

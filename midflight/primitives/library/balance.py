@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from midflight.errors import KernelError
@@ -107,10 +107,16 @@ class Balance(Primitive):
             raise KernelError(f"{self.title}: patience needs choices=2, as there must be another instance")
         one_of(self, "clock", "switch", "packet")
         for bucket, pair in (self.table or {}).items():
-            if not 0 <= bucket < self.buckets or not all(1 <= each <= self.instances for each in pair):
+            numbers = [bucket, *pair] if isinstance(pair, Sequence) and len(pair) == 2 else []
+            if (
+                not numbers
+                or not all(isinstance(each, int) for each in numbers)
+                or not 0 <= bucket < self.buckets
+                or not all(1 <= each <= self.instances for each in pair)
+            ):
                 raise KernelError(
-                    f"{self.title}: table has {bucket}: {pair}, but buckets are 0 to {self.buckets - 1} and instances 1"
-                    f" to {self.instances}"
+                    f"{self.title}: table has {bucket!r}: {pair!r}, but buckets are 0 to {self.buckets - 1} with two"
+                    f" instances each, and instances 1 to {self.instances}"
                 )
 
     def setup(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 from midflight.errors import KernelError
 from midflight.primitives.language import Header, Packet, Primitive, Register, bit, int_, within
@@ -154,6 +155,8 @@ class Controller(Primitive):
             )
         limit = LARGEST_GAIN / 2**self.fraction
         for each in gains:
+            if not isinstance(each, Real):
+                raise KernelError(f"{self.title}: the {name} gain {each!r} must be a number")
             if not abs(each) < limit:
                 raise KernelError(f"{self.title}: the magnitude of the {name} gain {each} must be below {limit:g}")
         return tuple(round(each * 2**self.fraction) for each in gains)

@@ -148,12 +148,22 @@ class Tree(Primitive):
 
     def _wrong(self, tree: Nodes) -> str:
         """Return what is wrong with a tree, or an empty string."""
-        if not isinstance(tree, Mapping) or {*tree} != {*ARRAYS} or len({len(each) for each in tree.values()}) != 1:
+        if (
+            not isinstance(tree, Mapping)
+            or {*tree} != {*ARRAYS}
+            or not all(isinstance(each, Sequence) for each in tree.values())
+            or len({len(each) for each in tree.values()}) != 1
+        ):
             return f"a tree must be a dict of arrays of equal length: {', '.join(ARRAYS)}"
         count = len(tree["left"])
+        for name in ("left", "right", "feature"):
+            if not all(isinstance(each, int) for each in tree[name]):
+                return f"{name} must be an array of integers"
         for node in range(count):
             if tree["left"][node] < 0:
                 votes = tree["votes"][node]
+                if not isinstance(votes, Sequence) or not all(isinstance(each, int) for each in votes):
+                    return f"the votes of leaf {node} must be integers"
                 if len(votes) != self.classes or not all(0 <= each <= MOST_VOTES for each in votes):
                     return f"leaf {node} must have {self.classes} votes of 0 to {MOST_VOTES}"
             elif not all(node < tree[side][node] < count for side in ("left", "right")):

@@ -1,0 +1,64 @@
+"""Values of a wrong type or shape, from Python or from JSON, are refused with an error of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from midflight.errors import KernelError, MidflightError, WireError
+from midflight.primitives import REQUEST, Aggregate, Balance, Controller, Message, Program, Schema, Threshold, Tree
+from midflight.primitives.estimators.hyperloglog import estimate
+
+LEAF: dict[str, Any] = {"left": [-1], "right": [-1], "feature": [0], "threshold": [0], "votes": [[1, 2]]}
+
+
+def threshold(name: str) -> Threshold:
+    return Threshold(name, above=900, clear=850)
+
+
+def tree(**changes: Any) -> Program:
+    return Program(Tree("alarm", trees=[LEAF | changes], features=1, classes=2))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Program(threshold("a"), threshold("b"), ids={"a": 65535}), "no id above 65535 is left for b"),
+        (lambda: Program(threshold("a"), ids={"a": "7"}), "a has the id '7'; ids are 1 to 65535"),  # type: ignore[dict-item]
+        (lambda: Controller("c", proportional=["x"], low=0, high=1), "gain 'x' must be a number"),  # type: ignore[list-item]
+        (lambda: Balance("b", instances=2, buckets=2, table={0: (1,)}), "table has 0: (1,)"),  # type: ignore[dict-item]
+        (lambda: Balance("b", instances=2, buckets=2, table={"0": (1, 2)}), "table has '0'"),  # type: ignore[dict-item]
+        (lambda: tree(left=3), "a tree must be a dict of arrays of equal length"),
+        (lambda: tree(left=["x"]), "left must be an array of integers"),
+        (lambda: tree(votes=[3]), "the votes of leaf 0 must be integers"),
+        (lambda: estimate(np.zeros(0, np.uint8)), "no registers"),
+    ],
+)
+def test_wrong_parameters_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(KernelError) as caught:
+        make()
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("value", [1.7, float("nan"), float("inf"), "zz", [1], None])
+def test_a_field_takes_whole_numbers_only(value: Any) -> None:
+    schema = Schema(Program(threshold("pressure")).schema())
+    with pytest.raises(WireError, match="value"):
+        schema.encode(Message(REQUEST, "pressure", 1, {"sensor": 1, "value": value}))
+
+
+def test_lanes_of_different_lengths_are_refused() -> None:
+    program = Program(Aggregate("sum", workers=2, lanes=4))
+    fields: dict[str, Any] = dict.fromkeys(
+        (each["name"] for each in program.schema()["applications"]["sum"]["fields"]), 0
+    )
+    with pytest.raises(MidflightError):
+        Schema(program.schema()).encode(Message(REQUEST, "sum", 1, fields | {"values": [1, [2, 3], 4, 5]}))
+
+
+def test_a_schema_with_a_wrong_id_is_refused() -> None:
+    with pytest.raises(WireError, match="not a wire schema"):
+        Schema({"applications": {"a": {"id": "x", "fields": []}}})
