@@ -178,14 +178,15 @@ def _held(folder: StateFolder, standby: bool, stop: threading.Event, log: OnEven
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT, SIGTERM and SIGHUP set, except those that are ignored, as SIGHUP after `nohup`."""
+    """Yield an event that SIGINT, SIGTERM and, unless it is ignored as after `nohup`, SIGHUP set."""
     import signal
     import threading
 
     stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heeded = [each for each in numbers if signal.getsignal(each) != signal.SIG_IGN]
-    before = {each: signal.signal(each, lambda *_: stop.set()) for each in heeded}
+    numbers = [signal.SIGINT, signal.SIGTERM]  # a script that starts this with `&` makes it ignore SIGINT
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {each: signal.signal(each, lambda *_: stop.set()) for each in numbers}
     try:
         yield stop
     finally:

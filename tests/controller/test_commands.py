@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from midflight.cli.deploy import _stopping as stopping
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Message, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
@@ -393,3 +395,15 @@ def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Callable[..., Proc
     standby.until("took-over")
     standby.until("ready")
     standby.end(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("number", "heeded"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGHUP, False)])
+def test_only_an_ignored_hang_up_stays_ignored(number: signal.Signals, heeded: bool) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with stopping() as stop:
+            os.kill(os.getpid(), number)
+            assert stop.wait(0) == heeded
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
