@@ -321,3 +321,35 @@ def test_re_enabling_a_digest_clears_its_messages(schema: Schema) -> None:
         book.delete(number)
     book.insert(number, p4r.DigestEntry.Config(max_list_size=1, ack_timeout_ns=10**12))
     assert len(book.lists(seen(1), now=2)) == 1
+
+
+@pytest.mark.parametrize("list_id", [-(2**63), -1, 0, 2, 10**6, 2**63 - 1])
+def test_acknowledgements_of_other_lists_free_nothing(schema: Schema, list_id: int) -> None:
+    book, number = book_of(schema, max_list_size=1, ack_timeout_ns=10**12)
+    (sent,) = book.lists(seen(1), now=0)
+    assert list_id != sent.list_id
+    for _ in range(1000):
+        book.acknowledge(number, list_id)
+    assert book.lists(seen(1), now=1) == []
+    book.acknowledge(number, sent.list_id)
+    book.acknowledge(number, sent.list_id)  # again
+    assert len(book.lists(seen(1), now=2)) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**32 - 1])
+def test_acknowledgements_of_unknown_digests_are_refused(schema: Schema, number: int) -> None:
+    book, known = book_of(schema, max_list_size=1, ack_timeout_ns=10**12)
+    assert number != known
+    with pytest.raises(Refusal):
+        book.acknowledge(number, 1)
+    assert len(book.lists(seen(1), now=0)) == 1
+
+
+@pytest.mark.parametrize("timeout", [0, 1, 10**18, 2**63 - 1])
+def test_equal_messages_in_a_flood_take_one_place(schema: Schema, timeout: int) -> None:
+    book, _ = book_of(schema, max_list_size=100, max_timeout_ns=10**9, ack_timeout_ns=timeout)
+    for _ in range(60):
+        assert book.lists(seen(*[7] * 1000), now=0) == []
+    assert book.dropped == 0
+    (rest,) = book.rest(now=0)
+    assert len(rest.data) == 1
