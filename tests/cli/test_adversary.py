@@ -41,7 +41,10 @@ def test_schedules_on_workers_give_the_same_results() -> None:
             yield unit, function(*unit)
 
     here = campaign(range(5, 14))
-    with patch.multiple("midflight.testbed.adversary.campaign", results=backwards, _PART=4):
+    with (
+        patch("midflight.testbed.cluster.results", backwards),
+        patch("midflight.testbed.adversary.campaign._PART", 4),
+    ):
         assert campaign(range(5, 14), client=object()) == here
     refused = midflight("adversary", "--fabric", "netns", "--workers", "2")
     assert (refused.exit_code, "only simulated schedules" in refused.output) == (2, True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from tests.controller.lab import NETWORK, Lab
 
@@ -18,7 +20,9 @@ class Process:
     def __init__(self, lab: Lab, *options: str) -> None:
         command = [sys.executable, "-m", "midflight", "deploy", "--switches", str(lab.folder / "network.yaml")]
         command += ["--state", str(lab.folder / "state"), *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        # The tests themselves may run with SIGHUP ignored, such as under nohup, and processes inherit that.
+        default = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=default)
         self.read: list[str] = []
 
     def until(self, word: str) -> str:

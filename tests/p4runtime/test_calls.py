@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from queue import Queue
@@ -20,7 +21,7 @@ from midflight.runtime.p4runtime.server.arbitration import PEER_LIMIT
 from midflight.runtime.p4runtime.server.calls import Calls
 from midflight.runtime.p4runtime.server.server import Server
 from midflight.runtime.p4runtime.server.switch import Switch
-from midflight.runtime.p4runtime.status import Refusal
+from midflight.runtime.p4runtime.status import Code, Refusal
 from tests.p4runtime.support import EVERYTHING, TIMEOUT, Controller, code_of
 
 S = "/p4.v1.P4Runtime/"
@@ -266,3 +267,24 @@ def test_internal_errors_are_reported_only_by_an_id(
         assert "SECRET" not in words
         assert any(word.strip(",") + ":" in caplog.text for word in words.split() if word.startswith("fault-"))
         assert raw.answers()
+
+
+class _Gone:
+    """The context of a call whose client has gone, so that gRPC cannot send it a status."""
+
+    async def abort(self, _: grpc.StatusCode, __: str) -> None:
+        raise grpc.aio.InternalError("execute_batch failed")
+
+
+def test_a_refusal_to_a_client_that_has_gone_is_no_fault(server: Server) -> None:
+    switch = server.switch
+    before = dict(switch.faults.counts)
+    asked = service.Service(switch)
+
+    async def refuse(_: object, context: Any) -> None:
+        await service._abort(context, Refusal(Code.UNAVAILABLE, "the switch is stopping"))
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asked.guarded(refuse)(None, _Gone()))  # type: ignore[arg-type]
+    asked.close()
+    assert switch.faults.counts == before

@@ -20,7 +20,8 @@ STEERING = Steering(pools=1, buckets=4, instances=3)
 
 def bucket(number: int, instance: int = 1, pool: int = 1) -> Entry:
     match = (("pool", pool), ("bucket", number))
-    return Entry("ingress.steering.buckets", match, "ingress.steering.instance_is", (("number", instance),))
+    params = (("instance", instance), ("egress_port", 1), ("neighbour", 1))
+    return Entry("ingress.steering.buckets", match, "ingress.steering.to_attached", params)
 
 
 def trunk(port: int) -> Entry:
@@ -35,7 +36,7 @@ def session() -> Iterator[Session]:
 
 def held(session: Session) -> list[tuple[int, int]]:
     entries = session.read_table("ingress.steering.buckets")
-    return sorted((int(each.match["bucket"]), each.params["number"]) for each in entries)  # type: ignore[arg-type]
+    return sorted((int(each.match["bucket"]), each.params["instance"]) for each in entries)  # type: ignore[arg-type]
 
 
 def test_entries_are_written_together_and_rolled_back_together(session: Session) -> None:

@@ -266,7 +266,7 @@ def test_an_interrupt_ends_the_workers_without_their_tracebacks() -> None:
 
 def test_a_folder_as_the_output_is_refused_before_the_run(tmp_path: Path) -> None:
     done = CliRunner().invoke(midflight, ["steer", "factory", "--json", str(tmp_path)])
-    assert (done.exit_code, "is a directory" in done.output) == (2, True)
+    assert (done.exit_code, "is a directory" in done.output) == (1, True)
 
 
 def test_the_command_writes_json_with_every_policy(tmp_path: Path) -> None:

@@ -415,7 +415,10 @@ def _code(number: int) -> grpc.StatusCode:
 
 
 async def _abort(context: Context, refusal: Refusal) -> NoReturn:
-    await context.abort(_code(int(refusal.code)), refusal.message)
+    try:
+        await context.abort(_code(int(refusal.code)), refusal.message)
+    except grpc.aio.InternalError:  # the client has gone
+        raise asyncio.CancelledError from None
     raise AssertionError("abort raises")
 
 
