@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 
 from midflight.primitives import Message, Program
-from midflight.primitives.wire import REQUEST, RESULT, Schema
+from midflight.primitives.wire import REQUEST, RESULT, VERSION, Schema
 from midflight.testbed.conformance.case import Case, Step
 from midflight.testbed.conformance.faults import weathered
 from midflight.testbed.conformance.model import answered
@@ -80,7 +80,7 @@ def _unhandled_packet(random: Random, host: int, payload: bytes, *, ipv6: bool) 
     good = bytes(request(payload))
     kinds: dict[str, Callable[[], bytes]] = {
         "cut short": lambda: good[: random.randrange(14, len(good))],
-        "another version": lambda: bytes(request(bytes([2]) + payload[1:])),
+        "another version": lambda: bytes(request(bytes([VERSION + 1]) + payload[1:])),
         "a result": lambda: bytes(request(payload[:1] + bytes([RESULT]) + payload[2:])),
         "an application that is not here": lambda: bytes(request(payload[:2] + b"\x0f\xff" + payload[4:])),
         "ttl 1": lambda: bytes(request(payload[:2] + b"\x0f\xff" + payload[4:], ttl=1)),
