@@ -154,7 +154,11 @@ class Report:
 
 
 def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
-    """Yield the trace of one packet as lines of text, with the lines of the program that each step is about."""
+    """Yield the trace and the log messages of one packet as lines of text.
+
+    Parser and table steps have the file and the line numbers of what they are about. A packet without a trace gives a
+    line that says so.
+    """
     for number, trace in enumerate(packet.traces):
         head = f"packet {packet.number}: " if not number else "  "
         yield f"{head}in by port {trace.port}, {trace.length} bytes"

@@ -66,10 +66,10 @@ class Header:
 
 
 def header(name: str, fields: str, brief: str = "") -> Header:
-    """Return a header of this name, with fields from text such as `"dst:48 src:48 type:16"`, and brief ones from `"src
-    dst"`.
+    """Return a header of this name, with fields and their bits from text such as `"dst:48 src:48 type:16"`.
 
-    The fields must fill whole bytes.
+    `brief` has the names of those fields that short descriptions show, such as `"src dst"`. AssertionError unless the
+    fields fill whole bytes.
     """
     pairs = [each.split(":") for each in fields.split()]
     made = Header(name, tuple((field, int(width)) for field, width in pairs), tuple(brief.split()))

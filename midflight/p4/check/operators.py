@@ -59,12 +59,11 @@ def binary(ctx: Context, node: s.Binary) -> Walk[ir.Expression]:
 
 
 def combined(ctx: Context, node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Expression:
-    """Return the typed result of an arithmetic operator or comparison on operands that have been checked.
+    """Return the typed result of a binary operator other than `&&` and `||` on operands that have been checked.
 
-    Constants are folded.
-
-    Raises P4Error for operand types that the operator does not take, and for a division at run time by anything other
-    than a power of two.
+    Constants are folded. Raises P4Error for operand types that the operator does not take, for an undefined or too
+    large result, as of a division by zero, and for a division at run time by anything other than a power of two, unless
+    the dividend is a constant 0 with a width.
     """
     match node.operator:
         case "==" | "!=":

@@ -56,8 +56,9 @@ def _constant_int(ctx: Context, node: s.Expression, what: str) -> Walk[int]:
 def type_of(ctx: Context, node: s.Type) -> Step[Type]:
     """Return the type that a node of the syntax tree denotes.
 
-    Raises P4Error for unknown names, widths out of range, stacks of anything other than headers and header unions,
-    stacks without an element, types that are too large or nest too deeply, and types that are not supported.
+    Raises P4Error for names that are unknown or no types, a wrong number of type arguments, widths and sizes that are
+    out of range or not known at compile time, stacks of anything other than headers and header unions, stacks without
+    an element, types that contain themselves, are too large or nest too deeply, and types that are not supported.
     """
     match node:
         case s.BaseType():

@@ -71,7 +71,10 @@ class Scope:
         return inner
 
     def leave(self, inner: Scope) -> None:
-        """Adopt the facts at the end of an inlined function, whose scope is `inner`, but not its variables."""
+        """Adopt the facts at the end of an inlined function, whose scope is `inner`.
+
+        Not adopted are its variables, except the `hit`s of maps, and that it has returned.
+        """
         self.names |= {name: value for name, value in inner.names.items() if "." in name}
         self.accessed, self.alerted = inner.accessed, inner.alerted
         self.bounds, self.checksums, self.floors = inner.bounds, inner.checksums, inner.floors

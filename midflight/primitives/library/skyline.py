@@ -62,10 +62,10 @@ class Skyline(Pruning):
         self.best = Register(bit[self.width * (self.dimensions + 1) + 4], 1, lanes=self.points)
 
     def ingress(self, packet: Packet, wire: Wire) -> None:
-        """Prune a point that a stored point matches or exceeds in every dimension; store and forward others.
+        """Prune a point that a stored point matches or exceeds in every dimension; forward others.
 
-        A new point takes its place by score and moves the following ones back, the last one out. Retransmissions (bit 0
-        of `flags`) are forwarded and change nothing.
+        These are stored by score: a point moves those with smaller scores back, and the last one out. It is not stored
+        if all places have larger scores. Retransmissions (bit 0 of `flags`) are forwarded and change nothing.
         """
         if wire.flags & 1 == 1:
             packet.forward()

@@ -234,9 +234,10 @@ class Controller:
         return self.fleet.new_token()
 
     def token(self, application: str) -> int:
-        """Return the token that the application's requests must carry: that of its job, or of its admission.
+        """Return the token that the application's requests must carry: that of its job, or of its first admission.
 
-        Return 0 if it is admitted without a token or not at all, or if there is no such application.
+        Admissions on several switches may have different tokens. Return 0 if it is admitted without a token or not at
+        all, or if there is no such application.
         """
         job = self.jobs.jobs.get(application)
         return self.fleet.token(application) if job is None else job.token

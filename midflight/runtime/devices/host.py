@@ -34,10 +34,12 @@ class HostDevice:
     address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
     cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     seed: the first state of the program's random numbers is derived from it
-    interfaces: by port number, 0 to 510, Linux interfaces, which require root, or pcap files as `pcap:IN,OUT`
+    interfaces: by port number, 0 to 510, all of one kind: Linux interfaces, which require root, or pcap files as
+        `pcap:IN,OUT`
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
-    pcap: a folder for captures of each port; ignored without interfaces, as are `netns` and `threads`
-    threads: the number of threads that process packets; one runs the program, and the others send packets
+    pcap: a folder for captures of each port; ignored without interfaces
+    threads: the number of threads that process packets; one runs the program, and the others send packets. `threads`
+        and `netns` are ignored without Linux interfaces
     programs: switches that share these compile each text once; None for those of this user
     queueing: the settings of the queues between ingress and egress; `queues` reads and changes them
 

@@ -60,7 +60,10 @@ class NetnsCard:
         self._taps.remove(taken)
 
     def transmit(self, frame: bytes) -> None:
-        """Send a complete Ethernet frame, blocking while the card's buffer is full. Lost if the interface is down."""
+        """Send a complete Ethernet frame, blocking while the card's buffer is full.
+
+        A frame that the interface refuses is lost: the interface is down, or the frame is longer than its MTU allows.
+        """
         while True:
             try:
                 self._socket.send(frame)

@@ -217,6 +217,7 @@ def relay(control: Connection, task: StartRelay) -> None:
     EOFError.
 
     `control` is the connection to the parent. `Ready` is sent on it at the start, and `Statistics` after every message.
+    MidflightError if a capture cannot be written.
     """
     clock = _RealTime(task.seed)
     channels: dict[str, Channel] = {}

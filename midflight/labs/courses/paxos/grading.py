@@ -32,7 +32,7 @@ class Instance:
 
 
 class Oracle:
-    """An acceptor."""
+    """An acceptor with a random number and random learners, for 128 instances from a random first one."""
 
     def __init__(self, random: Random) -> None:
         self.number, self.first = random.getrandbits(16), random.getrandbits(31)

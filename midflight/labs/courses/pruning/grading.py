@@ -31,7 +31,10 @@ class Row:
 
 
 def play(bench: Bench, rows: int, below: int, table: Sequence[Row]) -> list[Outcome]:
-    """Send a table. Incorrect if something else than dropping or forwarding unchanged happens to a row."""
+    """Send a table to a `Prune` with these parameters, and return the outcome of each row.
+
+    Incorrect if a row is neither dropped nor forwarded, or is forwarded changed; an END may change.
+    """
     outcomes = Kernel(bench, NAME, "Prune", WIRE, rows=rows, below=below).send([each.fields for each in table])
     for number, (row, each) in enumerate(zip(table, outcomes, strict=True), 1):
         head = f"row {number} (kind {row.kind}, customer {row.customer}, price {row.price})"

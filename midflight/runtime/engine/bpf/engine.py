@@ -63,10 +63,12 @@ _ATTEMPTS = 8
 class XdpEngine:
     """A v1model program in the kernel, as an XDP program, with its own state.
 
-    `program` is the file descriptor of the XDP program, to attach to interfaces; `process` runs it without any.
+    The attribute `program` is the file descriptor of the XDP program, to attach to interfaces; `process` runs it
+    without any.
     `tables`, `value_sets`, `profiles`, `registers`, `counters` and `meters` are by fully qualified name. Changes of
     tables and groups take effect with `commit`, all at once: a packet is processed with all of them, or with none.
 
+    program: the checked program to load
     cpu_port: the controller's port
     seed: the first state of the program's random numbers is derived from it
     gate: the lock that is held during changes; by default, a new one
@@ -241,9 +243,9 @@ class XdpEngine:
         return self._events.map
 
     def connect(self, port: int, interface: int) -> None:
-        """Make the network interface with an index port `port` (0 to 511) of the program.
+        """Connect port `port` (0 to 511) of the program to the network interface whose index is `interface`.
 
-        DeviceError if the kernel refuses, as for a larger number.
+        DeviceError if the kernel refuses, as for a larger port.
         """
         update(self._ports, struct.pack("=I", port), struct.pack("=I", interface))
         self._interfaces[interface % INTERFACES] = port

@@ -137,7 +137,10 @@ class Arbitration:
             del self.roles[next(each.name for each in self.roles.values() if not each.clients)]
 
     def leave(self, client: Client) -> None:
-        """Remove a controller whose stream has ended, and notify the others of its role if it was the primary."""
+        """Remove a controller whose stream has ended, and notify the others of its role if it was the primary.
+
+        Does nothing for a controller without a role.
+        """
         role = self.role_of(client)
         if role is None:
             return
