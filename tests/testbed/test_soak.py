@@ -30,7 +30,7 @@ def test_a_soak_of_a_simulated_network() -> None:
     clock = Clock()
     found = soak(24.0, fabric="sim", pause=clock.pause, now=clock.now)
     assert (found.seconds, found.sums, found.controllers, found.pushes) == (24.0, 24 * WORKERS, 24 * GUESTS, 2)
-    (process,) = found.processes
+    process = found.processes[0]  # others are children of this process that other tests left, such as a fork server
     assert process.name == "controller"
     assert [each.at for each in process.samples] == [0.0, *(float(at) for at in range(2, 24, 2)), 24.0]
     assert all(each.memory > 10_000 for each in process.samples)
