@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from midflight.cli.options import DeviceKind, json_file_option, sheet_option
+from midflight.cli.options import DeviceKind, cluster_options, json_file_option, sheet_option
 from midflight.errors import MidflightError
 
 if TYPE_CHECKING:
@@ -64,14 +64,7 @@ Examples:
     help="The switch with --fabric netns.",
 )
 @sheet_option
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes of a local Dask cluster, for simulated schedules.",
-)
-@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
+@cluster_options(", for simulated schedules")
 @json_file_option("results")
 def adversary(
     schedules: int | None,

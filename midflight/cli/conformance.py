@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import json_file_option, sheet_option, writable, writable_folder
+from midflight.cli.options import cluster_options, json_file_option, sheet_option, writable, writable_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,15 +90,7 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Read case files from this folder, instead of those that come with Midflight.",
 )
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes of a local Dask cluster.",
-)
-@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
+@cluster_options()
 @click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files and exit.")
 @click.option(

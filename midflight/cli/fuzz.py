@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import json_file_option, writable_folder
+from midflight.cli.options import cluster_options, json_file_option, writable_folder
 
 if TYPE_CHECKING:
     from midflight.testbed.fuzz.campaign import Campaign
@@ -67,15 +67,7 @@ Examples:
     callback=writable_folder,
     help="Keep each case with a finding in DIR/seed-N.",
 )
-@click.option(
-    "--workers",
-    metavar="N",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes of a local Dask cluster.",
-)
-@click.option("--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786.")
+@cluster_options()
 @json_file_option("results")
 def fuzz(
     programs: int, seed: int, device: str, packets: int, shrink: int, folder: Path, workers: int, cluster: str | None,

@@ -19,6 +19,7 @@ __all__ = [
     "FiniteRange",
     "SvgFile",
     "client_tls",
+    "cluster_options",
     "cpu_port_option",
     "defines",
     "entries_option",
@@ -92,6 +93,29 @@ def writable_folder(context: click.Context, option: click.Parameter, value: Any)
     if value is not None and context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT:
         check_writable(Path(value) / "file")
     return value
+
+
+def cluster_options(scope: str = "") -> Callable[[Command], Command]:
+    """Return a decorator that adds `--workers` (an int from 1) and `--cluster` (an address, or None).
+
+    `scope` ends the help of `--workers`, such as ", for simulated schedules".
+    """
+
+    def add(command: Command) -> Command:
+        cluster = click.option(
+            "--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786."
+        )
+        workers = click.option(
+            "--workers",
+            metavar="N",
+            type=click.IntRange(1, 256),
+            default=1,
+            show_default=True,
+            help=f"Processes of a local Dask cluster{scope}.",
+        )
+        return workers(cluster(command))
+
+    return add
 
 
 def json_file_option(what: str) -> Callable[[Command], Command]:

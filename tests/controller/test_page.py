@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.bmv2 import ROOT
+from tests.controller.pages import run_page
 
 pytestmark = ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
-BLOCKS = re.findall(r"^```(sh|python|yaml)\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-# In any case, the processes of the page end, and its namespaces are removed.
-HARNESS = """
-set -eu
-end() { kill -9 $(jobs -p) 2> /dev/null; for each in h1 h2 h3 s1 s2; do ip netns delete mf-$each; done; }
-trap 'end 2> /dev/null || true' EXIT
-"""
-
 
 def test_the_page_runs(tmp_path: Path) -> None:
-    script = [HARNESS]
-    for kind, text in BLOCKS:
-        if kind == "sh":
-            script.append(text)
-        else:
-            name = text.splitlines()[0].removeprefix("# ")
-            (tmp_path / name).write_text(text)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["app.py", "network.yaml", "reading.py", "worker.py"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with (tmp_path / "output").open("w+") as output:
-        done = subprocess.run(
-            ["bash", "-c", "\n".join(script)],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=300,
-            check=False,
-        )
-        output.seek(0)
-        reported = output.read()
-    logs = "\n".join(each.read_text() for each in tmp_path.glob("*.log"))
-    assert done.returncode == 0, f"{reported}\n{logs}"
+    files = ["app.py", "network.yaml", "reading.py", "worker.py"]
+    reported, logs = run_page("deploy.md", tmp_path, files, "h1 h2 h3 s1 s2")
     assert reported.count("all are exact") == 6
     assert "Traceback" not in reported + logs
