@@ -37,6 +37,7 @@ Examples:
 """
 
 DAY = 86_400.0
+PROBES = 4  # in the detection time, at least
 T = TypeVar("T")
 
 
@@ -117,11 +118,15 @@ def cps(
         verifier = _verifier(authorities, descriptors, journal, stack) if authorities else None
         made = stack.enter_context(client(state))
         network = RemoteServices(made)
-        hosts = {each.host: each.csci_id for service in network.served(switch) for each in service.instances}
+        served = network.served(switch)
+        instances = [it for each in served for it in each.instances]
+        instances += [it for each in served for one in each.classes for it in one.instances]
+        hosts = {each.host: each.csci_id for each in instances}
         if unknown := [each for each in reflectors if each not in hosts and each not in hosts.values()]:
             raise MidflightError(f"{', '.join(unknown)}: no instance of a service", hint="name its host or address")
         probing = {hosts.get(each, each): where for each, where in reflectors.items()}
-        health = stack.enter_context(HealthProbes(probing, selector.liveness, time.time_ns))
+        interval = max(min(period, detect / PROBES), 0.005)
+        health = stack.enter_context(HealthProbes(probing, selector.liveness, time.time_ns, round(interval * 1e9)))
         heard, to = selector.heard, [address(each) for each in peers]
         collector = stack.enter_context(
             Collector(selector.board, verifier, *address(listen), measured=selector.measured, heard=heard, peers=to)
@@ -134,10 +139,10 @@ def cps(
         while not stop.is_set() and (count is None or done < count):
             until = time.monotonic() + period
             while not stop.is_set() and (left := until - time.monotonic()) > 0:
-                collector.collect(time.time_ns(), min(left, 0.1))
+                collector.collect(time.time_ns(), min(left, 0.1, interval))
+                health.poll()
             if stop.is_set():
                 break
-            health.poll()
             try:
                 decisions, problem = rounds.round(time.time_ns()), ""
             except MidflightError as error:
@@ -186,11 +191,16 @@ def _pairs(texts: Iterable[str], option: str, form: str, read: Callable[[str], T
 
 
 def _document(name: str, decision: Decision) -> dict[str, object]:
+    return {"service": name, **_figures(decision), "classes": {k: _figures(it) for k, it in decision.classes.items()}}
+
+
+def _figures(decision: Decision) -> dict[str, object]:
     weights = {instance: round(weight, 3) for instance, weight in decision.weights.items()}
-    return {"service": name, "weights": weights, "source": decision.source, "dead": dict(decision.dead)}
+    return {"weights": weights, "source": decision.source, "dead": dict(decision.dead)}
 
 
 def _text(name: str, decision: Decision) -> str:
     parts = [f"{instance} {weight:.3f}" for instance, weight in decision.weights.items()]
     dead = [f"; {instance} is dead" for instance in decision.dead]
-    return f"{name}: {', '.join(parts)} ({decision.source}){''.join(dead)}"
+    line = f"{name}: {', '.join(parts)} ({decision.source}){''.join(dead)}"
+    return "\n".join([line, *(_text(f"{name}, class {each}", it) for each, it in decision.classes.items())])

@@ -20,6 +20,8 @@ EPILOG = """\b
 Examples:
   midflight service add vision 10.9.0.1 h2=1 h3=3      requests to 10.9.0.1 go to h2 and h3
   midflight service weigh vision h2=1 h3=1 --valid 10  for ten seconds
+  midflight service classify vision urgent h4=1 --dscp 46
+                                                       requests with this DSCP have instances of their own
   midflight service balance vision pool                the Balance named pool chooses by loads
   midflight service drain vision h3                    no new flows to h3
   midflight service watch                              update the list on the screen, until Ctrl-C
@@ -114,10 +116,62 @@ def weigh(
     _warn(state, name, [host for host in weights if weights[host]])
 
 
+@service.command()
+@click.argument("name")
+@click.argument("traffic_class", metavar="CLASS")
+@weights_argument
+@click.option("--source", metavar="NETWORK", help="Match requests from this network, such as 10.0.0.0/30.")
+@click.option("--protocol", type=click.IntRange(0, 255), help="Match this IP protocol, such as 6 for TCP.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Match this destination port of UDP or TCP.")
+@click.option("--dscp", type=click.IntRange(0, 63), help="Match this Differentiated Services code point.")
+@click.option("--flow-label", type=click.IntRange(0, 0xFFFFF), help="Match this IPv6 flow label.")
+@click.option("--application", type=click.IntRange(0, 0xFFFF), help="Match this application id of the common header.")
+@click.option("--priority", type=click.IntRange(1, 2**31 - 1), help="The largest wins.  [default: 1]")
+@state_option
+@json_option
+def classify(
+    name: str,
+    traffic_class: str,
+    weights: dict[str, float],
+    source: str | None,
+    protocol: int | None,
+    port: int | None,
+    dscp: int | None,
+    flow_label: int | None,
+    application: int | None,
+    priority: int | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Give the requests of a service that match all options instances and weights of their own.
+
+    Replaces an earlier class of the same name. Fails if there is no such service or host, if another class has the same
+    rule, or if the program's Steering has no room.
+    """
+    matched = {"protocol": protocol, "port": port, "dscp": dscp, "flow_label": flow_label, "application": application}
+    given = {"service": name, "class": traffic_class, "weights": weights, "source": source, "priority": priority}
+    found = call(state, "classify_service", **given, **matched)
+    used = [host for host in weights if weights[host]]
+    show(found, as_json, f"{name}: requests of class {traffic_class} go to {', '.join(used)}")
+    _warn(state, name, used)
+
+
+@service.command()
+@click.argument("name")
+@click.argument("traffic_class", metavar="CLASS")
+@state_option
+@json_option
+def declassify(name: str, traffic_class: str, state: Path | None, as_json: bool) -> None:
+    """Remove a class of a service; its requests have no class any more. Fails if there is no such service or class."""
+    found = call(state, "declassify_service", service=name, **{"class": traffic_class})
+    show(found, as_json, f"{name}: requests of class {traffic_class} have no class any more")
+
+
 def _warn(state: Path | None, name: str, hosts: list[str]) -> None:
     """Warn of instances with a weight to which no way leads over switches that are on."""
     found = call(state, "services")["services"]
-    there = {it["host"]: it["reachable"] for each in found if each["name"] == name for it in each["instances"]}
+    pools = [pool for each in found if each["name"] == name for pool in (each, *each["classes"])]
+    there = {it["host"]: it["reachable"] for pool in pools for it in pool["instances"]}
     if away := [host for host in hosts if not there.get(host, True)]:
         click.echo(f"warning: no way leads to {', '.join(away)} now, over switches that answer", err=True)
 
@@ -204,15 +258,21 @@ def _table(found: dict[str, Any]) -> Table:
     for each in ("service", "address", "instance", "weight", "share", "static", "requests", ""):
         table.add_column(each, justify="right" if each in ("weight", "share", "static", "requests") else "left")
     for each in found["services"]:
-        total = sum(it["weight"] for it in each["instances"])
-        for number, it in enumerate(each["instances"]):
-            first = (each["name"], each["cs_id"]) if number == 0 else ("", "")
-            share = f"{it['weight'] / total:.0%}" if total else ""
-            notes = [
-                each for each, holds in (("unreachable", not it["reachable"]), ("drained", it["drained"])) if holds
-            ]
-            if number == 0 and each["valid"] is not None:
-                notes.append(f"weights expire in {each['valid']:.1f} s")
-            numbers = f"{it['weight']:.3g}", share, f"{it['static']:.3g}", str(it["requests"])
-            table.add_row(*first, it["host"], *numbers, ", ".join(notes))
+        valid = each["valid"]
+        _rows(table, (each["name"], each["cs_id"]), each["instances"], valid)
+        for one in each["classes"]:
+            _rows(table, (f"{each['name']}, class {one['name']}", ""), one["instances"], valid)
     return table
+
+
+def _rows(table: Table, titles: tuple[str, str], instances: list[dict[str, Any]], valid: float | None) -> None:
+    """Add the rows of a pool of instances; `valid` is for how many seconds its weights hold, None without limit."""
+    total = sum(it["weight"] for it in instances)
+    for number, it in enumerate(instances):
+        first = titles if number == 0 else ("", "")
+        share = f"{it['weight'] / total:.0%}" if total else ""
+        notes = [each for each, holds in (("unreachable", not it["reachable"]), ("drained", it["drained"])) if holds]
+        if number == 0 and valid is not None:
+            notes.append(f"weights expire in {valid:.1f} s")
+        numbers = f"{it['weight']:.3g}", share, f"{it['static']:.3g}", str(it["requests"])
+        table.add_row(*first, it["host"], *numbers, ", ".join(notes))

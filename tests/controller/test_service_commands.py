@@ -111,6 +111,66 @@ def test_each_change_of_a_service_is_confirmed(running: Running) -> None:
     assert running.json("service", "remove", "vision") == {"service": "vision"}
 
 
+def test_classes_on_the_command_line(running: Running) -> None:
+    running.run("service", "add", "vision", CS_ID, "h2=1", "h3=1")
+    rule = ("--source", "10.0.0.0/30", "--port", "7000")
+    done = running.run("service", "classify", "vision", "lab", "h3=2", *rule)
+    assert done.output == "vision: requests of class lab go to h3\n"
+    (matched, pool) = running.deployment.controller.services["vision"].classes["lab"]
+    assert (str(matched.source), matched.port, [*pool.weights.values()]) == ("10.0.0.0/30", 7000, [2.0])
+    (found,) = running.json("service", "list")["services"]
+    assert [(it["name"], it["instances"][0]["host"]) for it in found["classes"]] == [("lab", "h3")]
+    assert "vision, class lab" in running.run("service", "list").output
+    assert "has the same rule" in running.run("service", "classify", "vision", "other", "h2=1", *rule).output
+    assert "is a network" in running.run("service", "classify", "vision", "lab", "h3=1", "--source", "x").output
+    assert running.run("service", "declassify", "vision", "lab").exit_code == 0
+    assert running.json("service", "list")["services"][0]["classes"] == []
+    assert "no class 'lab'" in running.run("service", "declassify", "vision", "lab").output
+    running.run("service", "remove", "vision")
+
+
+def test_a_path_selector_weighs_classes_too(running: Running) -> None:
+    running.run("service", "add", "classed", CS_ID, "h2=1", "h3=1")
+    running.run("service", "classify", "classed", "urgent", "h3=1", "--dscp", "46")
+    port = 20_000 + time.time_ns() // 1000 % 20_000
+
+    def report() -> None:
+        with Sender([("127.0.0.1", port)]) as sender:
+            number = 0
+            while not ended.wait(0.05):
+                number += 1
+                for address, up in (("10.0.0.2", 1), ("10.0.0.3", 0)):
+                    raws = (raw("service_available", up),)
+                    sender.send(Update(CS_ID, address, number, time.time_ns(), SECOND, raw=raws))
+
+    ended = Event()
+    reporting = Thread(target=report)
+    reporting.start()
+    try:
+        done = running.run("cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "3", "--json")
+    finally:
+        ended.set()
+        reporting.join()
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["classes"]["urgent"]["weights"] == {"10.0.0.2": 1.0, "10.0.0.3": 0.0}, last
+    assert running.run("service", "remove", "classed").exit_code == 0
+
+
+def test_a_weight_of_an_instance_to_which_no_way_leads_is_a_warning(running: Running) -> None:
+    running.run("service", "add", "vision", CS_ID, "h2=1", "h3=1")
+    switch = running.deployment.controller.fleet.switches["s1"]
+    on, switch.on = switch.on, False
+    try:
+        warned = running.run("service", "weigh", "vision", "h2=1", "h3=0")
+        listed = running.run("service", "list")
+    finally:
+        switch.on = on
+    assert "warning: no way leads to h2 now, over switches that answer" in warned.output
+    assert "unreachable" in listed.output
+    assert "warning" not in running.run("service", "weigh", "vision", "h2=1", "h3=1").output
+    running.run("service", "remove", "vision")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

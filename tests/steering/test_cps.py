@@ -14,7 +14,7 @@ from midflight.runtime.steering.agents.channel import Collector, Sender
 from midflight.runtime.steering.agents.reflector import Reflector
 from midflight.runtime.steering.cps.health import HealthProbes
 from midflight.runtime.steering.cps.liveness import Liveness
-from midflight.runtime.steering.cps.rounds import Rounds, Served, ServedInstance
+from midflight.runtime.steering.cps.rounds import Rounds, Served, ServedClass, ServedInstance
 from midflight.runtime.steering.cps.selector import PATHS, PROBE, PathSelector
 from midflight.runtime.steering.metrics import RawMetric, Update, raw
 
@@ -25,7 +25,10 @@ NAMES = {"h2": "10.0.0.2", "h3": "10.0.0.3", "h4": "10.0.0.4"}
 
 
 class Network:
-    """A controller with one service on h2, h3 and h4, which counts 300 requests a second."""
+    """A controller with one service on h2, h3 and h4, which counts 300 requests a second.
+
+    With `classed`, requests of its class "urgent" go to h4.
+    """
 
     def __init__(self) -> None:
         self.weights: dict[str, float] = dict.fromkeys(NAMES, 1.0)
@@ -35,36 +38,48 @@ class Network:
         self.reachable = dict.fromkeys(NAMES, True)
         self.drained = ""
         self.switch = ""
+        self.classed = False
+        self.urgent: dict[str, float] = {"h4": 1.0}
 
     def served(self, switch: str = "") -> Sequence[Served]:
         self.switch = switch
-        instances = tuple(
+        urgent = self._instances(self.urgent | {"h4": self.urgent.get("h4", 0.0)}, {"h4": 1.0})
+        classes = (ServedClass("urgent", urgent),) if self.classed else ()
+        return [Served("vision", CS_ID, self._instances(self.weights, dict.fromkeys(NAMES, 1.0)), classes)]
+
+    def _instances(self, weights: Mapping[str, float], static: Mapping[str, float]) -> tuple[ServedInstance, ...]:
+        return tuple(
             ServedInstance(
                 name,
                 NAMES[name],
-                1.0,
-                self.weights.get(name, 0.0),
+                static.get(name, 0.0),
+                weights.get(name, 0.0),
                 0.001,
                 self.reachable[name],
                 self.requests[name],
                 name == self.drained,
             )
-            for name in NAMES
+            for name in dict.fromkeys((*static, *weights))
         )
-        return [Served("vision", CS_ID, instances)]
 
     def weigh(
         self,
         service: str,
         weights: Mapping[str, float],
         *,
+        traffic_class: str = "",
         switch: str = "",
         valid: float | None = None,
         computed: bool = False,
     ) -> int:
         assert (service, switch, computed) == ("vision", self.switch, True)
-        self.weights, self.valid = dict(weights), valid
+        self.valid = valid
         self.writes += 1
+        if traffic_class:
+            assert traffic_class == "urgent"
+            self.urgent = dict(weights)
+        else:
+            self.weights = dict(weights)
         return 1
 
 
@@ -117,6 +132,41 @@ def test_a_dead_instance_gets_nothing_after_one_detection_time() -> None:
     assert story.dead == {"10.0.0.3": "no update for 3 s"}
     story.heard.append("h3")
     assert story.play(1)["h3"] > 0, "it is back"
+
+
+def test_a_dead_instance_gets_no_requests_of_a_class() -> None:
+    story = Story()
+    story.network.classed, story.network.urgent = True, {"h4": 1.0}
+    story.play(3)
+    assert story.network.urgent == {"h4": 1.0}
+    story.heard.remove("h4")
+    story.play(4)
+    assert story.network.urgent.keys() == story.network.weights.keys() == {"h2", "h3"}, "the service's others stand in"
+    story.heard.append("h4")
+    story.play(1)
+    assert story.network.urgent == {"h4": 1.0}, "it is back, and the others have no part in the class"
+    assert story.network.weights.keys() == {"h2", "h3", "h4"}
+
+
+def test_a_class_whose_instance_says_that_it_is_not_available_gets_the_others() -> None:
+    story = Story()
+    story.network.classed = True
+    story.play(3)
+    story.heard.remove("h4")
+    for _ in range(2):
+        story.selector.accept(story.update("h4", raw("service_available", 0)), story.now)
+        story.play(1)
+    assert story.network.urgent.get("h4", 0.0) == 0.0
+    assert min(story.network.urgent[name] for name in ("h2", "h3")) > 0
+
+
+def test_the_weights_of_a_class_are_extended_too() -> None:
+    story = Story()
+    story.network.classed = True
+    story.play(8)
+    writes = story.network.writes
+    story.play(6)
+    assert story.network.writes >= writes + 4
 
 
 def test_when_all_updates_stop_the_last_good_weights_hold_and_then_static_ones() -> None:
@@ -187,7 +237,10 @@ def test_probes_that_nobody_answers_contradict_a_claim(stack: ExitStack) -> None
         selector = PathSelector(3 * SECOND)
         health = stack.enter_context(
             HealthProbes(
-                {"10.0.0.2": reflector.address, "10.0.0.3": silent.getsockname()}, selector.liveness, lambda: now
+                {"10.0.0.2": reflector.address, "10.0.0.3": silent.getsockname()},
+                selector.liveness,
+                lambda: now,
+                SECOND,
             )
         )
         for _ in range(5):
@@ -199,6 +252,29 @@ def test_probes_that_nobody_answers_contradict_a_claim(stack: ExitStack) -> None
     assert selector.measured("10.0.0.3") == {"service_comb": 0.0, "norm_fi": 0.0}
     assert selector.measured("10.0.0.4") == {}
     assert selector.liveness.dead(NAMES.values(), now) == {"10.0.0.3": f"no {PROBE} for 3 s"}
+
+
+def test_an_answer_to_a_probe_counts_when_it_arrives(stack: ExitStack) -> None:
+    reflector = stack.enter_context(Reflector(port=0))
+    now = NOW
+    liveness = Liveness(3 * SECOND)
+    health = stack.enter_context(HealthProbes({"10.0.0.2": reflector.address}, liveness, lambda: now, SECOND))
+    health.poll()
+    now += SECOND // 10
+    assert reflector.serve(1.0)
+    health.poll()  # before the next probe is due
+    now = NOW + SECOND
+    health.poll()
+    assert reflector.serve(0.5), "the next probe"
+    health.poll()
+    now += SECOND // 2
+    health.poll()
+    assert not reflector.serve(0.0), "none is due"
+    for _ in range(3):
+        now += SECOND
+        health.poll()
+    assert liveness.dead(["10.0.0.2"], NOW + 4 * SECOND) == {}
+    assert "10.0.0.2" in liveness.dead(["10.0.0.2"], NOW + 4 * SECOND + 1), "no round is lost"
 
 
 def test_path_selectors_pass_updates_on_to_their_peers_once(stack: ExitStack) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -16,10 +16,11 @@ from midflight.primitives.steering import Steering, bucket_of
 from midflight.runtime.controller.desired import DesiredState
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.maps import ControlledMap
+from midflight.runtime.controller.served import served_services
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Graph, IPAddress
 from midflight.runtime.steering.buckets import balance_maps
-from midflight.runtime.steering.cps.rounds import Served, ServedInstance
+from midflight.runtime.steering.cps.rounds import Served
 from midflight.runtime.steering.mapped import IPNetwork, mapped, mapped_prefix
 from midflight.runtime.steering.service import Pool, Rule, Service, steering_entries
 from midflight.runtime.steering.ways import Ways, find_ways
@@ -116,6 +117,16 @@ class Services:
                 pool = replace(held[1].weighted(numbered), static=numbered)
             classes = {**found.classes, traffic_class: (rule, pool)}
             self._request(desired, replace(found, classes=classes))
+
+    def declassify(self, service: str, traffic_class: str) -> None:
+        """Remove a class of a service, whose requests then have no class. MidflightError if there is no such service or
+        class; DeviceError if a switch refuses, and the class then stays.
+        """
+        with self._fleet.lock:
+            found = self[service]
+            self._class(found, traffic_class)
+            classes = {name: each for name, each in found.classes.items() if name != traffic_class}
+            self._request(self._fleet.desired, replace(found, classes=classes))
 
     def weigh(
         self,
@@ -272,46 +283,12 @@ class Services:
         return {names[number]: count for number, count in found.items()}
 
     def served(self, switch: str = "") -> tuple[Served, ...]:
-        """Return all services with their instances, as a C-PS needs them: see `steering.cps`.
+        """Return all services with their instances and classes, as a C-PS needs them: see `served.served_services`.
 
-        Delays and counts are those of the requests that enter the network at `switch`, or of all. Delays are means over
-        the switches that have hosts. An instance is reachable if a way leads to it over switches that are on. Sends
-        requests to the switches; those that do not answer count nothing. MidflightError if there is no such switch.
+        Sends requests to the switches; those that do not answer count nothing. MidflightError if there is no switch of
+        this name.
         """
-        fleet = self._fleet
-        with fleet.lock:
-            on = [name for name, each in fleet.switches.items() if each.on]
-            alive = fleet.whole.without([name for name in fleet.switches if name not in on])
-            if switch:
-                fleet.switch(switch)
-            sent: dict[str, int] = {}
-            for name in on if not switch else [switch] if switch in on else []:
-                with suppress(DeviceError):
-                    for host, count in self.counters(name).items():
-                        sent[host] = sent.get(host, 0) + count.packets
-            ingresses = [switch] if switch else _ingresses(fleet.whole)
-            where = {host: _seen(fleet.whole, alive, host, ingresses) for host in fleet.desired.instances}
-            hosts = {each.name: each for each in fleet.whole.hosts}
-            names = {number: name for name, number in fleet.desired.instances.items()}
-            return tuple(
-                Served(
-                    each.name,
-                    str(each.address.network_address),
-                    tuple(
-                        ServedInstance(
-                            names[number],
-                            str(hosts[names[number]].address),
-                            each.pool.static.get(number, 0.0),
-                            each.pool.weights_at(switch).get(number, 0.0),
-                            *where[names[number]],
-                            sent.get(names[number], 0),
-                            number in each.drained,
-                        )
-                        for number in each.pool.instances
-                    ),
-                )
-                for each in fleet.desired.services.values()
-            )
+        return served_services(self._fleet, self.counters, switch)
 
     def apply(self) -> None:
         """Write the services of the desired state to all switches that are on. Does nothing without a `Steering`.
@@ -449,23 +426,6 @@ def _address(address: IPAddress | str) -> IPAddress:
         return ip_address(address)
     except ValueError as error:
         raise MidflightError(f"not the address of a client: {error}") from None
-
-
-def _ingresses(graph: Graph) -> list[str]:
-    """Return the names of the switches that have hosts, or of all if none has."""
-    hosts = {each.name: None for each in graph.hosts}
-    found = [
-        near for link in graph.links for near, far in ((link.left, link.right), (link.right, link.left)) if far in hosts
-    ]
-    return [*dict.fromkeys(each for each in found if each not in hosts)] or [each.name for each in graph.switches]
-
-
-def _seen(whole: Graph, alive: Graph, host: str, ingresses: Sequence[str]) -> tuple[float, bool]:
-    """Return the mean delay from the ingresses to a host in seconds, and whether a way leads there from one of them."""
-    hops = whole.towards(host)
-    delays = [hops[each].delay / 1e9 for each in ingresses if each in hops]
-    there = alive.towards(host)
-    return sum(delays) / len(delays) if delays else 0.0, any(each in there for each in ingresses)
 
 
 def _check_name(what: str, name: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midflight.runtime.controller.service.client import CommandClient
-from midflight.runtime.steering.cps.rounds import Served, ServedInstance
+from midflight.runtime.controller.service.wire import Json
+from midflight.runtime.steering.cps.rounds import Served, ServedClass, ServedInstance
 
 __all__ = ["RemoteServices"]
 
@@ -25,7 +26,12 @@ class RemoteServices:
         MidflightError if there is no such switch, or if the controller does not answer.
         """
         return tuple(
-            Served(each["name"], each["cs_id"], tuple(ServedInstance(**it) for it in each["instances"]))
+            Served(
+                each["name"],
+                each["cs_id"],
+                _instances(each),
+                tuple(ServedClass(it["name"], _instances(it)) for it in each["classes"]),
+            )
             for each in self._client.call("services", switch=switch)["services"]
         )
 
@@ -34,16 +40,20 @@ class RemoteServices:
         service: str,
         weights: Mapping[str, float],
         *,
+        traffic_class: str = "",
         switch: str = "",
         valid: float | None = None,
         computed: bool = False,
     ) -> int:
         """Set the weights of a service's instances, by host, and return how many buckets moved: see `Services.weigh`.
 
-        MidflightError if there is no such service, host or switch, if a weight or `valid` is out of its range, if all
-        weights are 0, or if the controller does not answer. DeviceError if a switch refuses.
+        MidflightError if there is no such service, class, host or switch, if a weight or `valid` is out of its range,
+        if all weights are 0, or if the controller does not answer. DeviceError if a switch refuses.
         """
-        found = self._client.call(
-            "weigh_service", service=service, weights=dict(weights), switch=switch, valid=valid, computed=computed
-        )
+        given: Json = {"service": service, "weights": dict(weights), "class": traffic_class, "switch": switch}
+        found = self._client.call("weigh_service", **given | {"valid": valid, "computed": computed})
         return int(found["moved"])
+
+
+def _instances(found: Json) -> tuple[ServedInstance, ...]:
+    return tuple(ServedInstance(**it) for it in found["instances"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from ipaddress import ip_network
 from typing import Any
 
 from midflight.errors import MidflightError
@@ -11,9 +12,11 @@ from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.observe.events import Event
 from midflight.runtime.controller.service.server import Call
 from midflight.runtime.controller.service.wire import Json
+from midflight.runtime.steering.service import Rule
 
 __all__ = ["SteeredServices"]
 
+_RULE = ("source", "protocol", "port", "dscp", "flow_label", "application", "priority")
 _PATIENCE = 0.5  # seconds between two comparisons for `watch`
 
 
@@ -33,6 +36,8 @@ class SteeredServices:
             self.services,
             self.add_service,
             self.remove_service,
+            self.classify_service,
+            self.declassify_service,
             self.weigh_service,
             self.balance_service,
             self.drain_service,
@@ -76,6 +81,39 @@ class SteeredServices:
         self._deployment.controller.services.remove(name)
         self._emit("service-removed", f"requests to {name} are routed to its address")
         return {"service": name}
+
+    def classify_service(self, arguments: Json) -> Json:
+        """Give requests that match a rule weights of their own: see `Services.classify`.
+
+        Arguments: `service`, `class`, `weights`, by host, and those of a `Rule` that may be left out: `source`, a
+        network as text, `protocol`, `port`, `dscp`, `flow_label`, `application` and `priority`, numbers. Return the
+        service, the class and the weights. MidflightError if the service or a host is unknown, if a value is out of its
+        range or no network, if a weight is not finite and at least 0, if all are 0, if another class has the same rule,
+        or if the program's `Steering` has no room.
+        """
+        name, traffic_class, weights = str(arguments["service"]), str(arguments["class"]), _weights(arguments)
+        given = {each: arguments[each] for each in _RULE if arguments.get(each) is not None}
+        if wrong := [each for each in given if each != "source" and not isinstance(given[each], int)]:
+            raise MidflightError(f"a rule's {wrong[0]} is a number, not {given[wrong[0]]!r}")
+        try:
+            source = ip_network(given.pop("source")) if "source" in given else None
+        except ValueError as error:
+            raise MidflightError(f"the source of a rule is a network: {error}") from None
+        rule = Rule(source=source, **given)
+        self._deployment.controller.services.classify(name, traffic_class, rule, weights)
+        shown = ", ".join(f"{each}={value}" for each, value in arguments.items() if each in _RULE and value is not None)
+        self._emit("service-classified", f"{name}: class {traffic_class} is {shown or 'all requests'}")
+        return {"service": name, "class": traffic_class, "weights": weights}
+
+    def declassify_service(self, arguments: Json) -> Json:
+        """Remove a class: see `Services.declassify`. Arguments: `service` and `class`.
+
+        Return both. MidflightError if there is no such service or class.
+        """
+        name, traffic_class = str(arguments["service"]), str(arguments["class"])
+        self._deployment.controller.services.declassify(name, traffic_class)
+        self._emit("service-declassified", f"{name}: requests of class {traffic_class} have no class any more")
+        return {"service": name, "class": traffic_class}
 
     def weigh_service(self, arguments: Json) -> Json:
         """Set the weights of a service's instances: see `Services.weigh`.

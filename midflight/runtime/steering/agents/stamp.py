@@ -57,6 +57,8 @@ class Prober:
         self._delays = Window("network_delay", window)
         self._sent: dict[int, _Sent] = {}
         self._next = 0
+        self.answered = 0
+        """Probes that have been answered in time."""
         self.strays = 0
         """Datagrams that answer no open probe."""
 
@@ -84,6 +86,7 @@ class Prober:
             self.strays += 1
             return False
         sent.answered = True
+        self.answered += 1
         inside = inside * _SECOND >> 32
         # A reflector that claims to have kept the packet longer than the round trip took is not believed.
         travelled = now - sent.at - (inside if inside <= now - sent.at else 0)

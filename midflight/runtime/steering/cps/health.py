@@ -17,36 +17,50 @@ __all__ = ["HealthProbes"]
 class HealthProbes:
     """Probes reflectors (`agents.reflector`) beside instances. A context manager.
 
-    `reflectors` has the IP address and UDP port for each CSCI-ID, and `clock` returns nanoseconds since 1970.
-    DeviceError if there is no route to one.
+    `reflectors` has the IP address and UDP port for each CSCI-ID, and `clock` returns nanoseconds since 1970. Each is
+    probed every `interval` nanoseconds. DeviceError if there is no route to one.
     """
 
-    def __init__(self, reflectors: Mapping[str, tuple[str, int]], liveness: Liveness, clock: Callable[[], int]) -> None:
-        self._liveness, self._clock = liveness, clock
+    def __init__(
+        self,
+        reflectors: Mapping[str, tuple[str, int]],
+        liveness: Liveness,
+        clock: Callable[[], int],
+        interval: int,
+    ) -> None:
+        self._liveness, self._clock, self._interval = liveness, clock, interval
         self._probes: dict[str, tuple[Prober, ProbeSocket]] = {}
         with ExitStack() as stack:
             for instance, (address, port) in reflectors.items():
                 prober = Prober()
                 self._probes[instance] = prober, stack.enter_context(ProbeSocket(prober, address, port, clock))
             self._stack = stack.pop_all()
-        self._began = False
+        self._sent: int | None = None
+        self._answered: dict[str, None] = {}  # those that have answered since the latest probes
 
     def poll(self) -> None:
-        """Record which instances have answered since the last call, and probe all again. Does not wait for answers.
+        """Record the answers that have arrived, and once in each interval probe all again. Does not wait for answers.
 
-        The first call only probes. A probe that cannot be sent counts as one without an answer.
+        Call this several times in an interval, as an answer counts as a sign of life at the time of the call that finds
+        it. A reflector that has not answered when it is probed again has missed a sign; so has one to which no probe
+        can be sent.
         """
         for instance, (prober, socket) in self._probes.items():
-            waiting = prober.waiting(self._clock())
+            before = prober.answered
             while socket.receive(0.0):
                 pass
-            now = self._clock()
-            if prober.waiting(now) < waiting:
-                self._liveness.sign(instance, PROBE, now)
-            elif self._began:
+            if prober.answered > before:
+                self._liveness.sign(instance, PROBE, self._clock())
+                self._answered[instance] = None
+        now = self._clock()
+        if self._sent is not None and now - self._sent < self._interval:
+            return
+        for instance, (_, socket) in self._probes.items():
+            if self._sent is not None and instance not in self._answered:
                 self._liveness.miss(instance, PROBE, now)
             socket.send()
-        self._began = True
+        self._sent = now
+        self._answered.clear()
 
     def close(self) -> None:
         """Close the sockets. Idempotent."""

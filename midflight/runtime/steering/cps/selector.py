@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from midflight.runtime.steering.agents.board import Board, Entry, State
 from midflight.runtime.steering.cps.liveness import Liveness
@@ -25,12 +25,16 @@ class Decision:
     """The weights of a service's instances after a round, by CSCI-ID; they sum to 1.
 
     `dead` says why instances get nothing. `source` says what the weights follow from: "measured", "last good" if only
-    stale updates are left or everything seems dead, or "static" if there is no update, or no demand yet.
+    stale updates are left or everything seems dead, or "static" if there is no update, or no demand yet. `all_dead`
+    says that no instance can serve, as far as is known. `classes` are the decisions for the service's traffic classes;
+    there, the source is "service" if no instance of the class can serve, and the weights are those of the service.
     """
 
     weights: Mapping[str, float]
     dead: Mapping[str, str]
     source: str
+    all_dead: bool = False
+    classes: Mapping[str, Decision] = field(default_factory=dict)
 
 
 class PathSelector:
@@ -49,7 +53,7 @@ class PathSelector:
         self.liveness = Liveness(detect)
         """Which instances give signs of life."""
         self._damping = damping
-        self._last: dict[str, tuple[Selection, Decision]] = {}
+        self._last: dict[tuple[str, str], tuple[Selection, Decision]] = {}
 
     def heard(self, update: Update, now: int) -> None:
         """Record the signs of life in an update that the board has accepted at `now`, in nanoseconds.
@@ -90,10 +94,13 @@ class PathSelector:
         demand: float,
         now: int,
         unreachable: Collection[str] = (),
+        *,
+        traffic_class: str = "",
     ) -> Decision:
         """Return the weights of a service for a demand in requests a second, at `now`, in nanoseconds.
 
-        `instances` describes all its instances, and `unreachable` are those to which no way leads, by CSCI-ID. These
+        `traffic_class` is the class of the requests, empty for those without one. `instances` describes all instances
+        that they may go to, and `unreachable` are those to which no way leads, by CSCI-ID. These
         and dead ones get the weight 0. If all are dead or unreachable, the last weights hold while an update is left,
         and otherwise all instances are weighed as if they were alive. Errors are those of `choose_weights`:
         MidflightError if there are no instances, UnsupportedError if the extra `steer` is not installed.
@@ -101,26 +108,28 @@ class PathSelector:
         names = [each.csci_id for each in instances]
         dead = self.liveness.dead(names, now) | dict.fromkeys((n for n in names if n in unreachable), "unreachable")
         entries = {n: entry for n in names if (entry := self.board.entry(cs_id, n)) is not None}
-        last = self._last.get(cs_id)
+        last = self._last.get((cs_id, traffic_class))
         alive = [each for each in instances if each.csci_id not in dead]
         if not alive and last is not None and any(each.state(now) is not State.GONE for each in entries.values()):
-            return replace(last[1], dead=dead, source="last good")
+            return replace(last[1], dead=dead, source="last good", all_dead=True)
         described = [self._described(each, entries.get(each.csci_id), now) for each in alive or instances]
         made = choose_weights(described, entries, demand, now, last[0] if last else None, self._damping)
         fresh = State.FRESH in made.states.values()
         weights = {n: made.weights.get(n, 0.0) for n in names}
-        decision = Decision(weights, dead, "static" if made.static else "measured" if fresh else "last good")
-        self._last[cs_id] = made, decision
+        source = "static" if made.static else "measured" if fresh else "last good"
+        decision = Decision(weights, dead, source, all_dead=not alive or not made.available)
+        self._last[cs_id, traffic_class] = made, decision
         return decision
 
-    def forget(self, now: int, services: Collection[str], instances: Collection[str]) -> None:
+    def forget(self, now: int, services: Collection[tuple[str, str]], instances: Collection[str]) -> None:
         """Remove updates that are gone at `now`, and all that is known of services and instances that no longer exist.
 
-        `services` are the CS-IDs, and `instances` the CSCI-IDs, of those that still exist.
+        Those that exist are `services`, by CS-ID and traffic class, the latter empty for requests without one, and
+        `instances`, by CSCI-ID.
         """
         self.board.expire(now)
         self.liveness.keep(instances)
-        self._last = {cs_id: each for cs_id, each in self._last.items() if cs_id in services}
+        self._last = {of: each for of, each in self._last.items() if of in services}
 
     def _described(self, given: Described, entry: Entry | None, now: int) -> Described:
         """Return a description with the delay that a C-NMA measured, and the servers that the service reports."""

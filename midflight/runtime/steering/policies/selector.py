@@ -41,12 +41,14 @@ class Selection:
     """Weights by CSCI-ID, which sum to 1, and the state of the update that each one follows from.
 
     `plan` is passed to the next round. `static` says that no update could be trusted, so the descriptions decided.
+    `available` is False if every instance says that it is not available; the weights then pretend that all are.
     """
 
     weights: Mapping[str, float]
     states: Mapping[str, State]
     plan: Plan | None
     static: bool
+    available: bool = True
 
 
 def choose_weights(
@@ -76,7 +78,8 @@ def choose_weights(
         not (states[name] == State.FRESH and (each.get("service_available") == 0 or not _scored(entries[name])))
         for name, each in zip(names, raw, strict=True)
     ]
-    there = there if any(there) else [True] * len(names)
+    available = any(there)
+    there = there if available else [True] * len(names)
     kept = [number for number, good in enumerate(there) if good]
     service = np.array([_positive(raw[k].get("service_time"), instances[k].service) for k in kept])
     rates = np.array([raw[k].get("service_request_rate", 0.0) for k in kept])
@@ -103,7 +106,8 @@ def choose_weights(
         same = previous is not None and [*previous.weights] == [names[k] for k in kept]
         made = plan(problem, previous.plan if previous and same else None, damping or Damping())
         shares = made.shares
-    return Selection({names[k]: float(share) for k, share in zip(kept, shares, strict=True)}, states, made, static)
+    weights = {names[k]: float(share) for k, share in zip(kept, shares, strict=True)}
+    return Selection(weights, states, made, static, available)
 
 
 def _raw(entry: Entry) -> dict[str, float]:
