@@ -31,10 +31,10 @@ class Compiled:
     queues between ingress and egress; `native` then has them. `timed` is whether `native` uses the arrival times of
     packets. Can be pickled.
 
-    Code that is not `optimised` is slower and does the same; it is there to be compared with.
+    With `plain_traces`, LLVM does not optimise code that records traces. It is slower, and there to be compared with.
     """
 
-    def __init__(self, program: ir.Program, *, optimised: bool = True) -> None:
+    def __init__(self, program: ir.Program, *, plain_traces: bool = False) -> None:
         lowered = lower_program(program)
         unit = lowered.unit
         for each in ("now", "received", "digests.used", *SLOTS):
@@ -54,8 +54,8 @@ class Compiled:
         self.records = unit.records
         self.record = Queue(unit).record
         self.queued, self.timed = lowered.queued, lowered.timed
-        self._optimised = optimised
-        self._native = _generate(str(unit.module), optimised)
+        self._plain_traces = plain_traces
+        self._native = _generate(str(unit.module))
         self._variants: dict[tuple[bool, bool], Variant] = {}
 
     @property
@@ -86,7 +86,7 @@ class Compiled:
             size = self.slots.size
             lowered = lower_program(self.program, self.slots, traced=traced, queued=queued)
             assert self.slots.size == size, "all variants of a program need the same context"
-            native = Native(str(lowered.unit.module), optimised=self._optimised)
+            native = Native(str(lowered.unit.module), optimised=not (traced and self._plain_traces))
             self._variants[traced, queued] = Variant(native, queued, lowered.timed, lowered.unit.names or [])
         return self._variants[traced, queued]
 
@@ -103,13 +103,13 @@ class Variant:
     names: list[str]
 
 
-def _generate(text: str, optimised: bool) -> Future[Native]:
+def _generate(text: str) -> Future[Native]:
     """Compile an LLVM module in a thread, which releases the interpreter's lock for nearly all of its time."""
     made: Future[Native] = Future()
 
     def work() -> None:
         try:
-            made.set_result(Native(text, optimised=optimised))
+            made.set_result(Native(text))
         except BaseException as error:
             made.set_exception(error)
 

@@ -123,19 +123,16 @@ class Embedded:
         source: str,
         *,
         p4info: p4i.P4Info | None = None,
-        optimised: bool = True,
+        programs: Programs | None = None,
         traced: bool = False,
     ) -> Outcome:
         """Run a case on a new embedded switch, and return what it did.
 
-        `source` is the program as P4 or as BMv2's JSON; the latter needs `p4info`. Without `optimised`, LLVM does not
-        optimise the native code; with `traced`, packets are traced. P4Error if the program is refused, MidflightError
-        if an entry is.
+        `source` is the program as P4 or as BMv2's JSON; the latter needs `p4info`. `programs` may have its code
+        already. With `traced`, packets are traced. P4Error if the program is refused, MidflightError if an entry is.
         """
-        programs = Programs()
+        programs = programs or Programs()
         checked = programs.get(source, PROGRAM)
-        if not optimised:
-            checked.adopt(Compiled(checked.program, optimised=False))
         switch = Switch(programs=programs)
         switch.load(source, PROGRAM, p4info)
         if traced:
@@ -159,10 +156,17 @@ class Host:
     def judge(self, case: Case) -> Finding | None:
         """Return what is wrong with a case; None if nothing. Errors of a switch become findings, so none is raised."""
         embedded, source = Embedded(), str(case.program)
-        found = _guarded(lambda: embedded.run(case, source))
+        programs = Programs()
+        checked = programs.get(source, PROGRAM)
+
+        def optimised() -> Outcome:
+            checked.adopt(Compiled(checked.program, plain_traces=True))
+            return embedded.run(case, source, programs=programs)
+
+        found = _guarded(optimised)
         if isinstance(found, Finding):
             return found
-        plain = _guarded(lambda: embedded.run(case, source, optimised=False, traced=True))
+        plain = _guarded(lambda: embedded.run(case, source, programs=programs, traced=True))
         if isinstance(plain, Finding):
             return plain
         text = difference(plain, found, ("plain code", "optimised code"))

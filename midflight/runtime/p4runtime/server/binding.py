@@ -9,7 +9,6 @@ from finsy.proto import p4i, p4t
 
 from midflight.errors import DeviceError
 from midflight.p4 import ir
-from midflight.p4.p4info import p4info
 from midflight.runtime.p4runtime.schema import NEEDS_PRIORITY, Described, Names, Schema, match_fields
 from midflight.runtime.p4runtime.server.translation import Codec, Strings, codec_of
 from midflight.runtime.p4runtime.status import Code, Refusal
@@ -58,17 +57,17 @@ class BoundTable:
 
 
 def bind(
-    schema: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
+    schema: Schema, ours: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
 ) -> dict[int, BoundTable]:
     """Return the tables of a P4Info, by id, bound to the program, and add the types that are strings to `strings`.
 
-    Raises Refusal with INVALID_ARGUMENT if the P4Info has an object that the program does not have, or that differs
-    there. It may omit objects, which the controller then cannot access; the specification allows that.
+    `schema` is a controller's P4Info, and `ours` that of the program. Raises Refusal with INVALID_ARGUMENT if the
+    former has an object that the program does not have, or that differs there. It may omit objects, which the
+    controller then cannot access; the specification allows that.
 
     Set `loose` for a program from BMv2's JSON, which lacks some of what P4Info has: actions that no table has, names of
     members, controller headers, tables that no packet reaches, and optional match fields, which are ternary there.
     """
-    ours = Schema(p4info(program))
     tables = {}
     for info in schema.tables:
         if loose and info.preamble.name not in program.tables:
@@ -124,14 +123,13 @@ def bind(
 
 
 def bind_value_sets(
-    schema: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
+    schema: Schema, ours: Schema, program: ir.Program, strings: dict[str, Strings], *, loose: bool = False
 ) -> dict[int, BoundTable]:
     """Return the value sets of a P4Info, by id, bound to the program's as tables without actions.
 
     Types that are strings are added to `strings`. BMv2's JSON has no names of fields, so they may differ if `loose`.
     Refusal with INVALID_ARGUMENT as for `bind`.
     """
-    ours = Schema(p4info(program))
     found = {}
     for info in schema.value_sets:
         own = _same("value set", info, ours.value_sets)

@@ -150,11 +150,11 @@ def assemble(
     program. Other errors of `make` are raised as they are: P4Error for a construct that its engine does not support,
     and UnsupportedError for a program that LLVM cannot translate to BPF or the kernel's verifier rejects.
     """
-    schema = Schema(config.p4info)
+    schema, ours = Schema(config.p4info), Schema(checked.p4info)
     strings: dict[str, Strings] = {}
     loose = is_bmv2_json(checked.text)
-    tables = bind(schema, checked.program, strings, loose=loose)
-    value_sets = bind_value_sets(schema, checked.program, strings, loose=loose)
+    tables = bind(schema, ours, checked.program, strings, loose=loose)
+    value_sets = bind_value_sets(schema, ours, checked.program, strings, loose=loose)
     try:
         demand(checked.program, memory)  # before code is generated
         engine = make(checked, cpu_port=cpu_port, seed=seed, gate=gate, memory=memory, queueing=queueing)
