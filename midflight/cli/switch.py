@@ -29,6 +29,7 @@ Examples:
   sudo midflight switch -i 1@veth0 -i 2@veth1                     without a program, which a controller loads later
   midflight switch prog.p4 --grpc-server-addr 127.0.0.1:0         on a free port, which it prints
   sudo midflight switch prog.p4 -i 1@veth0 -i 2@veth1 --stats     with interfaces as ports
+  midflight switch prog.p4 -i 1@udp:127.0.0.1:7001 -i 2@udp:127.0.0.1:7002    a frame in each datagram, without root
   midflight switch prog.p4 -i 1@pcap:in.pcap,out.pcap -i 2@pcap:,out2.pcap --trace
 """
 
@@ -41,7 +42,8 @@ Examples:
     "interfaces",
     metavar="PORT@INTERFACE",
     multiple=True,
-    help="A port: a Linux interface, or pcap:IN,OUT to read packets from one capture and write them to another.",
+    help="A port: a Linux interface, udp:ADDRESS:PORT[,PEER:PORT] to exchange frames with another process in UDP "
+    "datagrams, or pcap:IN,OUT to read packets from one capture and write them to another.",
 )
 @click.option(
     "--grpc-server-addr",
@@ -154,6 +156,9 @@ def switch(
 
     What the program logs (log_msg, and assert and assume that fail) is printed on lines that begin with "log".
 
+    A UDP port sends frames to PEER and receives only from there. Without PEER, it sends them to where the latest
+    datagram came from.
+
     Interfaces need root or the capability CAP_NET_RAW. Their packets are seen as on a wire, with VLAN tags and complete
     checksums. An exception are large segments that a sending host leaves to its interface to split: the switch drops
     them and counts them as "offload". To turn this off on the host: ethtool -K INTERFACE tso off gso off
@@ -193,7 +198,7 @@ def switch(
         names = parse_ports(list(interfaces))
         programs = user_programs()
         if mode is not None and (
-            captures or trace or queues or rate or port_rate or any("pcap:" in each for each in names.values())
+            captures or trace or queues or rate or port_rate or any(":" in each for each in names.values())
         ):
             raise click.UsageError("--xdp has interfaces only, and neither captures, traces nor queues")
         device = Switch(

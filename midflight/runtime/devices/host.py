@@ -34,8 +34,8 @@ class HostDevice:
     address: where to serve P4Runtime, "host:port", with port 0 for a free one, or "unix:/path"
     cpu_port: the port number of packet-ins and packet-outs, which no interface may have
     seed: the first state of the program's random numbers is derived from it
-    interfaces: by port number, 0 to 510, all of one kind: Linux interfaces, which require root, or pcap files as
-        `pcap:IN,OUT`
+    interfaces: by port number, 0 to 510, Linux interfaces, which require root, and UDP ports as `udp:ADDRESS:PORT` or
+        `udp:ADDRESS:PORT,PEER:PORT`; or pcap files only, as `pcap:IN,OUT`
     netns: the network namespace of the interfaces, by name or file; P4Runtime is served in that of this process
     pcap: a folder for captures of each port; ignored without interfaces
     threads: the number of threads that process packets; one runs the program, and the others send packets. `threads`

@@ -64,7 +64,7 @@ class HostProcessDevice(SwitchProcess):
     file: the name of the program in messages; included files are searched in its folder
     device_id: the P4Runtime device id
     cpu_port: the port number of packet-ins and packet-outs, which no interface may have
-    interfaces: the Linux interfaces of the ports, by port number; requires root
+    interfaces: by port number, Linux interfaces, which require root, or UDP ports as `udp:ADDRESS:PORT,PEER:PORT`
     netns: the network namespace in which the process runs and the interfaces are, as the name of a namespace of
         `ip netns` or the path of its file; empty for the current one
     folder: where to create the switch's folder for files; by default the system's temporary folder

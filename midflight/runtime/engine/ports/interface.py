@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from midflight.errors import DeviceError
 from midflight.runtime.engine.ports import linux
 
-__all__ = ["Interface", "is_up"]
+__all__ = ["Interface", "is_up", "refuse"]
 
 RING_BYTES = 1 << 23
 BLOCK = 1 << 16
@@ -33,8 +33,11 @@ class Interface:
     context manager that closes it.
     """
 
+    mail = source = peer = 0  # only a UDP port has these addresses
+
     def __init__(self, name: str) -> None:
         self.name = name
+        self.fault = f"interface {name} has gone down"
         self.lost = 0
         self._open: list[socket.socket] = []
         try:
@@ -90,9 +93,11 @@ class Interface:
 
     def refuse(self) -> None:
         """Stop receiving packets. Those in the ring stay there."""
-        nothing = np.frombuffer(struct.pack("HBBI", 0x06, 0, 0, 0), np.uint8)  # BPF: return 0
-        program = struct.pack("HxxxxxxP", 1, nothing.ctypes.data)
-        self.receiver.setsockopt(socket.SOL_SOCKET, linux.SO_ATTACH_FILTER, program)
+        refuse(self.receiver)
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet immediately. OSError if the interface rejects it."""
+        self.sender.send(packet, linux.MSG_DONTWAIT)
 
     def overrun(self) -> int:
         """Return the number of packets so far that were dropped because the ring was full."""
@@ -128,6 +133,13 @@ def _mtu(any_socket: socket.socket, name: str) -> int:
 
 def _names() -> str:
     return ", ".join(name for _, name in socket.if_nameindex())
+
+
+def refuse(sock: socket.socket) -> None:
+    """Make a socket drop all packets that arrive from now on."""
+    nothing = np.frombuffer(struct.pack("HBBI", 0x06, 0, 0, 0), np.uint8)  # BPF: return 0
+    program = struct.pack("HxxxxxxP", 1, nothing.ctypes.data)
+    sock.setsockopt(socket.SOL_SOCKET, linux.SO_ATTACH_FILTER, program)
 
 
 def is_up(sock: socket.socket, name: str) -> bool:

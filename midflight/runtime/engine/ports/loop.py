@@ -13,6 +13,7 @@ from llvmlite import ir as ll
 from midflight.runtime.engine.builder import I32, I64, POINTER
 from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.capture import build_capture
+from midflight.runtime.engine.ports.datagrams import build_fill
 from midflight.runtime.engine.ports.handover import build_end, build_give, build_sender, build_take
 from midflight.runtime.engine.ports.native import NativeBuilder, NativeModule
 from midflight.runtime.engine.ports.records import Output, Port
@@ -69,10 +70,11 @@ def _step(
 ) -> ll.Function:
     """Build `frames step(context, port)`: processes one batch of a port, from receiving to sending."""
     take, give = outputs
-    release = build_release(unit)
+    release, fill = build_release(unit), build_fill(unit)
     code = unit.routine("step", [POINTER], I64)
     b = code.b
     port = code.function.args[1]
+    code.call(fill, [port])
     frames = code.call(receive, [port])
     with code.when(b.icmp_unsigned("==", frames, code.i64(0))):
         b.ret(frames)

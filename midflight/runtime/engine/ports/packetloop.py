@@ -21,6 +21,7 @@ from midflight.runtime.engine.engine import Engine
 from midflight.runtime.engine.gate import Gate
 from midflight.runtime.engine.jit import Native
 from midflight.runtime.engine.ports import linux
+from midflight.runtime.engine.ports.datagrams import DatagramPort
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.loop import BORROWED, build_loop
 from midflight.runtime.engine.ports.pcap import HEADER, record
@@ -54,13 +55,13 @@ _KEY = "packet loop"
 
 
 class PacketLoop:
-    """Carries packets between interfaces and an engine, from `start` to `stop`.
+    """Carries packets between ports and an engine, from `start` to `stop`.
 
-    `ports` are the interfaces by port number of the program. Their creator closes them, after `stop`. Packets that the
-    program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is dropped. One thread receives
-    and runs the program, packet after packet. With `threads` > 1 the other threads send, each for a share of the ports.
-    If `captures` is a folder, the packets of each port are recorded there in `port1_in.pcap` and `port1_out.pcap`, and
-    so on. DeviceError if these files cannot be written.
+    `ports` are the Linux interfaces and UDP ports by port number of the program. Their creator closes them, after
+    `stop`. Packets that the program sends to `cpu_port` wait for `packets_in`. Without an engine every packet is
+    dropped. One thread receives and runs the program, packet after packet. With `threads` > 1 the other threads send,
+    each for a share of the ports. If `captures` is a folder, the packets of each port are recorded there in
+    `port1_in.pcap` and `port1_out.pcap`, and so on. DeviceError if these files cannot be written.
 
     The program's clock starts with the loop. With `unix_time`, it shows the time since 1970 when the loop is created,
     and runs evenly from then on. Packets that wait in queues when the loop stops are dropped and counted.
@@ -69,7 +70,7 @@ class PacketLoop:
     def __init__(
         self,
         gate: Gate,
-        ports: Mapping[int, Interface],
+        ports: Mapping[int, Interface | DatagramPort],
         *,
         cpu_port: int = 510,
         captures: Path | None = None,
@@ -141,12 +142,15 @@ class PacketLoop:
             record[offset // 8] = column.ctypes.data
         self._memory += columns.values()
 
-    def _lay_out_port(self, record: NDArray[np.uint64], number: int, interface: Interface) -> None:
+    def _lay_out_port(self, record: NDArray[np.uint64], number: int, interface: Interface | DatagramPort) -> None:
         vectors: NDArray[np.uint64] = np.zeros((BATCH, linux.IOVEC // 8), np.uint64)
         messages: NDArray[np.uint64] = np.zeros((BATCH, linux.MMSGHDR // 8), np.uint64)
         start = vectors.ctypes.data
         messages[:, linux.MMSGHDR_IOV // 8] = np.arange(start, start + BATCH * linux.IOVEC, linux.IOVEC)
         messages[:, linux.MMSGHDR_IOVLEN // 8] = 1
+        if interface.peer:
+            messages[:, linux.MMSGHDR_NAME // 8] = interface.peer
+            messages.view(np.uint32)[:, linux.MMSGHDR_NAMELEN // 4] = linux.SOCKADDR
         self._memory += [vectors, messages]
         for at, file in zip((Port.INWARD, Port.OUTWARD), self._captures.get(number, ()), strict=False):
             buffer = np.empty(CAPTURE_BYTES, np.uint8)
@@ -162,6 +166,9 @@ class PacketLoop:
             (Port.SENDER, interface.sender.fileno()),
             (Port.MESSAGES, messages.ctypes.data),
             (Port.VECTORS, start),
+            (Port.MAIL, interface.mail),
+            (Port.SOURCE, interface.source),
+            (Port.PEER, interface.peer),
         ):
             record[offset // 8] = value
 
@@ -298,7 +305,7 @@ class PacketLoop:
             self._by_hand["no port"] += 1
             return
         try:
-            interface.sender.send(packet, linux.MSG_DONTWAIT)
+            interface.send(packet)
         except OSError:
             self._by_hand["unsent"] += 1
             return
@@ -313,7 +320,7 @@ class PacketLoop:
             faults, offloads = self._reported.get(number, (0, 0))
             self._reported[number] = row[Port.FAULTS // 8], row[Port.OFFLOAD // 8]
             if row[Port.FAULTS // 8] != faults:
-                found.append(f"port {number}: interface {interface.name} has gone down")
+                found.append(f"port {number}: {interface.fault}")
             if row[Port.OFFLOAD // 8] and not offloads:
                 found.append(f"port {number}: {OFFLOAD_NEWS}")
         return found
@@ -330,7 +337,7 @@ class PacketLoop:
         ports = {number: self._port_stats(record, number, interface) for record, (number, interface) in rows}
         return TrafficStats(ports, lost)
 
-    def _port_stats(self, record: list[int], number: int, interface: Interface) -> PortStats:
+    def _port_stats(self, record: list[int], number: int, interface: Interface | DatagramPort) -> PortStats:
         dropped = {name: record[offset // 8] for name, offset in DROPS.items()}
         dropped["overrun"] = interface.overrun()
         return PortStats(

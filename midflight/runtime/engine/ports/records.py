@@ -43,18 +43,22 @@ class Capture:
 
 
 class Port:
-    """Offsets in the record of one interface.
+    """Offsets in the record of one interface or UDP port.
 
-    NUMBER is the program's port number. RING, FRAME, FRAMES and HEAD describe the receive ring shared with the kernel:
-    its address, the bytes of a frame, the number of frames, and the next frame. SOCKET receives; SENDER sends MESSAGES,
-    whose VECTORS refer to the PENDING packets. The other fields count packets: RECEIVED, SENT, and dropped ones:
-    OVERSIZE for those larger than a frame, OFFLOAD for unsegmented TSO/GSO packets, UNSENT for those that the interface
-    rejected. FAULTS counts how often the interface went down. INWARD and OUTWARD are the captures of its two
-    directions.
+    NUMBER is the program's port number. RING, FRAME, FRAMES and HEAD describe the receive ring: its address, the bytes
+    of a frame, the number of frames, and the next frame. SOCKET receives; SENDER sends MESSAGES, whose VECTORS refer to
+    the PENDING packets. The other fields count packets: RECEIVED, SENT, and dropped ones: OVERSIZE for those larger
+    than a frame, OFFLOAD for unsegmented TSO/GSO packets, UNSENT for those that the interface rejected. FAULTS counts
+    how often the interface went down. INWARD and OUTWARD are the captures of its two directions.
+
+    The kernel fills the ring of an interface. That of a UDP port is filled by the loop, with the messages at MAIL,
+    which is 0 for an interface. SOURCE points to the address that the last datagram came from, and PEER to the one to
+    send to; PEER is 0 if the socket is connected.
     """
 
     NUMBER, RING, FRAME, FRAMES, HEAD, SOCKET, SENDER, MESSAGES, VECTORS, PENDING = range(0, 80, 8)
     RECEIVED, SENT, OVERSIZE, OFFLOAD, UNSENT, FAULTS = range(80, 128, 8)
     INWARD = 128
     OUTWARD = INWARD + Capture.SIZE
-    SIZE = OUTWARD + Capture.SIZE
+    MAIL, SOURCE, PEER = range(OUTWARD + Capture.SIZE, OUTWARD + Capture.SIZE + 24, 8)
+    SIZE = PEER + 8

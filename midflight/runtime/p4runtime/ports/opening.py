@@ -1,4 +1,4 @@
-"""Ports of a switch: Linux interfaces, whose packets native code processes, or pcap files."""
+"""Ports of a switch: Linux interfaces and UDP ports, whose packets native code processes, or pcap files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Protocol
 
 from midflight.errors import DeviceError
+from midflight.runtime.engine.ports.datagrams import DatagramPort
 from midflight.runtime.engine.ports.interface import Interface
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.engine.ports.packetloop import PacketLoop
-from midflight.runtime.engine.ports.spec import FilePort, InterfacePort, check_ports, parse_port
+from midflight.runtime.engine.ports.spec import FilePort, InterfacePort, UdpPort, check_ports, parse_port
 from midflight.runtime.engine.ports.stats import TrafficStats
 from midflight.runtime.p4runtime.ports.playback import FilePorts
 from midflight.runtime.p4runtime.server.switch import Switch
@@ -55,7 +56,8 @@ def open_ports(
 ) -> Ports:
     """Open the ports of a switch, and return them.
 
-    names: for each port number, 0 to 510, the name of an interface or `pcap:IN,OUT`; all of the same kind; may be empty
+    names: for each port number, 0 to 510, the text that `parse_port` reads: interfaces and UDP ports, or captures only;
+        may be empty
     netns: the network namespace of the interfaces, by name or file
     captures: a folder for captures of each port's packets
     threads: the number of threads that process packets; one runs the program, and the others send packets to interfaces
@@ -69,29 +71,27 @@ def open_ports(
     """
     specs = {number: parse_port(name) for number, name in names.items()}
     files = {number: each for number, each in specs.items() if isinstance(each, FilePort)}
-    interfaces = {number: each.name for number, each in specs.items() if isinstance(each, InterfacePort)}
+    live = {number: each for number, each in specs.items() if not isinstance(each, FilePort)}
     check_ports(specs, switch.cpu_port)
-    if files and interfaces:
+    if files and live:
         raise DeviceError("ports cannot be a mix of interfaces and pcap files: a file has its own clock")
-    if not interfaces:
+    if not live:
         return FilePorts(switch, files, captures=captures, wait=wait, finished=finished, unix_time=unix_time)
     if wait:
         raise DeviceError("only pcap files can wait for a controller: packets arrive at interfaces at any time")
-    return InterfacePorts(
-        switch, interfaces, netns=netns, captures=captures, threads=threads, news=news, unix_time=unix_time
-    )
+    return InterfacePorts(switch, live, netns=netns, captures=captures, threads=threads, news=news, unix_time=unix_time)
 
 
 class InterfacePorts:
-    """Linux interfaces as the ports of a switch (`Ports`). The parameters are those of `open_ports`.
+    """Linux interfaces and UDP ports as the ports of a switch (`Ports`). The parameters are those of `open_ports`.
 
-    `interfaces` are the names of the interfaces by port number.
+    `interfaces` describes the ports by port number. The sockets of UDP ports are in the namespace `netns`, too.
     """
 
     def __init__(
         self,
         switch: Switch,
-        interfaces: Mapping[int, str],
+        interfaces: Mapping[int, InterfacePort | UdpPort],
         *,
         netns: str = "",
         captures: Path | None = None,
@@ -104,11 +104,14 @@ class InterfacePorts:
         self._closed = False
         self._last: TrafficStats | None = None
         with ExitStack() as opened:
-            ports: dict[int, Interface] = {}
+            ports: dict[int, Interface | DatagramPort] = {}
 
             def open_all() -> None:
-                for number, name in interfaces.items():
-                    ports[number] = opened.enter_context(Interface(name))
+                for number, each in interfaces.items():
+                    if isinstance(each, UdpPort):
+                        ports[number] = opened.enter_context(DatagramPort(each))
+                    else:
+                        ports[number] = opened.enter_context(Interface(each.name))
 
             within(netns, open_all)
             self._loop = PacketLoop(
