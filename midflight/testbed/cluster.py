@@ -98,7 +98,8 @@ def results(
     """Call a function with the values of each unit on the workers, and yield units with their results as they end.
 
     `client` is a `distributed.Client`, and `name` describes a unit in errors. What is not finished when the iterator is
-    closed is cancelled. MidflightError if no worker can finish a unit, or whatever the function raises of that kind.
+    closed is cancelled. A MidflightError of the function is raised as it is. MidflightError also if the function raises
+    another error, or if each of eleven workers dies with a unit.
     """
     as_completed: Any = import_module("distributed").as_completed
     futures = {client.submit(function, *unit, pure=False, retries=ATTEMPTS): unit for unit in units}

@@ -53,12 +53,12 @@ class Net:
     """A running network with a controller, whose switches run a program. A context manager: leaving it calls `close`.
 
     fabric: `sim` for a simulation in virtual time, or `netns` for network namespaces, processes and sockets (needs
-    root). device: the kind of all switches, `host` for the embedded switch or `bmv2`; or a mapping from switch names to
-    kinds. seed: of all random choices. offload: False makes hosts compute, unless `admit` is called. capabilities: by
-    switch name, limits and features to assume instead of those that the device reports. strategy: how the work of a
-    group is spread over switches; None lets one switch compute for the whole group. pcap: a folder for captures of
-    every link, h1-s1.pcap and so on; not in simulation. traceable: whether BMv2 logs every packet, so that it can be
-    traced; the embedded switch can always be traced.
+    root). device: the kind of all switches, `host` for the embedded switch, `bmv2`, `xdp` or a kind of another package;
+    or a mapping with a kind for each switch. seed: of links, of `load`, and in simulation of tokens; `packet.random`
+    ignores it. offload: False makes hosts compute, unless `admit` is called. capabilities: by switch name, limits and
+    features to assume instead of the device's. strategy: how the work of a group is spread over switches; None lets one
+    switch compute for the whole group. pcap: a folder for captures of every link, h1-s1.pcap and so on; not in
+    simulation. traceable: makes BMv2 log every packet, for traces, which the embedded switch gives without it.
 
     Each switch runs the applications that it has room for (`placements`). One switch or server is chosen to compute for
     a group (`choices`). MidflightError if the program or a parameter is invalid, DeviceError if a device does not
@@ -265,12 +265,12 @@ class Net:
         `sequence` is the number of the first request, or an array of all; by default, numbers continue after the last
         request of the application. `payload` follows the fields.
 
-        Returns when the requests and everything that followed from them have passed the network, or immediately with
-        `timeout=0`. An application that has not been admitted, withdrawn or joined, and has no group, is admitted first
-        (unless `offload` is False): on the first switch on the path that runs it, for that switch's hosts, which also
-        receive multicasts. MidflightError if a name is unknown, if no switch on the path runs the application, or if
-        packets are still in the network after `timeout` seconds. WireError if a field, the sequence or the payload is
-        invalid.
+        Sends batches of 32, and waits after each until it and what followed from it have passed the network, for at
+        most `timeout` seconds; 0 sends all at once. An application that has not been admitted, withdrawn or joined, and
+        has no group, is admitted first (unless `offload` is False): on the first switch on the path that runs it, for
+        that switch's hosts, which also receive multicasts. MidflightError if a name is unknown, if no switch on the
+        path runs the application, or if a batch has not passed in time: the rest is not sent. WireError, before any is
+        sent, if a field, the sequence or the payload is invalid.
         """
         given = {**(fields or {}), **values}
         return self._traffic.send(host, application, given, to=to, sequence=sequence, payload=payload, timeout=timeout)

@@ -1,4 +1,4 @@
-"""Compiles register accesses: one read-modify-write per register and packet, as a statement or in an expression."""
+"""Compiles register accesses: a packet reads and writes a register once in a round, in a statement or expression."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def compile_access(
     """Compile the call of a register's method, such as `self.count.update(i, lambda old: old + 1)`.
 
     `target` is the variable that receives the method's result, or None if the result is not used. Raises KernelError
-    for a second access of a packet to the same array (on any path), a register of another object or without a chosen
-    lane, an unknown method, arguments that do not fit, and the result of `write`.
+    if a path to this point accesses the same array, for a register of another object, a register with lanes of which
+    none is chosen, an unknown method, arguments that do not fit, and a use of the result of `write`.
     """
     name, lane = _array(code, call, register)
     line = code.source.line(call)

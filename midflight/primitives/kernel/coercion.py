@@ -19,7 +19,8 @@ def number(code: Context, node: ast.expr, kind: Kind | None = None, what: str = 
     """Compile `node` and return it as a number: of type `kind`, or for None of its own type.
 
     A constant without a width takes `kind` if it fits. `what` names the value in errors. Raises KernelError for a
-    condition, a number of another type, or for a constant without a width if `kind` is None.
+    condition or another object, a number of another type, a constant that does not fit, or, if `kind` is None, a
+    constant without a width.
     """
     value: Value = yield code.value(node)
     return sized(code, value, node) if kind is None else fit(code, value, kind, node, what)
@@ -40,15 +41,17 @@ def sized(code: Context, value: Value, node: ast.expr) -> Expr:
 
 
 def condition(code: Context, node: ast.expr) -> Walk[Expr]:
-    """Compile `node` and return it as a condition (true or false). Raises KernelError if it is a number."""
+    """Compile `node` and return it as a condition (true or false). Raises KernelError if it is anything else."""
     value: Value = yield code.value(node)
     return condition_of(code, value, node)
 
 
 def condition_of(code: Context, value: Value, node: ast.expr) -> Expr:
-    """Return `value`, the compiled expression `node`, as a condition. Raises KernelError if it is a number."""
+    """Return `value`, the compiled expression `node`, as a condition. Raises KernelError if it is anything else."""
     if isinstance(value, Known) and isinstance(value.value, bool):
         return Truth(value.value)
+    if isinstance(value, Known) and not isinstance(value.value, int):
+        raise code.error(node, f"`{code.text(node)}` is not a condition", "compare numbers: `wire.value > 3`")
     if isinstance(value, (Known, Untyped)) or value.kind is not None:
         text = code.text(node)
         raise code.error(node, f"`{text}` is a number, not a condition", f"write `{text} != 0`")
@@ -120,9 +123,9 @@ def _choice_of(code: Context, value: Untyped, kind: Kind, node: ast.expr) -> Exp
 
 
 def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelError:
-    """Return the error, to be raised, that the constant `node` has no width here.
+    """Return the error that the constant `node` has no width here. The caller raises it.
 
-    It suggests the type `kind` or bit[32].
+    Its hint suggests the type `kind`, or bit[32] if that is None.
     """
     text, kind = code.text(node), kind or Kind(32)
     fixed = f"{kind}({text})"
@@ -133,9 +136,9 @@ def no_width(code: Context, node: ast.expr, kind: Kind | None = None) -> KernelE
 
 
 def not_a_number(code: Context, node: ast.expr, value: object = None) -> KernelError:
-    """Return the error, to be raised, that `node` is not a number.
+    """Return the error that `node` is not a number. The caller raises it.
 
-    `value` is the object that it is; None for a condition.
+    `value` is the Python object that `node` is known to be; None for a condition.
     """
     text = code.text(node)
     if value is None or isinstance(value, bool):

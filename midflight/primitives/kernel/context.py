@@ -215,9 +215,10 @@ class Context:
 
     @contextmanager
     def conditionally(self, scope: Scope) -> Iterator[None]:
-        """In the body, compile code that Python evaluates only under a condition, in `scope`.
+        """Make `scope` the current scope, for code that Python evaluates only under a condition.
 
-        The outer scope returns afterwards. Registers and maps cannot be accessed there.
+        Accesses to registers and maps in the body of the `with` raise KernelError. Afterwards the previous scope is
+        current again.
         """
         outside, self.scope = self.scope, scope
         self.conditional += 1
@@ -229,9 +230,9 @@ class Context:
 
     @contextmanager
     def reading(self, source: Source, outer: Mapping[str, Any], scope: Scope) -> Iterator[None]:
-        """In the body, compile code of another source text, with its own global names, in `scope`.
+        """Compile code of another source text, with `outer` as its global names and `scope` as the current scope.
 
-        All are restored afterwards.
+        After the body of the `with`, the previous ones are current again.
         """
         kept = self.source, self.outer, self.scope
         self.source, self.outer, self.scope = source, outer, scope
@@ -242,10 +243,10 @@ class Context:
 
     @contextmanager
     def entered(self, frame: Frame, names: Mapping[str, Known | Expr]) -> Iterator[None]:
-        """In the body, compile the function of `frame`, called by the current one, in a new scope with `names` in it.
+        """Compile the function of `frame`, which the current function calls, in a new scope with the variables `names`.
 
-        Afterwards the caller is current again, with the facts that hold after the call but without the callee's
-        variables.
+        After the body of the `with`, the caller is current again. Its scope has the facts that hold after the call, but
+        not the callee's variables.
         """
         outside, caller, whole = self.scope, self.frame, self.whole
         self.callers, self.frame, self.whole = (*self.callers, caller), frame, None

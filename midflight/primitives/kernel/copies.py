@@ -38,8 +38,8 @@ class Copies:
 def bits_of_result(operator: type[ast.operator], left: int, right: int) -> int:
     """Return about how many bits the value of `left <operator> right` has, without computing it.
 
-    `left` and `right` are the operands' values. The value has at most one bit more than returned. The result is 0 for
-    operators other than `+`, `-`, `*`, `**` and `<<`, whose values are no longer than their operands.
+    `left` and `right` are the operands' values. The value has at most one bit more than returned. For operators other
+    than `+`, `-`, `*`, `**` and `<<`, 0 is returned: their values are no longer than their operands.
     """
     one, other = left.bit_length(), right.bit_length()
     if operator is ast.Pow:

@@ -92,7 +92,8 @@ class Layout:
         """Return the layout of a header class.
 
         Widths and lengths that name a parameter take its value from `parameters`. Raises KernelError for invalid sizes,
-        for more than 8192 numbers, or a misplaced array of variable length.
+        for more than 8192 numbers, for an array of variable length that is not the last field of the outermost header,
+        and for a `count` that does not name an unsigned field before the array.
         """
         tree = run(_tree(header, parameters, _Room(header), ""))
         return cls(tuple(tree.fields()), tree)

@@ -81,7 +81,7 @@ class Map:
             raise KernelError(f"a map with {len(self.keys)} key parts takes as many match kinds, not {len(self.match)}")
         for how in self.match:
             if how not in get_args(Match):
-                raise KernelError(f"a map's match kind is {', '.join(get_args(Match))}, not {how!r}")
+                raise KernelError(f"a map's match kind must be one of {', '.join(get_args(Match))}, not {how!r}")
         if self.match.count("lpm") > 1:
             raise KernelError("only one part of a map's key can be lpm", hint="match the others exact or ternary")
 
@@ -122,14 +122,15 @@ class Map:
         """Add an entry, or replace the one with the same key.
 
         Of several entries that match, the one with the largest `priority` (1 to 2**31 - 1) wins; only ternary and range
-        keys can have other than 1. Raises KernelError if key, value or priority do not fit, or if the map is full.
+        keys can have other than 1. Raises KernelError if key, value or priority do not fit, or if a new entry would
+        exceed the map's size.
         """
         self.keep(self.entry(key, value, priority))
 
     def entry(self, key: Key, value: int, priority: int = 1) -> Entry:
         """Return an entry for `insert` without adding it.
 
-        KernelError if key, value or priority do not fit the map, or if the map is full.
+        KernelError if key, value or priority do not fit the map, or if the map is full and has no entry with this key.
         """
         entry = Entry(self.parts(key), self.number(value), priority)
         self.check_priority(priority)
@@ -196,7 +197,7 @@ class Map:
 
     @property
     def everything(self) -> tuple[Part, ...]:
-        """The parts of the key that matches every value. Exact parts cannot; they are 0."""
+        """The parts of the key that matches every value. An exact part, which matches one value only, is 0."""
         wide: dict[Match, Callable[[Kind], Part]] = {
             "exact": lambda _: 0,
             "lpm": lambda _: (0, 0),

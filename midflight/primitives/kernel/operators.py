@@ -84,8 +84,8 @@ def values_of(code: Context, *nodes: ast.expr) -> Walk[list[Value]]:
 def binary(code: Context, node: ast.BinOp) -> Walk[Value]:
     """Compile a binary operator (`+`, `<<`, `//` and so on) and return its value; two constants give a constant.
 
-    Raises KernelError for operands of different types, constants that do not fit, floats, `/`, a divisor that is not a
-    constant power of two, and `**` of variables.
+    Raises KernelError for operands of different types, constants that do not fit or have more than 4096 bits, floats,
+    `/`, `**` of variables, and the division of a variable by anything but a constant power of two.
     """
     if type(node.op) not in _ARITHMETIC:
         hint = "write `//`, by a power of two" if isinstance(node.op, ast.Div) else "multiply numbers: `a * b`"

@@ -39,11 +39,11 @@ class Randomness(Protocol):
 
 
 class Packet:
-    """The packet that a kernel runs on as the reference; it records what the kernel decides. The last verdict counts.
+    """A packet in one round of a kernel that runs as the reference. It records what the kernel decides in that round.
 
     `sequence` is the common header's (32 bits), `epoch` that of the switch's state (16 bits), `now` the arrival time in
-    microseconds (48 bits), `random` the source of random numbers, and `round` the number of earlier runs on this
-    packet. Assigning attributes raises KernelError.
+    microseconds (48 bits), `random` the source of random numbers, and `round` the number of earlier rounds of the
+    packet (8 bits). Larger numbers wrap. Assigning attributes raises KernelError.
     """
 
     def __init__(
@@ -83,9 +83,10 @@ class Packet:
         return number
 
     def random(self, kind: Kind) -> int:
-        """Return a uniformly distributed random number of type `kind`, which has at most 64 bits on a switch.
+        """Return a uniformly distributed random number of type `kind`.
 
-        Raises KernelError if the packet was created without a source of random numbers.
+        Raises KernelError if the packet was created without a source of random numbers. The compiler rejects types of
+        more than 64 bits.
         """
         source: Randomness | None = self.__dict__["_random"]
         if source is None:
@@ -97,24 +98,24 @@ class Packet:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that the kernel gave last; FORWARD if it gave none."""
+        """The verdict that the kernel gave last in this round; FORWARD if it gave none."""
         verdict: Verdict = self.__dict__["_verdict"]
         return verdict
 
     @property
     def forwarded(self) -> bool:
-        """Whether the verdict so far is FORWARD, which it is before any verdict."""
+        """Whether the last verdict of this round is FORWARD, or the kernel has given none."""
         return self.verdict == Verdict.FORWARD
 
     @property
     def mirrored(self) -> bool:
-        """Whether the kernel has called `mirror`, so that a copy of the packet is sent."""
+        """Whether the kernel has called `mirror` in this round, so that a copy of the packet is sent."""
         mirrored: bool = self.__dict__["_mirrored"]
         return mirrored
 
     @property
     def alerts(self) -> list[tuple[int, ...]]:
-        """The alerts raised so far, each as a tuple of plain ints."""
+        """The alerts that the kernel has raised in this round, each as a tuple of plain ints."""
         alerts: list[tuple[int, ...]] = self.__dict__["_alerts"]
         return alerts
 
@@ -151,15 +152,16 @@ class Packet:
     def mirror(self) -> None:
         """Send a copy of the packet to the hosts that `Controller.mirror` names, independently of the verdict.
 
-        The copy is the packet as it was when this round began. Further calls in a round have no effect.
+        The copy is the packet as it was when this round began: in the first round, as it arrived. Further calls in a
+        round have no effect.
         """
         self.__dict__["_mirrored"] = True
 
     def alert(self, *values: int) -> None:
         """Report numbers to the controller, as a P4 digest.
 
-        A packet may raise one alert; the compiler rejects kernels with a path to a second. KernelError if there is no
-        number, or if one has no width.
+        A packet may raise one alert in each round: the compiler rejects kernels with a path to a second. It also
+        rejects alerts of one kernel with different types. KernelError if there is no number, or if one has no width.
         """
         if not values or not all(isinstance(each, Number) for each in values):
             raise KernelError("packet.alert takes numbers with a width: convert a constant with bit[n](...)")

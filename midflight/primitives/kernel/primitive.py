@@ -253,7 +253,7 @@ class Primitive(_Parameters):
     def reference(self, *, epoch: int = 0, random: Randomness | None = None) -> Reference:
         """Return the primitive as a state machine in plain Python, with new registers and maps as `setup` creates them.
 
-        epoch: the value of `packet.epoch`, 0 to 65535. random: the source of `packet.random`, such as `Random(seed)`;
+        epoch: the value of `packet.epoch`, modulo 65536. random: the source of `packet.random`, such as `Random(seed)`;
         without one, `packet.random` raises KernelError. Raises KernelError for a kernel that does not compile.
         """
         return Reference(self, epoch, random)

@@ -16,10 +16,10 @@ MOST, LANES = (1 << 31) - 1, 8192
 class Register:
     """An array of numbers of type `kind`, all `initial` at first; created in a primitive's `setup`.
 
-    `size` is the number of elements (1 to 2**31 - 1). A packet accesses one element once, for example with `update`.
-    With `lanes=n` (1 to 8192) there are `n` arrays, `self.total[lane]`, each of which a packet accesses once. An index
-    outside the array reads as `initial`, and writes to it are ignored. Raises KernelError for invalid parameters. The
-    methods that access an element raise KernelError for a register with lanes, of which one must be chosen.
+    `size` is the number of elements (1 to 2**31 - 1). In a round, a packet accesses one element once, for example with
+    `update`. With `lanes=n` (1 to 8192) there are `n` such arrays, `self.total[lane]`. An index outside the array reads
+    as `initial`, and writes to it are ignored. Raises KernelError for invalid parameters. The methods that access an
+    element raise KernelError for a register with lanes: they are called on one of its lanes.
     """
 
     def __init__(self, kind: Kind, size: int, *, initial: int = 0, lanes: int | None = None) -> None:

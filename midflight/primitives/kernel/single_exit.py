@@ -12,7 +12,7 @@ __all__ = ["single_exit"]
 
 
 def single_exit(statements: Sequence[Statement], variable: Callable[[], Local]) -> list[Statement]:
-    """Return equivalent statements without `return`. None is copied, and loops must not contain `return`.
+    """Return equivalent statements without `return`. No statement is copied. Loops must not contain `return`.
 
     The code after an `if` of which one side always returns moves into the other side. If neither side always returns, a
     condition that records whether the helper has returned guards the code that follows; `variable` creates it.

@@ -52,7 +52,7 @@ class StructArrayKind(Generic[T]):
     header: type[T]
     size: Size
     count: str | None = None
-    """The field with the number of headers in a packet; None if all are there."""
+    """The name of the field with the number of headers in a packet; None if every packet has all."""
 
     @overload
     def __get__(self, header: None, owner: type[Any]) -> Self: ...
@@ -69,8 +69,8 @@ class StructArrayKind(Generic[T]):
 class Field:
     """One field of a header: `count` lanes of type `kind`, or a single number if `count` is None.
 
-    The name of a field in a nested header is its path: `points_0_x`. If the type is `assumed`, because nobody declared
-    it, another header of a chain that has the field decides its type.
+    The name of a field in a nested header is its path: `points_0_x`. The type is `assumed` if no class declares it. In
+    a chain, another primitive's header that declares the field then determines the type.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The typed form of a kernel: every expression has its type, loops are unrolled and parameters are constants.
 
-The compiler (`analysis.py`) produces it, and `emit` prints it as P4. A `kind` of None is a condition (true or false).
-`line` is the line of the user's source.
+The compiler (`analysis.py`) produces it, and `emit` prints it as P4. The `kind` of an expression is its type; None for
+a condition (true or false). The `line` of a statement is that of the user's source. For `bare`, see `Node`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Const(Node):
-    """A constant number in a typed kernel. `solid` is whether it also has a width when the kernel runs as Python."""
+    """A constant number. `solid` is whether Python computes a `Number` for it, which has a width, or a plain int."""
 
     value: int
     kind: Kind
@@ -78,7 +78,7 @@ class Truth(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Local(Node):
-    """A local variable of the kernel, by its name in the P4."""
+    """A local variable of the kernel, by its name in the P4. Variables of inlined helpers are among them."""
 
     name: str
     kind: Kind | None
@@ -87,60 +87,63 @@ class Local(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FieldRef(Node):
-    """A field of the application's header, or one lane of it; `lane` is None for a field without lanes."""
+    """A field of the application's header, by its name in the `Layout`, or one lane of it, from 0.
+
+    `lane` is None for a field without lanes.
+    """
 
     name: str
     lane: int | None
     kind: Kind
     part: str = ""
-    """The item that contains it, in an array of variable length; empty otherwise."""
+    """For a field in an array of variable length, the item that contains it, such as `items_2`; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SequenceRef(Node):
-    """The expression `packet.sequence`: the sequence number in the common header."""
+    """The expression `packet.sequence`: the sequence number in the common header, a bit[32]."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EpochRef(Node):
-    """The expression `packet.epoch`: the epoch of the switch's state."""
+    """The expression `packet.epoch`: the epoch of the switch's state, a bit[16]."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NowRef(Node):
-    """The expression `packet.now`: the packet's arrival time in microseconds."""
+    """The expression `packet.now`: the packet's arrival time in microseconds, a bit[48]."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RoundRef(Node):
-    """The expression `packet.round`: how often the packet has recirculated."""
+    """The expression `packet.round`: how often the packet has recirculated, a bit[8] from 0 to 15."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ForwardedRef(Node):
-    """`packet.forwarded`, the condition that the verdict so far is FORWARD."""
+    """The condition `packet.forwarded`: the last verdict of this round is FORWARD, or there is none yet."""
 
     kind: None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Old(Node):
-    """The value of a register element before the access, inside the expression of the element's new value."""
+    """The value of a register element before an access. It occurs only in the access's `new`, of which it is a part."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unary(Node):
-    """The operator `-` or `~` on a number, as an expression of a typed kernel."""
+    """The operator `-` or `~` on a number, whose type is that of the result. The result wraps."""
 
     operator: str
     operand: Expr
@@ -152,7 +155,8 @@ class Unary(Node):
 class Binary(Node):
     """Arithmetic on two numbers. `operator` is P4's: + - * & | ^ << >> |+| |-|.
 
-    Both operands have the result's type, except for the right one of a shift.
+    Both operands have the result's type, except for the right one of a shift, which is unsigned and of any width. The
+    result wraps; that of |+| and |-| is limited to the type's range.
     """
 
     operator: str
@@ -164,7 +168,7 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare(Node):
-    """A comparison, == != < <= > or >=, of two numbers of one type, or == or != of two conditions."""
+    """A comparison, ==, !=, <, <=, > or >=, of two numbers of the same type; or == or != of two conditions."""
 
     operator: str
     left: Expr
@@ -174,7 +178,7 @@ class Compare(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Logic(Node):
-    """The condition `left && right` or `left || right`, with short-circuit evaluation."""
+    """A condition of two others; `operator` is && or ||. `right` is evaluated only if `left` does not decide."""
 
     operator: str
     left: Expr
@@ -192,7 +196,7 @@ class Not(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Choose(Node):
-    """The expression `yes if condition else no`; a `kind` of None is a condition."""
+    """The expression `yes if condition else no`, whose sides are both numbers of type `kind` or both conditions."""
 
     condition: Expr
     yes: Expr
@@ -203,7 +207,7 @@ class Choose(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Cast(Node):
-    """A conversion of a number to the type `kind`, which keeps the low bits."""
+    """A conversion of a number to the type `kind`: its value modulo 2**width, as `Kind.wrap` returns it."""
 
     operand: Expr
     kind: Kind
@@ -211,7 +215,7 @@ class Cast(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Overflows(Node):
-    """`add_overflows(left, right)`: whether the sum exceeds the range of their type."""
+    """The condition `add_overflows(left, right)`: the sum of two numbers of one type exceeds the type's range."""
 
     left: Expr
     right: Expr
@@ -220,7 +224,7 @@ class Overflows(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Slice(Node):
-    """The bits `high` to `low` of an unsigned number, both inclusive; bit 0 is the least significant."""
+    """The bits `high` to `low` of an unsigned number, both inclusive; bit 0 is the least significant. Unsigned."""
 
     operand: Expr
     high: int
@@ -230,7 +234,7 @@ class Slice(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Concat(Node):
-    """The bits of `left` above those of `right`, both unsigned."""
+    """The bits of `left`, followed by those of `right` as the lower ones, as one number. All three are unsigned."""
 
     left: Expr
     right: Expr
@@ -239,7 +243,7 @@ class Concat(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Scramble(Node):
-    """A hash: the variable `checksum` mixed with a constant seed, as `arithmetic.scramble` does."""
+    """A hash, a bit[32]: the checksum in a variable, mixed with a constant 32-bit seed as by `arithmetic.scramble`."""
 
     checksum: Local
     seed: int
@@ -273,7 +277,7 @@ Expr = (
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """The statement `target = value` of a typed kernel."""
+    """The statement `target = value`. Both have the same type."""
 
     target: Local | FieldRef
     value: Expr
@@ -282,7 +286,10 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """Assign the CRC-32 of unsigned numbers of whole bytes to `target`, a bit[32]."""
+    """Assign the CRC-32 (IEEE 802.3) of numbers to `target`, a bit[32].
+
+    The numbers are unsigned and have whole bytes. Their bytes follow each other, the most significant first.
+    """
 
     target: Local
     values: tuple[Expr, ...]
@@ -291,7 +298,7 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Assign a uniformly distributed random number to `target`, which is unsigned."""
+    """Assign a uniformly distributed random number to `target`, which is unsigned and has at most 64 bits."""
 
     target: Local
     line: Line
@@ -299,11 +306,12 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A read-modify-write of one element of a register, or of one lane of it (`lane`, None without lanes).
+    """A read, and possibly a write, of element `index` of a register, or of one of its lanes if it has lanes.
 
-    `new` is the value to write, in terms of `Old`; None for a read. `target`, if not None, receives the old value or,
-    with `fetch`, the new one. `guarded` is whether `index` may be outside the array. The element is written only if
-    `condition` holds.
+    `lane` is the lane, from 0, or None. `new` is the value to write, which may contain `Old`; None for a read. The
+    element is written only if `condition` holds. `target`, if not None, receives the old value or, with `fetch`, the
+    new one. `guarded` is whether `index` may be outside the array: then the old value is the register's initial one,
+    and nothing is written.
     """
 
     register: str
@@ -321,8 +329,8 @@ class Access:
 class Search:
     """A read of a map or lookup: `source` is its attribute, `table` the name of the table in the P4.
 
-    `target` receives the value of the entry that matches `keys`, or `default`. `hit` receives whether there was one, if
-    the kernel reads that.
+    `target` receives the value of the entry that matches `keys`, or `default` if there is none. `hit` receives whether
+    an entry matches; it is declared in `Kernel.locals` only if the kernel reads it.
     """
 
     source: str
@@ -336,7 +344,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class If:
-    """The statement `if condition: yes else: no` of a typed kernel."""
+    """The statement `if condition: yes else: no`; a side without statements is empty."""
 
     condition: Expr
     yes: tuple[Statement, ...]
@@ -348,7 +356,10 @@ class If:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unrolled:
-    """An unrolled loop: the variable's name, and its rounds in order, each the variable's value and the statements."""
+    """An unrolled loop over the variable named `variable`.
+
+    `rounds` has, for each of the loop's rounds in order, the variable's value and the statements.
+    """
 
     variable: str
     rounds: tuple[tuple[int, tuple[Statement, ...]], ...]
@@ -359,7 +370,7 @@ class Unrolled:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """A statement of a typed kernel that sets the packet's verdict. A later one replaces it."""
+    """A statement that sets the packet's verdict. A later one in the same round replaces it."""
 
     verdict: Verdict
     line: Line
@@ -367,7 +378,7 @@ class Decide:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A statement of a typed kernel that sends these values to the controller in a digest."""
+    """A statement that sends these numbers to the controller in a digest."""
 
     values: tuple[Expr, ...]
     line: Line
@@ -375,7 +386,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A statement of a typed kernel that sends a copy of the packet to the application's mirror.
+    """A statement that sends a copy of the packet to the hosts of the application's mirror.
 
     The copy is the packet as it was when the round began.
     """
@@ -385,7 +396,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Return from the kernel, or from an inlined helper until `single_exit` has removed it."""
+    """A return from the kernel. While an inlined helper is compiled, also one from it; `single_exit` removes those."""
 
     line: Line
 
@@ -397,10 +408,11 @@ Statement = Assign | Checksum | Draw | Access | Search | If | Unrolled | Decide 
 class Kernel:
     """A compiled kernel: its statements, its place in the user's file, and what it uses.
 
-    `locals` are its variables in order of first use, with their types. `alert` has the names and types of the fields of
-    its alerts, empty without alerts. `timed` is whether it reads `packet.now`, `rounds` whether it recirculates or
-    reads `packet.round`, `mirrors` whether it mirrors packets. `tables` are the names in the P4 of the tables that it
-    reads, `verdicts` the verdicts that it may give.
+    `locals` are its variables in the order in which they were declared, with their types. `alert` has the names and
+    types of the fields of its alerts, empty without alerts. `timed` is whether it reads `packet.now`, `rounds` whether
+    it recirculates or reads `packet.round`, `mirrors` whether it mirrors packets. `tables` are the names in the P4 of
+    the tables that it reads. `verdicts` are those that some statement gives: FORWARD is included only if it is given
+    explicitly.
     """
 
     file: str
@@ -431,7 +443,7 @@ def within(expr: Expr) -> Iterator[Expr]:
 
 
 def expressions(statement: Statement) -> list[Expr]:
-    """Return the expressions that a statement evaluates itself, without those of statements inside it."""
+    """Return the expressions that a statement evaluates, without those of statements inside it, and without targets."""
     match statement:
         case Assign(value=value):
             return [value]
@@ -448,7 +460,7 @@ def expressions(statement: Statement) -> list[Expr]:
 
 
 def reads(expr: Expr) -> frozenset[Expr]:
-    """Return the variables, header fields and other inputs of the packet or register that an expression reads."""
+    """Return what an expression reads: variables, header fields, attributes of the packet, and a register's `Old`."""
     atoms = (Local, FieldRef, SequenceRef, EpochRef, NowRef, RoundRef, ForwardedRef, Old)
     return frozenset(each for each in within(expr) if isinstance(each, atoms))
 

@@ -93,7 +93,8 @@ class Kind:
     def ends_at(self, value: object) -> bool:
         """Return whether `value` is a plain int, one above the largest number of this type.
 
-        Comparisons allow it, so that `index < size` works for an array with an element for each index.
+        `<` and `>=` accept it as their right side, so that `index < size` works for an array with an element for each
+        index.
         """
         return isinstance(value, int) and not isinstance(value, (bool, Number)) and int(value) == self.high + 1
 

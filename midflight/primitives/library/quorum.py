@@ -32,7 +32,7 @@ class Quorum(Primitive):
     late votes are dropped. A voter must not vote in n before n - slots is over.
 
     Counts do not exceed the number of voters, so nothing overflows. A vote for a value beyond the number of `choices`
-    is not counted and answered with status `CROWDED`; so is a further vote of a voter for a value without votes. State
+    is not counted. It is answered with status `CROWDED`, as is a voter's further vote for a value without votes. State
     per slot: 32 bits for its number, `voters` bits, 64 bits for the decided value, and 72 bits per choice.
 
     >>> commits = Quorum("commits", voters=3, needed=2).reference()
@@ -56,7 +56,7 @@ class Quorum(Primitive):
     AGAIN = 3
     """The quorum was reached before, and this voter had already voted."""
     CROWDED = 4
-    """There are already `choices` other values, so the vote is not counted."""
+    """The vote is not counted: there are already `choices` other values, or the voter has voted for another value."""
     MEMBER = "voter"
 
     voters: int

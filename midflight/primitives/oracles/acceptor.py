@@ -28,7 +28,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The oracle's answer to a request that is refused, because the larger `ballot` was promised."""
+    """The oracle's answer to a refused request. `ballot` is the largest that was promised or accepted so far."""
 
     ballot: int
 
@@ -55,11 +55,11 @@ class Voter:
         """By instance, the requests that were not refused: ballot and, in phase 2, value."""
 
     def prepare(self, instance: int, ballot: int) -> Answer:
-        """Answer a phase 1 request: Promise, Refused (a larger ballot is promised), or Forgotten (an old instance)."""
+        """Answer a phase 1 request: Promise, Refused (there was a larger ballot), or Forgotten (an old instance)."""
         return self._answer(instance, ballot, None)
 
     def accept(self, instance: int, ballot: int, value: int) -> Answer:
-        """Answer a phase 2 request: Accepted, Refused (a larger ballot is promised), or Forgotten (an old instance)."""
+        """Answer a phase 2 request: Accepted, Refused (there was a larger ballot), or Forgotten (an old instance)."""
         return self._answer(instance, ballot, value)
 
     def _answer(self, instance: int, ballot: int, value: int | None) -> Answer:

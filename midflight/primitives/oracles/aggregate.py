@@ -26,7 +26,10 @@ REDUCTIONS: dict[str, np.ufunc] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of a contribution: the verdict, and unless it is `drop`, the sum and its flags (bits 0 and 1)."""
+    """The outcome of a contribution: the verdict and, unless it is `drop`, the combined numbers and the flags.
+
+    Bit 0 of the flags is set after an overflow, bit 1 if it is set in the packet that is answered.
+    """
 
     verdict: Literal["drop", "reply", "multicast", "forward"]
     values: Values | None = None
@@ -41,10 +44,10 @@ class _Entry:
 
 
 class Pool:
-    """The switch's side of an `Aggregate`: a pool of 2 * `slots` entries that keep every contribution accepted.
+    """The switch's side of an `Aggregate`: a pool of 2 * `slots` entries, which store each accepted contribution.
 
-    `operation` and `overflow` are those of `Aggregate`, and `dtype` is the type of its numbers. `top` is whether the
-    switch answers the workers; otherwise it forwards complete sums to the switch above.
+    The parameters are those of `Aggregate`, and `dtype` is the type of its numbers. `top` is whether the switch answers
+    the workers; otherwise it forwards complete sums to the switch above.
     """
 
     def __init__(
@@ -67,7 +70,10 @@ class Pool:
     def contribute(self, slot: int, worker: int, sequence: int, flags: int, values: Values, job: int = 0) -> Answer:
         """Process one packet of a worker and return the outcome.
 
-        `slot` is the pool entry, `sequence` and `job` identify the chunk, and `values` are its numbers, one per lane.
+        `slot` is the pool entry, `sequence` and `job` identify the chunk, `flags` are the packet's, and `values` its
+        numbers, one per lane. `drop` for an invalid packet, one of an older chunk, and until all workers have
+        contributed. `multicast` when the last worker's contribution arrives, `reply` to repeated ones afterwards, and
+        `forward` instead of both unless the switch is the top one.
         """
         if slot >= len(self._entries) or worker >= self._workers or sequence == 0:
             return Answer("drop")

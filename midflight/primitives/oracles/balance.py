@@ -16,8 +16,8 @@ _SEED = int.from_bytes(b"BALA", "big")
 class Balancer:
     """The oracle of `Balance`: a balancer with `buckets` buckets for flows whose identifiers have `bits` bits.
 
-    A reported load is current for `lifetime` microseconds; None if loads do not matter. `patience`, in microseconds,
-    is how long an instance may leave requests without a report; 0 is indefinitely.
+    A reported load is current for `lifetime` microseconds; with None, loads are ignored. `patience` is how long, in
+    microseconds, an instance that gets requests may send no report; 0 means no limit.
     """
 
     buckets: int
@@ -27,7 +27,7 @@ class Balancer:
     reports: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The latest report of each instance: (time, load)."""
     unanswered: dict[int, int] = field(default_factory=dict)
-    """When each instance was first asked since its last report."""
+    """The time of the first request to each instance since its last report."""
 
     def report(self, instance: int, time: int, load: int) -> None:
         """Record an instance's load, reported at `time`, in microseconds on a 48-bit clock."""
@@ -37,7 +37,8 @@ class Balancer:
     def choose(self, flow: int, time: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
         """Return the instance for a flow at `time`, in microseconds on a 48-bit clock; 0 if the flow's bucket has none.
 
-        `first` and `second` are the instances by bucket.
+        `first` and `second` are the instances by bucket. The first one is returned, unless the loads of both are
+        current and that of the second is lower.
         """
         [bucket] = positions([flow], self.bits, _SEED, self.buckets)
         usual, other = first.get(bucket, 0), second.get(bucket, 0)
@@ -48,8 +49,9 @@ class Balancer:
     def ask(self, flow: int, time: int, instance: int, first: Mapping[int, int], second: Mapping[int, int]) -> int:
         """Record a request meant for `instance`, and return the instance that gets it.
 
-        That is `instance`, or the other one of the flow's bucket if `instance` is silent for more than `patience`, but
-        not for more than 64 times as long. Without `patience`, nothing is recorded.
+        That is `instance`, or the other one of the flow's bucket if `instance` has sent no report for more than
+        `patience` since the first request. After 64 times `patience`, `instance` gets a request again, and the time
+        counts from that one. With a `patience` of 0, nothing is recorded.
         """
         if not self.patience:
             return instance

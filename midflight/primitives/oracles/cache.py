@@ -17,10 +17,10 @@ Status = Literal["hit", "miss", "invalid", "stored", "older"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of an operation on a key: its status, and the number of reads of the entry that were hits so far.
+    """The outcome of an operation on a key: its status, and the number of hits of the entry so far, this one included.
 
-    `hits` is None if the key is not cached. `held` is the version and value returned, or None; `hot` means that the key
-    was reported as hot.
+    `hits` is None if the key is not cached. `held` is the version and value returned, or None; `hot` is whether this
+    operation reports the key as hot.
     """
 
     status: Status
@@ -34,7 +34,7 @@ class _Entry:
     updates: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     """The stored updates, the latest last."""
     written: bool = False
-    """Whether there was a write since then, or the latest update was a removal."""
+    """Whether a client's write followed the latest update, or that update was a deletion."""
     hits: int = 0
 
 
@@ -65,7 +65,11 @@ class Store:
             self._entries[key] = self._parted.pop(key)
 
     def get(self, key: int) -> Answer:
-        """Process a read of a key: `hit` with the contents, `invalid`, or `miss`, which may report the key as hot."""
+        """Process a read of a key: `hit` with the contents, `invalid`, or `miss`.
+
+        A cached key is `invalid` before its first update, and from a write or deletion to the next update. A `miss`
+        reports the key as hot if the estimate of its misses has reached `hot` and it was not reported before.
+        """
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss", hot=self._becomes_hot(key))
@@ -82,7 +86,10 @@ class Store:
         return Answer("invalid", self._entries[key].hits)
 
     def update(self, key: int, version: int, value: tuple[int, ...], *, removed: bool = False) -> Answer:
-        """Process a value from the server, or with `removed` a deletion: `stored`, `older`, or `miss` if not cached."""
+        """Process a value from the server, or with `removed` a deletion.
+
+        `miss` if the key is not cached, `older` if the entry has a newer version (RFC 1982), otherwise `stored`.
+        """
         entry = self._entries.get(key)
         if entry is None:
             return Answer("miss")

@@ -31,8 +31,9 @@ class Switch:
     def put(self, worker: int, number: int, pairs: Sequence[Pair | None]) -> list[Pair | None] | None:
         """Process a packet's pairs, by lane, with None for absent ones. Return the pairs that leave with it, by lane.
 
-        `number` is the packet's job * 2**32 + sequence. A repeated packet gets the pairs of the first time. Return None
-        if a newer packet of the worker has replaced it.
+        `number` is the packet's job * 2**32 + sequence. A pair leaves its cell when one with another key takes the
+        cell, or when the combined value would exceed 32 bits. A repeated packet gets the pairs of the first time, and
+        is not counted again. Return None if a newer packet of the worker has the same place in the window.
         """
         return self._once(worker, number, lambda: [self._put(lane, pair) for lane, pair in enumerate(pairs)])
 

@@ -37,7 +37,8 @@ class Counter:
     def accepted(self, instance: int, acceptor: int, ballot: int, value: int) -> Answer | None:
         """Process an acceptance of `value` in a ballot of an instance.
 
-        Return the answer, or None if it is not answered.
+        Return the answer. None before a majority of acceptors has accepted in the largest ballot so far, for an older
+        instance, for instance or ballot 0, and for an unknown acceptor.
         """
         if instance == 0 or ballot == 0 or acceptor >= self._acceptors:
             return None

@@ -24,8 +24,9 @@ class Bucket:
     def take(self, time: int, interval: Fraction) -> Colour:
         """Return the colour of a request at `time`, microseconds modulo 2**48, with `interval` microseconds per token.
 
-        If the interval is another one than before, the bucket is full at the same time as before, so the missing tokens
-        are fewer or more. Times may go backwards; the bucket then held less.
+        `green` takes one of the `burst` tokens, `yellow` one of the `excess` tokens, and `red` takes none. A change of
+        the interval changes the number of missing tokens, so that the bucket will be full at the same time as without
+        the change. Times may go backwards; the bucket held less then.
         """
         size = Fraction(self.burst + self.excess)
         if self._time is None:

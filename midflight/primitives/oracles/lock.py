@@ -64,7 +64,8 @@ class Queue:
     def ask(self, client: int, number: int, exclusive: bool) -> Answer | None:
         """Process request `number` of a client for the lock, and return the answer; None if it has sent a newer one.
 
-        A repeated request has no further effect. If the queue is full, the answer is `handed`, to the server.
+        A repeated request has no further effect. If the queue is full, the answer is `handed`: the request goes to the
+        server. For clients other than 0, which is the server, the queue is full when only one place is free.
         """
         new = self._new(client, number)
         if new is None:

@@ -42,7 +42,10 @@ class Boxes:
         self._boxes: list[_Box | None] = [None] * slots
 
     def vote(self, number: int, voter: int, value: int) -> Answer | None:
-        """Cast a vote for `value` in voting `number`. Return the answer, or None if the vote is not answered."""
+        """Cast a vote for `value` in voting `number`, and return the answer.
+
+        Return None while the value has too few votes, for a vote in an older voting, and for an invalid vote.
+        """
         if number == 0 or value == 0 or voter >= self._voters:
             return None
         place = number % len(self._boxes)

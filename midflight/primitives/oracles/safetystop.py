@@ -14,7 +14,8 @@ Reason = Literal["passed", "outside", "stale", "stopped"]
 class Cell:
     """The oracle of `SafetyStop`: one cell of a machine, which is disarmed at first.
 
-    Commands are safe from `low` to `high`, and while the latest sensor reading is at most `patience` old.
+    A command is safe if it is `low` to `high`, and if the time of the latest sensor reading differs from the command's
+    by at most `patience`, in units of the clock.
     """
 
     low: int
@@ -35,7 +36,8 @@ class Cell:
     def command(self, time: int, value: int) -> tuple[Reason, bool]:
         """Process a command to the actuator, sent at `time` on a 32-bit clock.
 
-        Return the outcome (why it passes or not), and whether it stops the cell, which was armed.
+        Return the outcome (why it passes or not), and whether it stops the cell, that is, whether it is unsafe and the
+        cell was armed.
         """
         wrong: Reason = "passed"
         if not self.low <= value <= self.high:

@@ -24,13 +24,13 @@ class Group:
     order: list[tuple[int, int]] = field(default_factory=list)
     """Pairs of client and request. The first one has stamp 1."""
     last: dict[int, tuple[int, int | None]] = field(default_factory=dict)
-    """By client, its latest request and the stamp of that, if it has one."""
+    """By client, its latest request and the number that this request has got, or None."""
 
     def stamp(self, client: int, request: int) -> int | None:
         """Return the number that a client's request gets, or None if it is dropped.
 
         A repeated request has its old number. Request 0 and requests older than the client's latest are dropped.
-        ExhaustedError if no number is left for a new request.
+        ExhaustedError if no number is left for a new request; repetitions of that request are dropped.
         """
         if request == 0:
             return None

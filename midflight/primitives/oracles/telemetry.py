@@ -8,10 +8,10 @@ __all__ = ["passed"]
 
 
 def passed(count: int, switches: Sequence[int], number: int) -> tuple[int, list[int]]:
-    """Return the count and the switches in a packet after another switch, given those before it.
+    """Return the count and the list of switches in a packet after the switch with this number has processed it.
 
-    `count` switches have seen it, at most 255, of which the first ones are in `switches`. `number` is that of the
-    next one.
+    `count` is the number of switches before it, at most 255. `switches` is the list in the packet, whose length does
+    not change: a switch for which it has no place is only counted.
     """
     seen = [*switches[:count], number, *switches[count + 1 :]]
     return min(255, count + 1), seen[: len(switches)]

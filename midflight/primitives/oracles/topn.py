@@ -12,9 +12,10 @@ __all__ = ["pruned"]
 def pruned(
     rows: Sequence[tuple[int, int]], again: Sequence[bool], *, n: int, lowest: int, levels: int, queries: int
 ) -> list[bool]:
-    """Return for each row (query, value), in order, whether it is pruned: `n` rows have reached a higher threshold.
+    """Return for each row (query, value), in order, whether it is pruned.
 
-    Rows sent `again` are never pruned and do not count. The other parameters are those of `TopN`.
+    It is if `n` earlier rows of its query have reached a threshold above its value. Rows sent `again`, and rows of
+    queries from number `queries` up, are never pruned and do not count. The other parameters are those of `TopN`.
     """
     query, value = np.array(rows, dtype=np.int64).T
     fresh = ~np.array(again) & (query < queries)

@@ -13,8 +13,8 @@ __all__ = ["label"]
 def label(trees: Sequence[Mapping[str, Sequence[Any]]], values: Sequence[int]) -> tuple[int, int]:
     """Return (label, votes): the label with the most votes of all trees for these features, and its votes.
 
-    The first of several labels wins. `trees` are as in the parameter of `Tree`, and `values` has the value of each
-    feature.
+    Of several labels with the most votes, the smallest is returned. `trees` are as in the parameter of `Tree`, and
+    `values` has the value of each feature.
     """
     total = np.sum([tree["votes"][_leaf(tree, values)] for tree in trees], axis=0)
     best = int(np.argmax(total))

@@ -52,8 +52,8 @@ class Series:
     def timed(self, time: int, value: int) -> Result | None:
         """Add an item, where panes have a fixed length of time, on a 32-bit clock that wraps.
 
-        Return the result of the window that it ends, to which it does not belong, or None. ValueError if the item is
-        late: of an earlier pane than the latest.
+        If the item is the first of a new pane, return the result of the window that ends before that pane; otherwise
+        None. ValueError if the item is late: of an earlier pane than the latest.
         """
         around = CLOCK // self.length
         pane = time // self.length

@@ -36,15 +36,16 @@ class Failure:
 class Campaign:
     """The results of many simulated schedules of faults: totals over all of them, and the failures.
 
-    `faults` counts workers restarted or replaced and switches killed, revived or given up; `forged` the messages that a
-    host which is no member forged or replayed; `sums` the sums of chunks that were checked.
+    `moves` counts the moves of all schedules. `faults` counts those played that restart or replace a worker, or kill,
+    revive, reset or give up a switch. `forged` counts the messages that a host which is no member forged or replayed,
+    and `sums` the sums of chunks that were checked.
     """
 
     schedules: int
     moves: int
-    faults: int  # workers restarted or replaced; switches killed, revived or given up
-    forged: int  # messages that a host that is no member forged or replayed
-    sums: int  # sums of chunks that were checked
+    faults: int
+    forged: int
+    sums: int
     failures: tuple[Failure, ...]
 
 

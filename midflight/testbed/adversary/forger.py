@@ -20,8 +20,8 @@ class Forged:
     """A message of the forging host: the port that it arrives by, and the source address that it carries.
 
     `port` and `source` are numbers of hosts: the workers from 0, then the host that is no member; -1 is the server.
-    `datagram` is the UDP payload. `replay` says that it is a message of its source, unchanged: to the protocol that is
-    a duplicate.
+    `datagram` is the UDP payload. `replay` is whether it is an unchanged message of its source, which the protocol
+    treats as a duplicate.
     """
 
     port: int
@@ -33,10 +33,10 @@ class Forged:
 def forged(seen: bytes, source: int, workers: int, random_: random.Random, *, to_switch: bool) -> Forged:
     """Return what the forging host makes of a message that it has seen.
 
-    `seen` is the message's UDP payload, and `source` the number of the host that sent it, to a switch or to a worker
-    (`to_switch`). `workers` is the number of workers. The forger knows one of the two secrets: where a message has to
-    come from, or the token. In some attacks it is a member's own host, which knows both, and sends in the name of
-    another member or of another job.
+    `seen` is the message's UDP payload, `source` the number of the host that sent it, and `to_switch` whether it was
+    sent to a switch or to a worker. `workers` is the number of workers. The forger knows one of two secrets: where a
+    message must come from, or the token. In some attacks it is a member's own host, which knows both, and sends in the
+    name of another member or in another job.
     """
     stranger = workers
     attack = random_.randrange(4)

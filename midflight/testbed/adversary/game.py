@@ -35,8 +35,8 @@ class Game:
     given up.
 
     Both start with empty state when the game is created. One host is no member of the job. It sees every message, and
-    forges, replays and spoofs: see `forged`. None of that may change anything, at the switch or at a worker, but their
-    counters of refused messages.
+    forges, replays and spoofs: see `forged`. None of that may change anything at the switch or at a worker, except for
+    counters of refused messages. `faults` counts the faults played so far, and `forged` the messages forged.
     """
 
     def __init__(self, schedule: Schedule, switch: Place, server: Place) -> None:

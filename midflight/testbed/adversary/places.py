@@ -183,8 +183,8 @@ class TreePlace:
         """Process a datagram at one switch, and return what it sends up or down, as pairs of receiver and datagram.
 
         The top switch gets what the other two forward. `switch` is negative; receivers are workers, or switches with
-        negative numbers. It arrives by the port of worker number `port`, or with the source address of host number
-        `source`.
+        negative numbers. The datagram arrives by the port of worker number `port`, directly or through another switch,
+        with the source address of that worker, or of host number `source`.
         """
         message, sender = self._schema.decode(datagram), port if source is None else source
         if message.kind != _RESULT_FOR_ALL and not self._sends(switch, port, sender, message):

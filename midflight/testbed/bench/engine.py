@@ -45,7 +45,7 @@ class EngineBench:
     seed: int
 
     def json(self) -> dict[str, object]:
-        """Return the figures as data for JSON, with the names of the fields."""
+        """Return the figures as data for JSON: a dict with a key for each field."""
         return asdict(self)
 
 

@@ -16,7 +16,8 @@ __all__ = ["FrameGenerator", "program_text"]
 def program_text(packet: bytes, interface: int) -> str:
     """Return the generator as LLVM code: it writes the packet's first bytes and redirects the frame to an interface.
 
-    It writes them each time because frames are reused after a router has changed them.
+    It writes at most 64 bytes, a multiple of 8, for each frame, because frames are reused after a router has changed
+    them. `interface` is the number of the interface.
     """
     head = packet[: len(packet) & ~7][:64]
     lines = []
@@ -64,8 +65,9 @@ class FrameGenerator:
         self._packet = packet
 
     def run(self, count: int) -> float:
-        """Send `count` packets and return the seconds that it took, with some 10 ms in which the kernel prepares and
-        cleans up. DeviceError if the kernel refuses.
+        """Send `count` packets and return the seconds that this took.
+
+        They include about 10 ms in which the kernel prepares and cleans up. DeviceError if the kernel refuses.
         """
         start = time.perf_counter()
         send_frames(self._program, self._packet, count)

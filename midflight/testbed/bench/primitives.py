@@ -42,8 +42,8 @@ class PrimitiveRate:
 class LaneCost:
     """The cost of a packet by its number of lanes, in nanoseconds: `fixed` + `each` * lanes, a fit to the fastest runs.
 
-    On a shared machine the fastest run says most about the program. `off` is the largest deviation of a run from the
-    line, relative to the line.
+    On a shared machine, the fastest run of a number of lanes says most about the program. `off` is the largest distance
+    of such a run from the line, relative to the line.
     """
 
     lanes: tuple[int, ...]
@@ -62,7 +62,7 @@ class PrimitivesBench:
     seed: int
 
     def json(self) -> dict[str, object]:
-        """Return the figures as data for JSON, with the names of the fields."""
+        """Return the figures as data for JSON: a dict with a key for each field."""
         return asdict(self)
 
 

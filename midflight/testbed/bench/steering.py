@@ -47,13 +47,13 @@ class SteeringCost:
 
     @property
     def cost(self) -> float:
-        """By how much fewer packets per second leave with `Steering`, 0 to 1: the median over neighbouring runs."""
+        """The share of the packet rate that `Steering` costs, the median over neighbouring runs; below 0 for a gain."""
         pairs = zip(self.without, self.with_steering, strict=True)
         return 1 - statistics.median(after / before for before, after in pairs)
 
     @property
     def nanoseconds(self) -> float:
-        """By how many nanoseconds a packet takes longer with `Steering`: the median over neighbouring runs."""
+        """How many nanoseconds longer a packet takes with `Steering`: the median over neighbouring runs."""
         pairs = zip(self.without, self.with_steering, strict=True)
         return statistics.median(1e9 / after - 1e9 / before for before, after in pairs)
 

@@ -63,13 +63,14 @@ class XdpBench:
 
     @property
     def to_hand(self) -> float:
-        """The rate to an end that drops, divided by that of the program by hand: the median of neighbours' ratios."""
+        """The `ending` rate divided by the handwritten program's: the median of the ratios of neighbouring runs."""
         return _ratio(self.ending["xdp"], self.ending["by hand"])
 
     @property
     def to_embedded(self) -> float:
-        """The live rate, divided by the embedded switch's from the generator that suits it better: the lower median of
-        neighbours' ratios.
+        """The live rate divided by the embedded switch's: the median of the ratios of neighbouring runs.
+
+        There is one ratio with the embedded switch's `live` rate and one with its `socket` rate; this is the smaller.
         """
         return min(_ratio(self.live["xdp"], of["embedded"]) for of in (self.live, self.socket))
 

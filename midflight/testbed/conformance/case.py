@@ -49,8 +49,10 @@ class Write:
     value: int | None = None
 
     def apply(self, to: MutableMapping[Key, int] | Map) -> None:
-        """Make this write to a map: a `Map` on a switch, or a mapping. Errors of the map other than a missing key
-        propagate.
+        """Make this write to a map: a `Map` of a kernel, or a mapping that writes to a switch.
+
+        Errors of the map propagate, except that the removal of a key ignores KeyError and KernelError: a missing key,
+        or one that the map cannot have.
         """
         if self.value is not None:
             to[self.key] = self.value

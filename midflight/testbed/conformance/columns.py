@@ -19,7 +19,8 @@ from midflight.testbed.conformance.run import Report, Verdict
 __all__ = ["VERDICTS", "Column", "column", "load_columns", "rendered"]
 
 VERDICTS = ("runs", "compiles", "fails", "refused")
-"""Runs and passes its cases; is accepted by the device's compiler, but was not run; differs; is not accepted."""
+"""What a primitive does on a device, in this order: it passes its cases; it is accepted by the device's compiler, but
+was not run; its output differs; it is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class ReachedDevice:
 
     @property
     def server(self) -> str:
-        """The version that the remote device's P4Runtime server reports."""
+        """The version that the remote device's P4Runtime server reports; empty if it reports none."""
         return getattr(self._device, "server", "")
 
     @property

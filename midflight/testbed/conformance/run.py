@@ -162,7 +162,8 @@ def check(
 ) -> Report:
     """Play cases on a kind of device and return the results. Failing cases are minimised.
 
-    If the device dies, the case fails and another device is started for the next one. `seed` is only recorded in the
+    If the device dies, does not start, or refuses the program or a request, the verdict on the case is ERROR, and
+    another device is started for the next one. No error of a device is raised. `seed` is only recorded in the
     report. `progress` is called before each case with the number of played and of all cases, and a text. `start` opens
     the device; by default `opening(kind)`. `stop` is called before each case; if it returns True the run ends, and the
     remaining cases are counted as `left`. Cases of programs that exceed `sheet` are not played, but refused.
@@ -196,7 +197,8 @@ def self_test(
 
     Returns a result for each. `count` is the number of generated cases for each primitive, from `seed`; shipped ones
     are played first. Other parameters are as in `check`, but programs instead of cases are counted. A broken program
-    that the device's compiler or the controller rejects counts as detected. DeviceError if the device dies.
+    that the device's compiler or the controller rejects counts as detected. DeviceError if the device does not start or
+    dies.
     """
     notify = progress or (lambda *_: None)
     found: list[Caught] = []

@@ -30,8 +30,8 @@ def check_on_workers(
     """Play cases on a kind of device, which workers start, and return the same results as `check` with `cases`.
 
     `client` is a `distributed.Client`. A worker plays all cases of one program, and only these are played again if it
-    dies. `folder` has to be there for the workers, too. `stop` is called after the cases of each program. Other
-    parameters are those of `cases` and `check`. MidflightError if no worker can finish, or for the reasons of `cases`.
+    dies. The workers read `folder` under the same path. `stop` is called after the cases of each program. Other
+    parameters are those of `cases` and `check`. MidflightError as for `results` and `cases`.
     """
     tests = cases(primitives, seed=seed, count=count, folder=folder)
     drawn = (tuple(primitives), seed, count, folder)

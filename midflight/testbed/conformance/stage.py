@@ -28,8 +28,11 @@ MOST_SHRUNK = 3
 
 
 class Verdict(Enum):
-    """The verdict on a case. Expected are failures that the case lists in `expected_failures`; ERROR if the device
-    died; REFUSED if the program exceeds the capability sheet that the run assumes.
+    """The verdict on a case.
+
+    Failures are expected if the case lists the device in `expected_failures`. ERROR means that the device did not
+    start, died, or refused the program or a request. REFUSED means that the program exceeds the capability sheet that
+    the run assumes.
     """
 
     PASSED = "passed"
@@ -44,9 +47,9 @@ class Verdict(Enum):
 class Result:
     """The result of one case: the verdict and, as texts, the differences from the expected output.
 
-    `case` is the minimised one if it failed. If everything is as expected, its packets are removed to save memory.
-    `unasked` says what could not be tested. `log` is the end of the switch's log. `flaky`: the case failed, and passed
-    when it was played again.
+    `case` is the minimised one if it failed. If the result is good, its packets are removed to save memory. `unasked`
+    are texts about what could not be tested. `log` is the end of the switch's log, at most 4000 characters. `flaky` is
+    whether the case failed, and passed when it was played again.
     """
 
     case: Case
@@ -84,8 +87,10 @@ class Stage:
         self._reasons: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def play(self, case: Case) -> Result:
-        """Play a case and return its result. A device that dies is closed, and the verdict is ERROR. Does not raise
-        errors.
+        """Play a case and return its result.
+
+        The verdict is ERROR if the device does not start, dies, or refuses the program or a request. The device is then
+        closed, and the next case starts another one. Such errors are not raised.
         """
         if reasons := self._exceeded(case):
             return Result(case.only([]), Verdict.REFUSED, ("; ".join(reasons),))

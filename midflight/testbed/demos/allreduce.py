@@ -42,8 +42,8 @@ class Settings:
     loss: the probability that a link loses a packet, and likewise that it duplicates or delays one.
     seed: of all random choices.
     device, fabric: as for `Net`.
-    sheet: the limits to assume instead of the device's; None for the device's. If the program does not fit, servers
-        compute both times.
+    sheet: the limits to assume instead of the device's; None for the device's. If the program does not fit, the server
+        computes in both runs.
     """
 
     workers: int = 4
@@ -65,14 +65,18 @@ class Figures:
     In a simulated network all figures are the same for the same settings, bit for bit. In any network the sums and the
     weights are.
 
-    bytes: in both directions of the server's link.
-    packets: sent on any link.
-    lost, duplicated, reordered: by links.
-    retransmitted: by workers.
+    accuracy_*: the share of the test images that the trained model classifies correctly, from 0 to 1.
+    server_link_*: bytes and packets in both directions of the server's link.
+    packets: the packets sent on all links.
+    lost, duplicated, reordered: the packets that links have lost, duplicated and reordered.
+    retransmitted: the packets that workers have sent again.
     duplicates_suppressed: requests and results that arrived again and changed nothing.
     max_abs_error: the largest difference of any summed gradient from NumPy's float64 sum of the same gradients.
-    sums_exact: whether every sum, as integers, equals NumPy's.
-    sums_digest: SHA-256 of all sums.
+    sums_exact: whether all sums, as integers, and the final weights of both runs equal those computed with NumPy alone.
+    sums_digest, weights_digest: SHA-256 of all sums, and of all workers' final weights, in the run with the switch.
+    trace_*: the hash of all events on links; empty unless the network is simulated.
+    parameters: the number of weights of the model.
+    step_microseconds_*: the mean time of a step's sum, by the network's clock.
     """
 
     workers: int
@@ -100,11 +104,11 @@ class Figures:
     seed: int
     device: str
     fabric: str
-    step_microseconds_switch: float  # mean over the steps, by the network's clock
+    step_microseconds_switch: float
     step_microseconds_server: float
 
     def json(self) -> dict[str, object]:
-        """Return the figures as data for JSON, with the names of the fields."""
+        """Return the figures as data for JSON: a dict with a key for each field."""
         return asdict(self)
 
 
@@ -145,8 +149,8 @@ class Demo:
 def run(settings: Settings | None = None, progress: Progress | None = None) -> Demo:
     """Train a classifier with sums in the switch, then with sums at the server, and compare.
 
-    `settings` are the default settings if None. `progress` is called after every step. MidflightError if scikit-learn
-    or a device is missing.
+    With `settings` None, the defaults apply. `progress` is called after every step. MidflightError if scikit-learn is
+    not installed, a setting is invalid, or the network does not answer; DeviceError if a device does not start.
     """
     settings = settings or Settings()
     report = progress or _silent

@@ -102,7 +102,10 @@ class QueueDemo:
 
 
 def run(settings: QueueSettings, progress: Callable[[int, int, str], None] = lambda *_: None) -> QueueDemo:
-    """Run the demonstration, in virtual time. `progress` is called after each run. The result is always the same."""
+    """Run the demonstration, in virtual time. The same settings give the same result.
+
+    `progress` is called after each run, with the number of runs done, their total, and the run's name.
+    """
     kinds = (
         ("drops when full", "ecn.p4", _NEVER),
         (f"marks from {settings.threshold} packets", "ecn.p4", settings.threshold),

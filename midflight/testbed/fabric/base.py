@@ -40,7 +40,10 @@ class Host(controller.Host, Protocol):
         """
 
     def accept(self, address: IPAddress) -> None:
-        """Also receive packets for another address, such as that of a service. Idempotent."""
+        """Also receive packets for another address, such as that of a service. Idempotent.
+
+        DeviceError if the host does not take the address; a simulated host takes any.
+        """
 
     def reject(self, address: IPAddress) -> None:
         """No longer receive packets for an address that `accept` has added. Idempotent."""

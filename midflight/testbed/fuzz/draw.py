@@ -63,7 +63,7 @@ class Draw:
         return self._random.getrandbits(width)
 
     def octets(self, count: int) -> bytes:
-        """Return random bytes."""
+        """Return `count` random bytes."""
         return self._random.randbytes(count)
 
     def literal(self, kind: str) -> Tree:

@@ -86,7 +86,8 @@ class Traffic:
 
         The parameters are those of `requests`. `timeout` limits the wait for each batch, in seconds of the network's
         clock; 0 does not wait. MidflightError if a name is unknown, if no switch on the path runs the application, or
-        if a batch has not passed in time; WireError if the fields or sequence numbers are invalid.
+        if a batch has not passed in time; the later batches are not sent then. WireError, before any is sent, if the
+        fields, the sequence numbers or the payload are invalid.
         """
         self.capture()
         requests = self.requests(host, application, fields, to=to, sequence=sequence, payload=payload)
@@ -116,8 +117,9 @@ class Traffic:
         `payload` is appended to each. The number of requests is `count`, or by default the length of the fields' arrays
         or of `sequence`, or 1; with `many`, it must be given by `count` or by the fields' arrays.
 
-        MidflightError if the host or application is unknown, or, with `many`, if the number is not given. WireError if
-        the fields or sequence numbers are invalid.
+        MidflightError if the host or application is unknown, if no switch on the path runs the application, or, with
+        `many`, if the number is not given. WireError if the fields, the sequence numbers or the payload are invalid.
+        The application is not admitted then, but numbers after the last request's may have been used up.
         """
         number, source = self.number(application), self.host(host)
         target = self.destination(source, application, to)
