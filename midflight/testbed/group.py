@@ -98,8 +98,8 @@ class Group:
         in other blocks. Each block takes another round trip, and the error bound holds for each block.
 
         WireError if a value is NaN, infinite or too large, or for floats and a bitwise operation. MidflightError if the
-        arrays differ in shape or kind or are not as many as the workers, if another sum is in progress, if the group is
-        closed, or if the network does not answer.
+        arrays differ in shape or kind or are not as many as the workers, if `block` is less than 1, if another sum is
+        in progress, if the group is closed, or if the network does not answer; DeviceError if a worker's process ends.
         """
         if block is None:
             return [self._result(each, arrays) for each in self.sum(arrays)]
@@ -176,7 +176,8 @@ class Group:
     def restart(self, worker: int) -> None:
         """Start a worker again on its host, killing it first if it runs. It repeats the current sum with its array.
 
-        MidflightError if there is no such worker or the group is closed.
+        MidflightError if there is no such worker or the group is closed. DeviceError if the worker's process does not
+        start; all workers are then stopped, and a sum in progress fails.
         """
         self._open(worker)
         self.crew.restart(worker)
@@ -185,7 +186,8 @@ class Group:
         """Move worker number `worker` to another host. All workers start the current sum again, as a new job.
 
         MidflightError if there is no such worker, if the group is closed, or if the host cannot be in the group or
-        already is; nothing changes then.
+        already is; nothing changes then. DeviceError if a worker's process does not start; all workers are then
+        stopped, and a sum in progress fails.
         """
         self._open(worker)
         hosts = (*self.hosts[:worker], host, *self.hosts[worker + 1 :])

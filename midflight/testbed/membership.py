@@ -37,8 +37,8 @@ class Memberships:
         """Run new endpoints of an application on hosts, admit it on a switch, and return the endpoints.
 
         Replaces earlier endpoints of the application and clears its registers. server: None selects the last host that
-        does not take part. See `Net.join` for the parameters. MidflightError if the application is unknown, or if the
-        hosts do not fit it; nothing has changed then.
+        does not take part. See `Net.join` for the parameters. MidflightError if the application is unknown, if the
+        hosts do not fit it, or if several switches run it and `switch` names none; nothing has changed then.
         """
         controller, fleet = self._controller, self._controller.fleet
         with fleet.lock:

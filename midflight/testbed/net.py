@@ -226,7 +226,7 @@ class Net:
         self._memberships.leave(application)
 
     def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
-        """Run your own endpoint on a UDP port of a host, in place of an earlier one on that port. `run` drives it."""
+        """Run an endpoint on a UDP port of a host, replacing an earlier one; `run` drives it. MidflightError if in use."""
         self.fabric.listen(host.name, port, endpoint)
 
     def run(self, until: Callable[[], bool], timeout: float = 60.0) -> None:

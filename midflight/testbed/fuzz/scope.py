@@ -90,7 +90,10 @@ class Scope:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """A nested block: its variables end with it, and headers are valid afterwards if they are so on all ways."""
+        """Enter a nested block, the body of the `with`.
+
+        Its variables are removed at its end. A header is valid afterwards if it was before and the block keeps it so.
+        """
         values, valid = len(self.values), list(self.valid)
         yield
         del self.values[values:]

@@ -70,7 +70,7 @@ class UdpFlow:
         ecn: int = 0,
     ) -> None:
         if source.version != destination.version:
-            raise WireError(f"no packet goes from {source} to {destination}")
+            raise WireError(f"no packet goes from {source} to {destination}: they are of different IP versions")
         self._ipv6 = (source.packed, destination.packed) if isinstance(source, IPv6Address) else None
         self._macs = destination_mac.to_bytes(6, "big"), source_mac.to_bytes(6, "big")
         self._addresses = int(source), int(destination)
@@ -83,7 +83,7 @@ class UdpFlow:
     def encode(self, payload: bytes) -> bytes:
         """Return the complete Ethernet frame for a UDP payload, with correct lengths and checksums.
 
-        WireError if the payload is too long for UDP.
+        WireError if the payload is longer than UDP allows: 65,507 bytes over IPv4, or 65,527 over IPv6.
         """
         largest = _LARGEST_IPV6 if self._ipv6 else _LARGEST
         if len(payload) > largest:

@@ -64,7 +64,8 @@ class Simulator:
         event.
 
         Without `until`, or if it never becomes true, run until no event is left, or until the virtual time `deadline`,
-        in nanoseconds (None: no deadline), and return False. Events at the deadline still run.
+        in nanoseconds (None: no deadline), and return False. Events at the deadline still run. Afterwards `now` is the
+        deadline if later events are left, and otherwise the time of the last event.
         """
         events, pop = self._events, heapq.heappop
         self._run_posted()

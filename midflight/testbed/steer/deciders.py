@@ -101,10 +101,10 @@ class Baseline:
 
 
 class Oracle:
-    """Knows at once, and exactly, what is queued, in service and on the way everywhere, and how long each will take.
+    """A decider that knows exactly what is queued, in service and on the way everywhere, and how long each will take.
 
-    It gives each request the earliest reply that is possible with those before it. It knows nothing of later ones,
-    but how many requests the sessions that have begun will still send: sessions go where they will wait least.
+    It gives each request the earliest reply that is possible after the requests before it. Of later requests, it only
+    knows how many those sessions will send that have begun: a session goes where its requests will wait least.
     """
 
     moves_sessions = True

@@ -46,7 +46,10 @@ def shipped(name: str) -> str:
 
 
 def load_scenario(path: str | Path) -> Scenario:
-    """Return the scenario in a YAML file. MidflightError, with the place in the file, if it is malformed."""
+    """Return the scenario in a YAML file.
+
+    MidflightError if the file cannot be read or, with the place in the file, if it is malformed.
+    """
     return parse_scenario(read_text(path), str(path))
 
 

@@ -108,13 +108,13 @@ def run_live(
     """Run a scenario's services, switches and clients in namespaces, and return what became of requests. Needs root.
 
     device: the kind of the switches
-    requests: how many there are in all; each is of another flow, and one datagram
-    slower: all times are longer by this factor, so that processes keep up
-    seed: of the requests, and of the service times
+    requests: their number in all, 1 to 40,000; each is one datagram with a UDP port of its own
+    slower: the factor by which all times are longer, so that processes keep up
+    seed: of the times, classes and ingresses of requests; service times are drawn from the instances' names
 
     Each class is a service whose static weights a C-PS chooses without measurements. Links have no delay, so a way
-    costs nothing. MidflightError if the scenario has more requests than ports; DeviceError if the network or a service
-    does not start.
+    costs nothing. MidflightError unless `requests` is 1 to 40,000; DeviceError without root, if the network or a
+    service does not start, or if a client does not end within 10 minutes.
     """
     if not 1 <= requests <= 40_000:
         raise MidflightError(f"there can be 1 to 40000 requests, not {requests}")
