@@ -37,7 +37,10 @@ A worker on h1, in Python:
 @click.option("--switch", default="", help="The switch, if several run the application.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The UDP port of multicasts.  [default: 49152 + id]")
 @click.option(
-    "--rate", metavar="N", type=click.IntRange(0), help="Compute on at most N requests a second of each port."
+    "--rate",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Compute on at most N requests a second from each port of a switch; 0 is no limit.",
 )
 @click.option(
     "--tickets",

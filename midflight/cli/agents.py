@@ -121,19 +121,36 @@ def agent_options(command: Callable[..., object]) -> Callable[..., object]:
         return command(loop=Loop(**parts), **given)
 
     options = [
-        click.option("--cs-id", metavar="ADDRESS", default="::", help="The service: its anycast IP address."),
-        click.option("--csci-id", metavar="ADDRESS", default="::1", help="The instance: its IP address."),
-        click.option("--to", metavar="HOST:PORT", multiple=True, help="A path selector to send updates to, over UDP."),
+        click.option(
+            "--cs-id",
+            metavar="ADDRESS",
+            default="::",
+            show_default=True,
+            help="The service: its anycast IP address.",
+        ),
+        click.option(
+            "--csci-id", metavar="ADDRESS", default="::1", show_default=True, help="The instance: its IP address."
+        ),
+        click.option(
+            "--to",
+            metavar="HOST:PORT",
+            multiple=True,
+            help="A path selector to send updates to, over UDP. May be repeated.",
+        ),
         click.option(
             "--key",
             "keys",
             metavar="[CSCI-ID=]FILE",
             multiple=True,
             callback=_keys,
-            help="The key file to sign records with: of all instances, or of one.",
+            help="The private key that signs the updates of an instance, or of all others. May be repeated.",
         ),
         click.option(
-            "--interval", default=10.0, show_default=True, type=FiniteRange(0.01, DAY), help="Seconds between updates."
+            "--interval",
+            default=10.0,
+            show_default=True,
+            type=FiniteRange(0.01, DAY),
+            help="The longest time between updates, in seconds.",
         ),
         click.option(
             "--period", default=1.0, show_default=True, type=FiniteRange(0, DAY), help="Seconds between readings."
@@ -145,8 +162,13 @@ def agent_options(command: Callable[..., object]) -> Callable[..., object]:
             type=click.IntRange(1, 10),
             help="Points by which a score must change to be sent before the interval ends.",
         ),
-        click.option("--count", type=click.IntRange(1), help="End after this many readings."),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON by the YANG model, an update a line."),
+        click.option(
+            "--count",
+            metavar="N",
+            type=click.IntRange(1),
+            help="End after N readings.  [default: run until Ctrl-C]",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print updates as JSON by the YANG model, one a line."),
     ]
     for each in reversed(options):
         wrapped = each(wrapped)

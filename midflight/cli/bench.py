@@ -121,9 +121,9 @@ def primitives(names: tuple[str, ...], runs: int, seed: int, json_to: str | None
     """Measure the packets per second of all primitives, or of those named.
 
     The embedded switch runs in this process on one core. Each primitive has its default parameters and the traffic of
-    its tests. Each batch is timed as a whole, in native code, from an empty state. Before, the output is compared with
-    that of the kernel in Python. Aggregate is also timed with 1 to 128 lanes, to find the cost of a lane. Figures are
-    medians over the runs.
+    its tests. Each batch is timed as a whole, in native code, from an empty state. Before the timed runs, the output is
+    compared with that of the kernel in Python. Aggregate is also timed with 1 to 128 lanes, to find the cost of a lane.
+    Figures are medians over the runs.
     """
     from midflight.cli.output import write_figures
     from midflight.cli.terminal import bar, console_beside
@@ -186,8 +186,8 @@ def steering(runs: int, json_to: str | None) -> None:
 
     The embedded switch runs a Threshold in this process, without and with a Steering. Packets are of the primitive or
     plain UDP, for a host or for a service, one of whose four instances is behind the switch; requests to the others are
-    encapsulated. Where packets go is checked before. Programs take turns, and only the thread's own processor time
-    counts. The cost is the median over neighbouring runs.
+    encapsulated. Before the timed runs, the ports by which packets leave are checked. Programs take turns, and only the
+    thread's own processor time counts. The cost is the median over neighbouring runs.
     """
     from statistics import median
 
@@ -254,9 +254,10 @@ def xdp(runs: int, size: int, json_to: str | None) -> None:
 
     Packets come from a generator in the kernel, as frames, or from a packet socket, which takes longer than XDP does to
     forward them. They end at an interface that passes them to the system, or at one that drops them at once. A "run" is
-    what the kernel says that a program takes for a packet that it does not send. Forwarders take turns, with real-time
-    priority. Figures are medians, and ratios are medians of ratios of neighbouring runs. xdp is compared with the
-    program by hand at the end that drops, and with the embedded switch at the end that passes, at its better rate.
+    the time that the kernel measures for the program alone, on a packet that is not sent. Forwarders take turns, with
+    real-time priority. Figures are medians, and ratios are medians of ratios of neighbouring runs. xdp is compared with
+    the handwritten program where packets are dropped, and with the better rate of the embedded switch where they pass
+    to the system.
 
     The second table has the cost of state in XDP programs when all processors change the same element: without state,
     with a counter, to which processors add atomically, and with a register, for which packets take turns.
@@ -325,11 +326,15 @@ def _opening_table(found: OpeningBench, console: Console) -> Table:
     show_default=True,
     help="Linux namespaces with a process for each switch and worker (needs root), or a simulation in this process.",
 )
-@click.option("--minutes", type=FiniteRange(0.01), default=10.0, show_default=True, help="The duration.")
+@click.option(
+    "--minutes", metavar="N", type=FiniteRange(0.01), default=10.0, show_default=True, help="The duration in minutes."
+)
 @click.option(
     "--rate", metavar="N", type=FiniteRange(0.01), default=1.0, show_default=True, help="Rounds a second, at most."
 )
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The seed.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of faults and arrays."
+)
 @json_file_option("figures")
 def soak(fabric: str, minutes: float, rate: float, seed: int, json_to: str | None) -> None:
     """Keep a network at work, and report the memory, threads and descriptors of each process.

@@ -45,7 +45,13 @@ T = TypeVar("T")
 @click.option(
     "--listen", metavar="HOST:PORT", default="127.0.0.1:7700", show_default=True, help="Receive updates here."
 )
-@click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, help="Send updates on to this path selector.")
+@click.option(
+    "--peer",
+    "peers",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Forward updates of agents to this path selector. May be repeated.",
+)
 @click.option("--switch", default="", help="Select for the requests that enter the network at this switch only.")
 @click.option("--period", default=1.0, show_default=True, type=FiniteRange(0.05, DAY), help="Seconds between rounds.")
 @click.option(
@@ -53,24 +59,44 @@ T = TypeVar("T")
     default=3.0,
     show_default=True,
     type=FiniteRange(0, DAY, min_open=True),
-    help="Seconds without a sign of life after which an instance counts as dead.",
-)
-@click.option("--probe", "probes", metavar="INSTANCE=HOST:PORT", multiple=True, help="Probe a reflector beside a host.")
-@click.option(
-    "--authority", "authorities", metavar="DOMAIN=HEX", multiple=True, help="Believe descriptors of this authority."
+    help="Seconds without an update, or without an answer to probes, after which an instance counts as dead.",
 )
 @click.option(
-    "--descriptor", "descriptors", type=click.Path(path_type=Path), multiple=True, help="A descriptor of an instance."
+    "--probe",
+    "probes",
+    metavar="INSTANCE=HOST:PORT",
+    multiple=True,
+    help="Probe the reflector at this address, beside the instance, given by host or address. May be repeated.",
 )
-@click.option("--journal", type=click.Path(path_type=Path), help="Write what is refused to this hash-chained log.")
+@click.option(
+    "--authority",
+    "authorities",
+    metavar="DOMAIN=HEX",
+    multiple=True,
+    help="Accept descriptors signed by the authority of this trust domain, with this public key. May be repeated.",
+)
+@click.option(
+    "--descriptor",
+    "descriptors",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="The descriptor of an instance. May be repeated.",
+)
+@click.option(
+    "--journal",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Append admitted instances and refused records to this hash-chained log.",
+)
 @click.option(
     "--service-time",
     default=0.01,
     show_default=True,
     type=FiniteRange(0, min_open=True),
-    help="Seconds of service of instances that do not report theirs.",
+    help="The service time, in seconds, of instances that do not report theirs.",
 )
-@click.option("--count", type=click.IntRange(1), help="End after this many rounds.")
+@click.option("--count", metavar="N", type=click.IntRange(1), help="End after N rounds.  [default: run until Ctrl-C]")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each change.")
 @state_option
 def cps(
@@ -91,9 +117,9 @@ def cps(
     """Set the weights of services from what agents report, round by round, until Ctrl-C.
 
     Receives the updates of `midflight sma` and, with the CS-ID ::, of `midflight nma`, and takes the demand from the
-    switches' counters. The CS-ID is the service's address, and the CSCI-ID the host's. Instances that give no sign of
-    life for --detect seconds get nothing: no updates, or no answers to --probe. Send updates at least three times in
-    that time. Weights hold for five periods; if this command ends, the static weights return.
+    switches' counters. The CS-ID is the service's address, and the CSCI-ID the host's. An instance that stops sending
+    updates, or answering --probe, gets no requests after --detect seconds, so agents should send updates at least three
+    times in that time. Weights hold for five periods; if this command ends, the static weights then return.
 
     With --authority, only signed records count, from instances whose descriptors are given. What contradicts the
     answers to --probe is refused.

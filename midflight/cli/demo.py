@@ -50,6 +50,7 @@ def demo() -> None:
     metavar="P",
     type=FiniteRange(0, 0.5),
     default=0.0,
+    show_default=True,
     help="Probability that a link loses a packet; also that it duplicates one, and that it reorders one.",
 )
 @click.option(
@@ -70,7 +71,7 @@ def demo() -> None:
     show_default=True,
     help="The network: simulation in virtual time, or network namespaces with sockets (needs root).",
 )
-@click.option("--steps", metavar="N", type=click.IntRange(1), help="Number of training steps.")
+@click.option("--steps", metavar="N", type=click.IntRange(1), help="Number of training steps.  [default: 80]")
 @sheet_option
 @json_file_option("figures")
 @click.option(
@@ -96,8 +97,8 @@ def allreduce(
 
     Trains twice on the same network, first with sums in the switch and then at a parameter server. Compares the
     accuracy, the exactness of the sums, and the traffic on the server's link. The same seed gives the same weights, bit
-    for bit, on every device and fabric. With --sheet, the server computes both times if the program does not fit. Fails
-    if a sum differs from NumPy's. Needs the extra midflight[demo].
+    for bit, on every device and fabric. With --sheet, the server computes in both runs if the program does not fit.
+    Fails if a sum differs from NumPy's. Needs the extra midflight[demo].
     """
     from dataclasses import replace
     from importlib.util import find_spec
@@ -137,7 +138,7 @@ def allreduce(
     type=click.IntRange(1, 100_000),
     default=1000,
     show_default=True,
-    help="Packets that the queue sends in a second.",
+    help="The rate of the queue, in packets a second.",
 )
 @click.option(
     "--depth",
@@ -145,7 +146,7 @@ def allreduce(
     type=click.IntRange(1, 10_000),
     default=100,
     show_default=True,
-    help="Packets that the queue holds.",
+    help="The most packets that the queue holds.",
 )
 @click.option(
     "--threshold",
@@ -153,7 +154,7 @@ def allreduce(
     type=click.IntRange(0, 10_000),
     default=10,
     show_default=True,
-    help="Packets in the queue from which others are marked.",
+    help="Mark a packet that finds at least this many packets in the queue.",
 )
 @click.option(
     "--seconds",
@@ -161,7 +162,7 @@ def allreduce(
     type=FiniteRange(0.1, 600),
     default=6.0,
     show_default=True,
-    help="Virtual time of each run.",
+    help="The duration of each run, in seconds of virtual time.",
 )
 @json_file_option("figures")
 @click.option(

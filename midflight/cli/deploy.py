@@ -86,10 +86,10 @@ def deploy(
     """Deploy a program to switches that are already running.
 
     Compiles the program, places its applications on the switches, and loads it. The controller keeps running. It
-    restores switches that restart, and accepts the commands admit, withdraw, change, limit, mirror, map, state,
-    counters, alerts, status, service, cps and undeploy. The state folder contains its desired state. A controller that
-    was killed resumes from there: it writes only differences to the switches, and does not disturb traffic. APP.py may
-    then be left out.
+    restores switches that restart, and accepts the commands admit, withdraw, change, replan, limit, mirror, map, state,
+    counters, alerts, status, service, cps, sma and undeploy. The state folder contains its desired state. A controller
+    that was killed resumes from there: it writes only differences to the switches, and does not disturb traffic. APP.py
+    may then be left out.
 
     With --plan, a planner decides which switch runs which step of an application. The steps are admitted for all hosts.
     When a switch fails or returns, the plan is made again, and steps move with their state where it can be read.

@@ -80,8 +80,9 @@ def fuzz(
     unoptimised and traced code. With --device bmv2, the embedded switch runs the program from source and from the
     BMv2 JSON that p4c makes of it, and both are compared with BMv2.
 
-    A finding is a difference in packets or counters, a program that the embedded switch refuses, or a crash. Its case
-    is made smaller and kept in a folder, where `midflight stf` and `midflight run` can play it; finding.txt says how.
+    A finding is a difference in packets, counters or digests, a program that the embedded switch refuses, or a crash.
+    Its case is made smaller and kept in a folder, where `midflight stf` and `midflight run` can play it; finding.txt
+    says how.
     Programs that p4c refuses are counted, and not compared. A program depends only on its seed. With --workers or
     --cluster, programs are divided among the workers of a Dask cluster: the results are the same, and a worker that is
     killed costs only the programs that it was comparing.

@@ -23,7 +23,7 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def identity() -> None:
-    """Make keys and descriptors, by which path selectors know the instances of a service."""
+    """Make keys and descriptors, with which path selectors identify the instances of a service."""
 
 
 @identity.command()
@@ -44,17 +44,30 @@ def key(file: Path) -> None:
 @click.option("--authority", required=True, type=click.Path(path_type=Path), help="The authority's private key.")
 @click.option("--public", required=True, metavar="HEX", help="The instance's public key.")
 @click.option("--id", "name", required=True, metavar="SPIFFE-ID", help="The instance's identity.")
-@click.option("--cs-id", required=True, metavar="ADDRESS", help="The service.")
-@click.option("--csci-id", required=True, metavar="ADDRESS", help="The instance.")
-@click.option("--days", default=30.0, show_default=True, type=FiniteRange(0, 36_500, min_open=True), help="Validity.")
-@click.option("--best", metavar="TYPE=SCORE", multiple=True, help="The highest score of a type that it may claim.")
+@click.option("--cs-id", required=True, metavar="ADDRESS", help="The service's IP address.")
+@click.option("--csci-id", required=True, metavar="ADDRESS", help="The instance's IP address.")
+@click.option(
+    "--days",
+    metavar="N",
+    default=30.0,
+    show_default=True,
+    type=FiniteRange(0, 36_500, min_open=True),
+    help="How many days the descriptor is valid, from now on.",
+)
+@click.option(
+    "--best",
+    metavar="TYPE=SCORE",
+    multiple=True,
+    help="The highest score, 0 to 10, that the instance may claim for a type of metric. May be repeated.",
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file of the descriptor.")
 def issue(
     authority: Path, public: str, name: str, cs_id: str, csci_id: str, days: float, best: tuple[str, ...], output: Path
 ) -> None:
-    """Sign a descriptor: which key belongs to an instance, from now on and for some days.
+    """Sign a descriptor, which states the public key of an instance, and write it to a file.
 
-    Writes it to a file. Fails, without writing, if the identity, an address, a key or a score is invalid.
+    It is valid from now on, for --days. Fails, without writing, if the identity, an address, a key or a score is
+    invalid.
     """
     from midflight.errors import MidflightError
     from midflight.runtime.steering.trust import descriptor

@@ -124,7 +124,9 @@ def check(folder: Path, name: str | None, as_json: bool) -> int:
 @click.option("--format", "form", type=click.Choice(["json", "gradescope", "otter", "nbgrader"]), default="json",
               show_default=True, help="The form of the results.")  # fmt: skip
 @click.option("--student", metavar="ID", default="", help="The student's id, for otter and nbgrader.")
-@click.option("--unconfined", is_flag=True, help="Run Python of a submission where it cannot be confined.")
+@click.option(
+    "--unconfined", is_flag=True, help="Run a submission's Python even if this system cannot confine its process."
+)
 def grade(folder: Path, name: str | None, seed: int, out: str, form: str, student: str, unconfined: bool) -> None:
     """Grade a submission with hidden packets, and write the results.
 

@@ -55,7 +55,7 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     help="Network namespaces (needs root), or a simulation.",
 )
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of links' faults."
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Seed of the links' faults."
 )
 @click.option(
     "--entries",
@@ -74,7 +74,7 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     callback=writable,
     help="Save a picture of the topology.",
 )
-@click.option("--trace", is_flag=True, help="Let BMv2 log every packet, which `s1 trace on` needs; slow.")
+@click.option("--trace", is_flag=True, help="Make BMv2 log every packet, as `s1 trace on` requires. Slow.")
 @click.option(
     "-c", "commands", metavar="COMMAND", multiple=True, help="Run this command instead of the prompt. May be repeated."
 )

@@ -39,14 +39,17 @@ Examples:
 @agent_options
 @click.option("--port", "interface", metavar="INTERFACE", help="The interface whose counter gives the path's rate.")
 @click.option(
-    "--capacity", type=FiniteRange(0, min_open=True), help="The interface's bits a second, for its utilisation."
+    "--capacity",
+    metavar="BPS",
+    type=FiniteRange(0, min_open=True),
+    help="The interface's capacity in bits a second, to compute its utilisation.",
 )
 @click.option(
     "--delay",
     default=0.05,
     show_default=True,
     type=FiniteRange(0, min_open=True),
-    help="Seconds of delay that score 0.",
+    help="The delay, in seconds, that scores 0.",
 )
 @click.option(
     "--loss",

@@ -156,8 +156,8 @@ class Report:
 def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
     """Yield the trace and the log messages of one packet as lines of text.
 
-    Parser and table steps have the file and the line numbers of what they are about. A packet without a trace gives a
-    line that says so.
+    Steps of the parser and of tables have the file and the lines of the state, or of the table and action. A packet
+    without a trace gives a line that says so.
     """
     for number, trace in enumerate(packet.traces):
         head = f"packet {packet.number}: " if not number else "  "
@@ -172,7 +172,7 @@ def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
 
 
 def _places(what: str, how: str, program: ir.Program) -> str:
-    """Return the places of what a step of a trace is about."""
+    """Return the places of the states, or of the table and action, in a step of a trace; empty for other steps."""
     found = []
     if what == "parser":
         for name in how.split(", "):

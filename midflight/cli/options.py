@@ -103,7 +103,7 @@ def cluster_options(scope: str = "") -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         cluster = click.option(
-            "--cluster", metavar="ADDRESS", help="A Dask cluster of your own, such as tcp://host:8786."
+            "--cluster", metavar="ADDRESS", help="A Dask cluster that runs already, such as tcp://host:8786."
         )
         workers = click.option(
             "--workers",
@@ -111,7 +111,7 @@ def cluster_options(scope: str = "") -> Callable[[Command], Command]:
             type=click.IntRange(1, 256),
             default=1,
             show_default=True,
-            help=f"Processes of a local Dask cluster{scope}.",
+            help=f"Processes of a local Dask cluster{scope}; 1 is this process alone.",
         )
         return workers(cluster(command))
 
@@ -136,9 +136,9 @@ def tls_options(command: Command) -> Command:
     """Add the options of a client's TLS to a command: the parameters `ca`, `certificate` and `key`, paths or None."""
     pem = {"metavar": "PEM", "type": click.Path(path_type=Path)}
     for name, parameter, words in (
-        ("--tls-key", "key", "The certificate's key."),
-        ("--tls-cert", "certificate", "Your certificate."),
-        ("--tls-ca", "ca", "The server's authority; use TLS."),
+        ("--tls-key", "key", "The private key of your certificate."),
+        ("--tls-cert", "certificate", "Your certificate, for servers that require one."),
+        ("--tls-ca", "ca", "Use TLS; this authority must have signed the server's certificate."),
     ):
         command = click.option(name, parameter, help=words, **pem)(command)  # type: ignore[arg-type]
     return command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from midflight.cli.options import SvgFile, json_file_option, writable
+from midflight.cli.options import FiniteRange, SvgFile, json_file_option, writable
 
 __all__ = ["place"]
 
@@ -40,10 +40,10 @@ Examples:
 @click.option(
     "--patience",
     metavar="S",
-    type=click.FloatRange(0.1, 86_400),
+    type=FiniteRange(0.1, 86_400),
     default=60.0,
     show_default=True,
-    help="Seconds for the exact search.",
+    help="The longest time for the exact search, in seconds.",
 )
 @json_file_option("plan")
 @click.option("--picture", metavar="FILE.svg", type=SvgFile(), callback=writable, help="Save a picture, as SVG.")

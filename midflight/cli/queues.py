@@ -30,10 +30,12 @@ Examples:
 @click.option("--grpc-addr", "address", metavar="ADDRESS", help="HOST:PORT or unix:PATH.  [default: 127.0.0.1:9559]")
 @click.option("--port", metavar="N", type=click.IntRange(0, 511), help="The port.  [default: all]")
 @click.option("--queue", metavar="N", type=click.IntRange(0, 7), help="The queue of the port.  [default: all]")
-@click.option("--depth", metavar="PACKETS", type=click.IntRange(0, 1 << 20), help="Set the depth.")
-@click.option("--rate", metavar="RATE", help="Set the rate: 100pps, 10Mbit; 0 or unlimited.")
+@click.option(
+    "--depth", metavar="PACKETS", type=click.IntRange(0, 1 << 20), help="Set the depth: the most packets that wait."
+)
+@click.option("--rate", metavar="RATE", help="Set the rate, such as 100pps or 10Mbit; 0 or unlimited is no limit.")
 @click.option("--weight", metavar="N", type=click.IntRange(0, 100), help="Set the weight, with 0 for strict priority.")
-@click.option("--port-rate", metavar="RATE", help="Set the rate of the port.")
+@click.option("--port-rate", metavar="RATE", help="Set the rate at which the port takes packets from all its queues.")
 @tls_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def queues(

@@ -25,7 +25,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--device-of", metavar="NAME", help="The switch with this name in a running network.")
 @click.option("--grpc-addr", "address", metavar="ADDRESS", help="HOST:PORT or unix:PATH.  [default: 127.0.0.1:9559]")
-@click.option("--device-id", metavar="N", type=int, help="[default: the network's, or 1]")
+@click.option("--device-id", metavar="N", type=int, help="The switch's device id.  [default: the network's, or 1]")
 @click.option(
     "--election-id",
     metavar="N",
@@ -60,8 +60,8 @@ def shell(
     Without --config, the switch keeps its program. Without SCRIPT, there is a prompt, or standard input is the script
     if it is no terminal.
 
-    On first use, pip installs it into an environment of its own in the user's cache folder, because it needs versions
-    of packages that conflict with current ones.
+    On first use, pip installs p4runtime-shell into its own environment in the user's cache folder, because it needs
+    versions of packages that conflict with current ones.
 
     SCRIPT, or standard input, is Python with the names of the shell, such as table_entry, counter_entry, packet_out and
     packet_in. Unlike at the prompt, calls need parentheses: entry.insert().

@@ -38,7 +38,13 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--service", "url", metavar="SERVICE", required=True, help="The service whose load is read; see below.")
 @agent_options
-@click.option("--map", "names", metavar="METRIC=NAME", multiple=True, help="Name a raw metric of a Prometheus scrape.")
+@click.option(
+    "--map",
+    "names",
+    metavar="METRIC=NAME",
+    multiple=True,
+    help="Take a metric of ours from this metric of a Prometheus scrape. May be repeated.",
+)
 @click.option("--switch", default="", help="The switch, if several run the application.")
 @state_option
 @click.option(
@@ -46,14 +52,14 @@ Examples:
     default=64.0,
     show_default=True,
     type=FiniteRange(0, min_open=True),
-    help="Requests in the queue that score 0.",
+    help="The queue length, in requests, that scores 0.",
 )
 @click.option(
     "--service-time",
     default=0.1,
     show_default=True,
     type=FiniteRange(0, min_open=True),
-    help="Seconds of service time that score 0.",
+    help="The service time, in seconds, that scores 0.",
 )
 def sma(
     url: str,
@@ -67,10 +73,10 @@ def sma(
     """Report the load of one instance of a service to path selectors.
 
     Reads the machine's load and the service's queue length, concurrency and service time; of a primitive in a switch,
-    its free slots, its hit rate and the room of the pipeline. Scores them from 0 to 10, and prints each update that is
-    worth sending: at every interval, and in between when a score changes by --threshold points or falls to 0, as often
-    as a limit permits. A service that does not answer scores 0. Updates are sent only to the path selectors given
-    with --to.
+    its free slots, its hit rate and the room of the pipeline. Scores them from 0 to 10, and prints an update at least
+    every --interval seconds. In between, it prints one when a score changes by --threshold points, or to or from 0:
+    three at once, and then one in five seconds. A service that does not answer scores 0. Updates are sent only to the
+    path selectors given with --to.
     """
     from midflight.runtime.steering.agents import csma, readers
 

@@ -35,8 +35,18 @@ Examples:
 @click.argument("file", metavar="[FILE.yaml]", required=False, type=click.Path(path_type=Path))
 @click.option("--seeds", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="Number of seeds.")
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
-@click.option("--load", metavar="PART", type=FiniteRange(0.01, 2.0), help="Offered load instead of the file's.")
-@click.option("--stale", metavar="PART", type=FiniteRange(0, 1), help="Part of the instances with stale metrics.")
+@click.option(
+    "--load",
+    metavar="PART",
+    type=FiniteRange(0.01, 2.0),
+    help="The offered work as a part of what all servers can do, instead of the file's.",
+)
+@click.option(
+    "--stale",
+    metavar="PART",
+    type=FiniteRange(0, 1),
+    help="The part of the instances whose metrics are stale, instead of the file's.",
+)
 @click.option("--policy", "policies", metavar="NAME", multiple=True, help="Only this policy. May be repeated.")
 @json_file_option("figures")
 @click.option(
@@ -63,7 +73,12 @@ Examples:
     help="Simulate requests, or run services, switches and clients in network namespaces (needs root).",
 )
 @click.option(
-    "--device", type=DeviceKind(), metavar="KIND", default="host", show_default=True, help="The switches in netns."
+    "--device",
+    type=DeviceKind(),
+    metavar="KIND",
+    default="host",
+    show_default=True,
+    help="The kind of switches, with --fabric netns.",
 )
 @click.option(
     "--requests",
@@ -71,7 +86,7 @@ Examples:
     type=click.IntRange(1, 40_000),
     default=400,
     show_default=True,
-    help="Requests in netns, each of a flow of its own.",
+    help="The number of requests with --fabric netns, each in its own flow.",
 )
 @click.option(
     "--slower",
@@ -79,7 +94,7 @@ Examples:
     type=FiniteRange(1, 1e4),
     default=100.0,
     show_default=True,
-    help="All times are this much longer in netns, so that processes keep up.",
+    help="The factor by which all times are longer with --fabric netns, so that processes keep up.",
 )
 @click.option("--print-yaml", is_flag=True, help="Print the scenario's file, and do nothing else.")
 def steer(
@@ -107,8 +122,8 @@ def steer(
     see the same requests. The same seeds give the same figures, on any number of workers.
 
     FILE.yaml is your version of the scenario's file; without it, the one that comes with Midflight is used. Without
-    --policy, all policies are compared. The requests simulated are millions in a few minutes; to start
-    small, use --seeds 1 or --policy. A terminal shows the policies' figures as their seeds are done.
+    --policy, all policies are compared. That simulates millions of requests and takes a few minutes; to start small,
+    use --seeds 1 or --policy. A terminal shows the policies' figures as their seeds are done.
 
     With --fabric netns, each instance is a process on a host of its own, each ingress has a client, and switches steer
     the clients' requests by the static weights of a C-PS. It reports which host answered, and how long that took.

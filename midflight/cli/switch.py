@@ -53,8 +53,16 @@ Examples:
     show_default=True,
     help="Address of the P4Runtime server. Port 0 selects a free port; unix:PATH is a Unix socket.",
 )
-@click.option("--tls-cert", "certificate", metavar="PEM", type=click.Path(path_type=Path), help="Serve with TLS.")
-@click.option("--tls-key", "key", metavar="PEM", type=click.Path(path_type=Path), help="The certificate's key.")
+@click.option(
+    "--tls-cert",
+    "certificate",
+    metavar="PEM",
+    type=click.Path(path_type=Path),
+    help="Serve with TLS, with this certificate.",
+)
+@click.option(
+    "--tls-key", "key", metavar="PEM", type=click.Path(path_type=Path), help="The private key of the certificate."
+)
 @click.option(
     "--tls-client-ca",
     "client_ca",
@@ -159,9 +167,10 @@ def switch(
     A UDP port sends frames to PEER and receives only from there. Without PEER, it sends them to where the latest
     datagram came from.
 
-    Interfaces need root or the capability CAP_NET_RAW. Their packets are seen as on a wire, with VLAN tags and complete
-    checksums. An exception are large segments that a sending host leaves to its interface to split: the switch drops
-    them and counts them as "offload". To turn this off on the host: ethtool -K INTERFACE tso off gso off
+    Interfaces need root or the capability CAP_NET_RAW. The program sees their packets as on a wire, with VLAN tags and
+    complete checksums. The exception is segments that a sending host leaves to its interface to split, because they are
+    longer than the MTU: the switch drops them and counts them as "offload". To turn this off on the host:
+    ethtool -K INTERFACE tso off gso off
     """
     import signal
     import threading

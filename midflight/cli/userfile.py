@@ -23,7 +23,7 @@ __all__ = ["load_program"]
 
 _LONGEST = 2000  # characters of an exception's message that are shown
 
-# From this many `elif`s on, a chain is what Python's compiler cannot cope with: it compiles about 2,900.
+# A chain of at least this many `elif`s is taken for what Python's compiler cannot compile: it compiles about 2,900.
 _CHAIN = 1000
 
 
@@ -94,7 +94,7 @@ def _words(error: BaseException) -> str:
     try:
         what = str(error)
     except Exception as failure:
-        what = f"and its message cannot be had: {type(failure).__name__}"
+        what = f"its message cannot be shown, because of a {type(failure).__name__}"
     if len(what) > _LONGEST:
         what = f"{what[:_LONGEST]}..."
     return f"{type(error).__name__}: {what}" if what else type(error).__name__

@@ -212,11 +212,10 @@ class Net:
             parties[0].arrive()
 
         The n-th endpoint runs on the n-th host. For a Sequencer, `hosts` run the replicas and `clients` the clients.
-        Requests are addressed to `server`, by default the last host that does not take part otherwise. The server
-        computes what a switch leaves to it, or everything if no switch computes. The server's own requests have to pass
-        the switch that computes, so choose a host on that switch. `switch` is required if several switches run the
-        application. Joining again clears the state and replaces the earlier endpoints. MidflightError if the program
-        has no such application, or if the hosts do not fit it.
+        Requests are addressed to `server`, by default the last host that does not take part. It computes what a switch
+        leaves to it, or everything if no switch computes. Its own requests must pass the switch that computes, so
+        choose a host on that switch. Name `switch` if several run the application. Joining again clears the state and
+        replaces the endpoints. MidflightError if the program has no such application, or the hosts do not fit it.
         """
         self._by_default.decided(application)
         return self._memberships.join(application, hosts, clients=clients, server=server, switch=switch)
@@ -226,7 +225,7 @@ class Net:
         self._memberships.leave(application)
 
     def listen(self, host: Host, endpoint: Endpoint, port: int) -> None:
-        """Run an endpoint on a UDP port of a host, replacing an earlier one; `run` drives it. MidflightError if in use."""
+        """Run an endpoint on a host's UDP port, replacing an earlier one. MidflightError if the port is in use."""
         self.fabric.listen(host.name, port, endpoint)
 
     def run(self, until: Callable[[], bool], timeout: float = 60.0) -> None:
@@ -311,9 +310,10 @@ class Net:
 
         `application` and `wanted` select as for `alerts`. Also ends when a simulated network has no more events.
         """
-        let = self._traffic.pass_time
+        if application:
+            self.controller.fleet.application(application)
         self.fabric.settle(None, min(timeout, 1.0))
-        return self.controller.alerts.follow(application, wanted, timeout=timeout, let=let)
+        return self.controller.alerts.follow(application, wanted, timeout=timeout, let=self._traffic.pass_time)
 
     def load(
         self,
@@ -336,8 +336,8 @@ class Net:
             load = net.load("h1", "latency", fields={"flow": np.arange(1000), "value": 5}, rate=20_000)
 
         Fields, `to` and `payload` are as in `send`; `fields` may also be a mapping for each host. count: requests of
-        each host, by default the length of the fields' arrays; shorter arrays repeat. rate: requests per second of each
-        host, above 0 and at most 1e9. pacing: `even`; `poisson`, with random gaps from `seed` (by default the
+        each host, by default the length of the fields' arrays, which repeat if it is more. rate: requests per second of
+        each host, above 0 and at most 1e9. pacing: `even`; `poisson`, with random gaps from `seed` (by default the
         network's); or an array of sending times in nanoseconds from the start. Sending takes virtual time in a
         simulated network and real time in others. Then waits for answers until no more arrive, for at most `timeout`
         seconds. MidflightError if a name, the rate or the pacing is invalid, if neither `count` nor an array gives the

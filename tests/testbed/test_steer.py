@@ -128,6 +128,16 @@ def test_options_that_are_no_numbers_are_refused(option: str) -> None:
     assert (done.exit_code, "nan is not a finite number" in done.output) == (2, True)
 
 
+def test_the_patience_of_place_is_a_finite_number() -> None:
+    done = CliRunner().invoke(midflight, ["place", "app.yaml", "--topology", "net.yaml", "--patience", "nan"])
+    assert (done.exit_code, "nan is not a finite number" in done.output) == (2, True)
+
+
+def test_an_unknown_policy_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="none of ours"):
+        evaluate(small(), 0, "none of ours")
+
+
 def test_a_scenario_of_too_many_requests_is_refused() -> None:
     with pytest.raises(MidflightError, match="more than 20,000,000"):
         evaluate(small(seconds=1e5), 0, "nearest")

@@ -118,6 +118,8 @@ def test_unknown_names_are_rejected(net: Star) -> None:
         net.send("h1", "latency", to="h4")
     with pytest.raises(MidflightError, match="no application 'latenc'"):
         net.alerts("latenc")
+    with pytest.raises(MidflightError, match="no application 'latenc'"):
+        net.follow("latenc")
 
 
 def test_fields_may_have_the_names_of_parameters(net: Star) -> None:
@@ -301,6 +303,8 @@ def test_the_same_seed_gives_the_same_load() -> None:
 def test_invalid_loads_are_rejected(net: Star) -> None:
     with pytest.raises(MidflightError, match="the number of requests of h1 is missing"):
         net.load("h1", "latency", value=1)
+    with pytest.raises(WireError, match="value: an empty array has no fields for 2 requests"):
+        net.load("h1", "latency", value=np.zeros(0, np.int64), count=2)
     with pytest.raises(MidflightError, match="no pacing 'odd'"):
         net.load("h1", "latency", value=[1], pacing="odd")
     with pytest.raises(MidflightError, match="a rate must be above 0"):

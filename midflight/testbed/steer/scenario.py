@@ -110,9 +110,9 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """The demand for a service is multiplied by `factor` from `start` to `end`, in microseconds of virtual time.
+    """A change of the demand for a service: it is multiplied by `factor` from `start` to `end`, in microseconds.
 
-    That is at the ingress of this name, or at all if it is empty.
+    Only the demand at the ingress named `ingress` changes, or at all ingresses if the name is empty.
     """
 
     service: str

@@ -32,7 +32,10 @@ Progress = Callable[[int, int, str], None]
 
 
 def evaluate(scenario: Scenario, seed: int, policy: str) -> Figures:
-    """Return the figures of one policy with one seed. KeyError if there is no such policy."""
+    """Return the figures of one policy with one seed.
+
+    KeyError if there is no such policy; MidflightError if the scenario has more than 20,000,000 requests.
+    """
     world = World(scenario)
     sent = requests(world, seed)
     return measure(world, sent, simulate(world, sent, _maker(policy), seed), policy)
@@ -97,4 +100,4 @@ def _maker(policy: str) -> Callable[[World, View], Decider]:
         return Oracle
     if policy == "optimum":
         return partial(Steering, deployment="optimum")
-    return partial(Steering, deployment=next(each for each in DEPLOYMENTS if each == policy))
+    return partial(Steering, deployment={each: each for each in DEPLOYMENTS}[policy])  # type: ignore[index]

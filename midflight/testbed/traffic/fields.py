@@ -43,8 +43,10 @@ class Columns:
     def rows(self, count: int) -> Iterator[dict[str, Any]]:
         """Yield the fields of each of `count` requests, as a mapping from all field names to values.
 
-        Arrays with fewer than `count` elements are repeated from their first element.
+        Arrays with fewer than `count` elements are repeated from their first element. WireError if they have none.
         """
+        if count and self.length == 0:
+            raise WireError(f"{', '.join(self._many)}: an empty array has no fields for {count} requests")
         constant = {name: each for name, each in self._columns.items() if name not in self._many}
         varying = {name: list(self._columns[name]) for name in self._many}  # type: ignore[arg-type]
         for number in range(count):
