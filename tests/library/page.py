@@ -85,6 +85,6 @@ def _state(primitive: Primitive) -> Iterator[str]:
         size = f"{bits / 8192:,.1f} KiB" if bits >= 8192 else f"{-(-bits // 8)} bytes" if bits > 7 else f"{bits} bits"
         yield f"{size} in {arrays} array{'s' * (arrays > 1)}"
     if maps := sum(each.size for each in primitive.maps.values()):
-        yield f"{maps:,} entries of maps"
+        yield f"{maps:,} {'entry' if maps == 1 else 'entries'} of maps"
     if lookups := [each for name, each in primitive.tables.items() if not isinstance(each, Map)]:
         yield f"{len(lookups)} table{'s' * (len(lookups) > 1)} of constants"
