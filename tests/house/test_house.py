@@ -17,6 +17,7 @@ PACKAGE = ROOT / "midflight"
 FLOORS = [
     "midflight.cli",
     "midflight.labs",
+    "midflight.testing",
     "midflight.testbed",
     "midflight.runtime.controller",
     "midflight.runtime.endpoint",

@@ -23,7 +23,7 @@ def differences(
     for port in sorted({*expected, *received}):
         wanted, given = expected.get(port, ()), received.get(port, ())
         for number, (each, packet) in enumerate(zip(wanted, given, strict=False), 1):
-            if lines := _difference(each, packet, program):
+            if lines := _difference(each, packet, port, program):
                 head = f"port {port}, packet {number}: differs from {each.place.file}:{each.place.line}"
                 found.append("\n".join([head, *lines]))
         for number, each in enumerate(wanted[len(given) :], len(given) + 1):
@@ -34,7 +34,7 @@ def differences(
     return found
 
 
-def _difference(expected: Expect, packet: bytes, program: ir.Program | None) -> list[str]:
+def _difference(expected: Expect, packet: bytes, port: int, program: ir.Program | None) -> list[str]:
     """Return the lines of the difference between one packet and what is expected; empty if there is none."""
     digits, given = expected.digits, packet.hex().upper()
     if digits is None:
@@ -48,7 +48,7 @@ def _difference(expected: Expect, packet: bytes, program: ir.Program | None) -> 
         more = "" if expected.exact else "at least "
         lines.append(f"  length: expected {more}{_length(digits)}, received {_length(given)}")
     end = 0
-    for field in [] if program is None else layout(program, packet):
+    for field in [] if program is None else layout(program, packet, port):
         end = (field.start + field.width) // 4
         want, have = (_bits(each, field.start, field.width) for each in (digits, given))
         if want and not _fits(want, have):

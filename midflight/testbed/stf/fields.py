@@ -22,23 +22,25 @@ class FieldAt:
     width: int
 
 
-def layout(program: ir.Program, packet: bytes) -> list[FieldAt]:
+def layout(program: ir.Program, packet: bytes, port: int | None = None) -> list[FieldAt]:
     """Return the fields that the program's parser extracts from a packet, in order of their place.
+
+    `port` is the ingress port that the parser sees; with None, a select of it is not followed.
 
     This follows states with fixed-size headers and selects of extracted fields. The rest of the packet, from the first
     thing that it does not follow, has no fields. Never raises: a packet that is too short has fewer fields.
     """
-    return _Walk(program.parser, packet).run()
+    return _Walk(program.parser, packet, {} if port is None else {"ingress_port": port}).run()
 
 
 class _Walk:
-    def __init__(self, parser: ir.Parser, packet: bytes) -> None:
+    def __init__(self, parser: ir.Parser, packet: bytes, values: dict[str, int]) -> None:
         self._parser = parser
         self._bits = len(packet) * 8
         self._packet = int.from_bytes(packet, "big")
         self._at = 0
         self._fields: list[FieldAt] = []
-        self._values: dict[str, int] = {}
+        self._values = values
         self._next: dict[str, int] = {}
 
     def run(self) -> list[FieldAt]:
