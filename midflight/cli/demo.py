@@ -22,6 +22,7 @@ Examples:
   midflight demo allreduce
   midflight demo allreduce --loss 0.05 --seed 7
   midflight demo queues --picture queues.svg
+  sudo midflight demo failover
 """
 
 QUEUES = """\b
@@ -36,6 +37,13 @@ Examples:
   midflight demo allreduce --loss 0.05 --seed 7 --json lossy.json
   midflight demo allreduce --steps 20 --picture /tmp/short.png
   sudo midflight demo allreduce --fabric netns --device bmv2    namespaces, sockets, and p4lang's switch
+"""
+
+FAILOVER = """\b
+Examples:
+  sudo midflight demo failover
+  sudo midflight demo failover --fail link --fail forwarder --detect 0.5
+  sudo midflight demo failover --device bmv2 --json -
 """
 
 
@@ -129,6 +137,55 @@ def allreduce(
     write_figures(done.figures.json(), json_to, console)
     if not done.figures.sums_exact:
         raise MidflightError("a sum differs from NumPy's sum of the same fixed-point numbers")
+
+
+@demo.command(epilog=FAILOVER)
+@click.option(
+    "--fail",
+    "kinds",
+    metavar="PART",
+    type=click.Choice(["instance", "link", "forwarder", "selector", "controller"]),
+    multiple=True,
+    help="instance, link, forwarder, selector or controller. May be repeated.  [default: each]",
+)
+@click.option(
+    "--detect",
+    default=1.0,
+    show_default=True,
+    type=FiniteRange(0.2, 60),
+    help="The detection time of the path selector, in seconds.",
+)
+@click.option(
+    "--device", type=DeviceKind(), metavar="KIND", default="host", show_default=True, help="The switches: host or bmv2."
+)
+@json_file_option("figures")
+def failover(kinds: tuple[str, ...], detect: float, device: str, json_to: str | None) -> None:
+    """Kill parts of a network that steers requests, and report what is lost and how long steering away takes.
+
+    Switches, services with their agents, the path selector, the controller and a client run as processes in network
+    namespaces, so this needs root. The client sends a request every 10 ms and repeats none. Fails if a request is lost
+    that was sent after the path selector had set other weights, or any when the path selector or the controller dies.
+    """
+    from rich.table import Table
+
+    from midflight.cli.output import write_figures
+    from midflight.cli.terminal import console_beside
+    from midflight.errors import MidflightError
+    from midflight.testbed.demos.failover import FAILURES, run
+
+    console = console_beside(json_to)
+    done = run(kinds or FAILURES, device=device, detect=detect, progress=console.print)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for each in ("killed", "requests", "lost", "away after", "weights after", "lost then"):
+        table.add_column(each, justify="left" if each == "killed" else "right")
+    for one in done.failures:
+        decided = "" if one.decided_ms is None else f"{one.decided_ms:.0f} ms"
+        away = f"{one.away_ms:.0f} ms" if one.lost else ""
+        table.add_row(one.kind, str(one.sent), str(one.lost), away, decided, str(one.lost_after))
+    console.print(table)
+    write_figures(done.json(), json_to, console)
+    if wrong := [each.kind for each in done.failures if each.lost_after]:
+        raise MidflightError(f"requests were lost for too long: {', '.join(wrong)}")
 
 
 @demo.command(epilog=QUEUES)
