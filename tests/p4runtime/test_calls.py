@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from queue import Queue
 from threading import Event, Thread
 from threading import enumerate as enumerate_threads
@@ -13,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from finsy.proto import p4r, p4r_grpc
+from grpc._cython import cygrpc
 
 from midflight.p4.frontend import check
 from midflight.p4.p4info import p4info
@@ -288,3 +290,71 @@ def test_a_refusal_to_a_client_that_has_gone_is_no_fault(server: Server) -> None
         asyncio.run(asked.guarded(refuse)(None, _Gone()))  # type: ignore[arg-type]
     asked.close()
     assert switch.faults.counts == before
+
+
+class _Calm:
+    """The context of a call whose client is still there."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+
+def test_a_request_that_is_refused_after_its_client_has_gone_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = Switch()
+    asked = service.Service(switch)
+    begun, go_on = Event(), Event()
+
+    def refuse(_: object) -> None:
+        begun.set()
+        go_on.wait(TIMEOUT)
+        raise Refusal(Code.FAILED_PRECONDITION, "nobody waits for this")
+
+    async def leave_early() -> None:
+        asyncio.get_running_loop().set_exception_handler(asked.report)
+        call = asyncio.create_task(asked.guarded(asked.Read)(p4r.ReadRequest(), _Calm()))  # type: ignore[arg-type]
+        await asyncio.to_thread(begun.wait, TIMEOUT)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        del call
+        go_on.set()
+        await asyncio.to_thread(asked.close)  # The exception has arrived in the loop before what comes later.
+        await asyncio.sleep(0)
+        gc.collect()
+
+    monkeypatch.setattr(switch, "read", refuse)
+    asyncio.run(leave_early())
+    assert switch.faults.counts == {}
+
+
+@pytest.mark.parametrize("kind", [grpc.aio.InternalError, cygrpc._ServerStoppedError])
+def test_a_stream_that_ends_with_its_client_or_its_server_is_no_fault(kind: type[Exception]) -> None:
+    switch = Switch()
+    asked = service.Service(switch)
+
+    async def end(_: object, __: Any) -> None:
+        raise kind("it is over")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asked.guarded(end)(None, _Calm()))  # type: ignore[arg-type]
+    asked.close()
+    assert switch.faults.counts == {}
+
+
+def test_the_closed_loop_of_another_server_is_no_fault_of_this_one() -> None:
+    switch = Switch()
+    asked = service.Service(switch)
+    other = asyncio.new_event_loop()
+    other.close()
+
+    async def deliver(event: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(asked.report)
+        loop.call_soon(event)
+        await asyncio.sleep(0)
+
+    asyncio.run(deliver(lambda: other.call_soon_threadsafe(print)))
+    assert switch.faults.counts == {}
+    asyncio.run(deliver(lambda: 1 // 0))
+    assert switch.faults.counts == {"the event loop": 1}
+    asked.close()

@@ -45,8 +45,8 @@ AT_ONCE = 16
 STREAM_MESSAGE = 1 << 20
 # The maximum number of messages of one stream that wait for the switch.
 INBOX = 64
-# What the next message of a stream raises: gRPC if the controller disappeared, asyncio if the server stopped.
-_DISAPPEARED = (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.UsageError)
+# What the next message of a stream raises if the controller disappeared, the call was aborted or the server stopped.
+_DISAPPEARED = (grpc.RpcError, asyncio.InvalidStateError, grpc.aio.BaseError)
 # The number of threads for requests and streams, and for pipeline configs, which take long. More threads would not
 # compute more, but let the event loop wait longer for its turn.
 THREADS, PUSHES = 4, 2
@@ -138,16 +138,22 @@ class Service:
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
+                if isinstance(error, grpc.aio.BaseError) and not isinstance(error, grpc.aio.UsageError):
+                    raise asyncio.CancelledError from None  # the client has gone, or the server has stopped
                 await _abort(context, internal(self._switch.faults.report(method.__name__, error)))
 
         return run
 
     def report(self, _: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
-        """Report an unexpected exception of the event loop, which goes on: the loop's exception handler."""
+        """Report an unexpected exception of the event loop, which goes on: the loop's exception handler.
+
+        Three kinds mean nothing. A Refusal arrives here if the client of the refused request has gone. The others come
+        from gRPC, whose event loops in one process share a descriptor: BlockingIOError if another loop was faster, and
+        a RuntimeError about a closed loop if the loop that an event is for, of another server, has been closed.
+        """
         error = problem.get("exception")
-        # gRPC's event loops in one process share a descriptor. A loop that wakes up for it may find that another was
-        # faster, which raises BlockingIOError and means nothing.
-        if isinstance(error, Exception) and not isinstance(error, BlockingIOError):
+        closed = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+        if isinstance(error, Exception) and not isinstance(error, (BlockingIOError, Refusal)) and not closed:
             self._switch.faults.report("the event loop", error)
 
     def end_streams(self) -> None:
