@@ -59,7 +59,7 @@ Examples:
 @click.option(
     "--workers",
     metavar="N",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 256),
     default=1,
     show_default=True,
     help="Processes of a local Dask cluster; 1 is this process.",

@@ -85,7 +85,7 @@ def catalogue() -> tuple[Entry, ...]:
 
 def find(name: str) -> type[Primitive]:
     """Return the class of a library primitive by its name, ignoring case. Raises MidflightError for an unknown name."""
-    found = {each.lower(): primitive for each, primitive in LIBRARY.items()}.get(name.lower())
+    found = {each.lower(): primitive for each, primitive in LIBRARY.items()}.get(str(name).lower())
     if found is None:
         raise MidflightError(f"the library has no primitive {name!r}", hint=f"it has {', '.join(sorted(LIBRARY))}")
     return found
@@ -104,8 +104,8 @@ def instance(name: str, settings: Mapping[str, str]) -> Primitive:
     values: dict[str, Any] = {}
     for key, text in settings.items():
         if key not in known:
-            raise MidflightError(f"{kind.__name__} has no parameter {key!r}", hint=f"it has {', '.join(known)}")
-        values[key] = _value(kind.__name__, known[key], text)
+            raise _unknown(kind, key)
+        values[key] = _value(kind.__name__, known[key], str(text))
     if missing := [each for each in known.values() if each.required and each.name not in values]:
         first = missing[0]
         raise MidflightError(
@@ -119,12 +119,24 @@ def made(kind: type[Primitive], name: str, parameters: Mapping[str, Any]) -> Pri
     """Create a primitive of class `kind` with an application name and parameters that are already Python values.
 
     For a `Chain`, the elements of `stages` may be primitives, or mappings with `primitive`, `name` and parameters as in
-    `Chain.parameters`. Raises MidflightError for a malformed mapping or an unknown primitive in one, KernelError for
-    invalid values, and TypeError for missing or unknown parameters.
+    `Chain.parameters`. Raises MidflightError for a malformed mapping or an unknown primitive in one, for missing or
+    unknown parameters, and for values of a wrong type; KernelError for other invalid values.
     """
-    if "stages" in parameters and issubclass(kind, Chain):
-        parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}
-    return kind(name, **parameters)
+    known = [each.name for each in parameters_of(kind)]
+    for key in parameters:
+        if key not in known:
+            raise _unknown(kind, key)
+    try:
+        if "stages" in parameters and issubclass(kind, Chain):
+            parameters = {**parameters, "stages": [_stage(each) for each in parameters["stages"]]}
+        return kind(name, **parameters)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise MidflightError(f"{kind.__name__}({name!r}) cannot be created: {error}") from error
+
+
+def _unknown(kind: type[Primitive], key: object) -> MidflightError:
+    known = ", ".join(each.name for each in parameters_of(kind))
+    return MidflightError(f"{kind.__name__} has no parameter {key!r}", hint=f"it has {known}")
 
 
 def _stage(stage: Mapping[str, Any] | Primitive) -> Primitive:

@@ -175,9 +175,9 @@ class RegisterState:
     def write(self, values: Sequence[FieldValue] | npt.NDArray[Any] | int, start: int = 0) -> None:
         """Set consecutive elements from index `start` on. `values` has the shape that `read` returns.
 
-        An int sets one element of a register without lanes. Raises WireError for numbers that do not fit, a wrong
-        number of lanes, or indexes outside the register, without writing anything. MidflightError if the switch does
-        not run the application.
+        An int sets one element of a register without lanes. Raises WireError for numbers that do not fit, for elements
+        of another shape, and for indexes outside the register, without writing anything. MidflightError if the switch
+        does not run the application.
         """
         rows = list(self._rows(values))
         if not 0 <= start <= self.size - len(rows):
@@ -200,7 +200,8 @@ class RegisterState:
         if isinstance(values, (int, np.integer)):
             values = [values]
         for each in values:
-            if self.lanes is None:
-                yield int(each)
-            else:
-                yield [int(lane) for lane in each]
+            try:
+                yield int(each) if self.lanes is None else [int(lane) for lane in each]
+            except (TypeError, ValueError):
+                form = "an int" if self.lanes is None else f"{self.lanes} ints, one for each lane"
+                raise WireError(f"an element of {self.name} is {form}, not {each!r}") from None

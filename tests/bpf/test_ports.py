@@ -17,8 +17,10 @@ from midflight.p4 import ir
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.xdp import XdpDevice
 from midflight.runtime.engine import Entry
+from midflight.runtime.engine.bpf import syscall
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.p4runtime.client.session import RequestError
+from midflight.runtime.p4runtime.ports import kernel
 from tests.bpf.build import needs_bpf
 from tests.engine.build import source
 from tests.wires import Wires
@@ -136,6 +138,28 @@ def test_a_program_is_refused_with_the_reason_when_an_interface_has_gone(wires: 
         wires.send(1, frame(0x3333))
         (packet,) = session.packets_in(20.0)
         assert packet.payload == frame(0x3333)
+
+
+def test_a_program_that_one_interface_cannot_have_replaces_no_other(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with XdpDevice(PROGRAM, interfaces=wires.interfaces, netns=wires.netns, mode="generic") as device:
+        count = 0
+
+        def refuse_the_third(link: int, program: int) -> None:
+            nonlocal count
+            count += 1
+            if count == 3:
+                raise DeviceError("cannot replace a program: No such device")
+            syscall.replace(link, program)
+
+        monkeypatch.setattr(kernel, "replace", refuse_the_third)
+        with pytest.raises(DeviceError, match="interface p3: cannot replace a program"):
+            device.load(source(header="bit<96> macs; bit<16> kind;", ingress="std.egress_spec = 3;"))
+        with device.session() as session:
+            wires.send(1, frame(0x3333))
+            (packet,) = session.packets_in(20.0)
+            assert packet.payload == frame(0x3333)
 
 
 def test_an_unknown_mode_is_refused(wires: Wires) -> None:

@@ -311,7 +311,8 @@ def test_a_request_that_is_refused_after_its_client_has_gone_is_no_fault(monkeyp
 
     async def leave_early() -> None:
         asyncio.get_running_loop().set_exception_handler(asked.report)
-        call = asyncio.create_task(asked.guarded(asked.Read)(p4r.ReadRequest(), _Calm()))  # type: ignore[arg-type]
+        read: Any = asked.guarded(asked.Read)
+        call: asyncio.Task[None] = asyncio.create_task(read(p4r.ReadRequest(), _Calm()))
         await asyncio.to_thread(begun.wait, TIMEOUT)
         call.cancel()
         with suppress(asyncio.CancelledError):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from midflight.errors import DeviceError
@@ -37,11 +38,14 @@ def test_another_process_reads_and_sets_queues(device: HostDevice) -> None:
     device.process(Packets.from_list([(1, bytes(60))] * 3))
     assert queues.states() == {(2, 0): device.queues.state(2)}
     assert queues.state(2).waiting == 3
-    queues.set(2, rate="5kpps", depth=7)
+    queues.set(2, rate="5kpps", depth=9)
     queues.set(3, 1, weight=9, rate=Rate(bits=1000))
+    queues.set(np.int64(2), np.int32(0), depth=np.uint16(7))  # type: ignore[arg-type]
+    with pytest.raises(DeviceError, match=r"np\.float32\(7\.0\) is not a whole number"):
+        queues.set(2, depth=np.float32(7))  # type: ignore[arg-type]
     queues.set_port(2, rate="1Mbit")
     assert str(device.queues.state(2).settings.rate) == "5000pps"
-    assert (device.queues.state(2, 1).settings.depth, device.queues.state(3, 0).settings.depth) == (7, 64)
+    assert [device.queues.state(*each).settings.depth for each in ((2, 0), (2, 1), (3, 0))] == [7, 9, 64]
     assert str(device.queues.port_rate(2)) == str(queues.port_rate(2)) == "1000000bit"
     assert queues.state(3, 1).settings.weight == 9
     assert list(queues.states()) == [(2, 0), (2, 1), (3, 1)]

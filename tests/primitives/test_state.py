@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +125,14 @@ def test_values_that_do_not_fit_are_rejected_without_effect(state: Callable[[str
     for wrong, start in (([0, 8], 0), ([0] * 5, 0), ([1], 4), ([1], -1)):
         with pytest.raises(WireError):
             kinds.flag.write(wrong, start=start)
+    shapes: list[Any] = [[[1]], [None], ["x"]]
+    for shape in shapes:
+        with pytest.raises(WireError, match="an element of flag is an int, not"):
+            kinds.flag.write(shape)
+    shapes = [7, [7], [None]]
+    for shape in shapes:
+        with pytest.raises(WireError, match="an element of pair is 2 ints, one for each lane, not"):
+            kinds.pair.write(shape)
     assert np.asarray(kinds.flag.read()).tolist() == [5] * 4
     with pytest.raises(MidflightError, match="kinds has no register 'unused'") as caught:
         _ = kinds.unused

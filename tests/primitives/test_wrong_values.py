@@ -9,8 +9,25 @@ import numpy as np
 import pytest
 
 from midflight.errors import KernelError, MidflightError, WireError
-from midflight.primitives import REQUEST, Aggregate, Balance, Controller, Message, Program, Schema, Threshold, Tree
+from midflight.primitives import (
+    REQUEST,
+    Aggregate,
+    Balance,
+    Controller,
+    Lookup,
+    Message,
+    Program,
+    Register,
+    Schema,
+    Steering,
+    Threshold,
+    Tree,
+    bit,
+)
+from midflight.primitives.catalogue import LIBRARY, instance, made
 from midflight.primitives.estimators.hyperloglog import estimate
+from midflight.primitives.exports.scapy_layer import layers
+from midflight.primitives.exports.scapyfile import scapy_file
 
 LEAF: dict[str, Any] = {"left": [-1], "right": [-1], "feature": [0], "threshold": [0], "votes": [[1, 2]]}
 
@@ -62,3 +79,47 @@ def test_lanes_of_different_lengths_are_refused() -> None:
 def test_a_schema_with_a_wrong_id_is_refused() -> None:
     with pytest.raises(WireError, match="not a wire schema"):
         Schema({"applications": {"a": {"id": "x", "fields": []}}})
+
+
+@pytest.mark.parametrize("lanes", [[], [1, 2, 3], [1, 2, 3, 4, 5], 7])
+def test_a_reference_refuses_another_number_of_lanes(lanes: Any) -> None:
+    reference = Aggregate("sum", workers=2, lanes=4, slots=4).reference()
+    fields = dict.fromkeys((each.name for each in Aggregate("sum", workers=2, lanes=4).layout), 0)
+    with pytest.raises(KernelError, match=f"values has 4 lanes, not {len(lanes) if lanes != 7 else 1}"):
+        reference.process(Message(REQUEST, "sum", 1, fields | {"values": lanes}))
+
+
+def test_state_before_the_first_element_is_outside() -> None:
+    assert int(Lookup(bit[8], [1, 2, 3], default=9).read(-1)) == 9
+    register = Register(bit[8], 4, initial=5)
+    register.write(-1, 7)
+    assert (int(register.read(-1)), int(register.update_fetch(-1, lambda old: old + 1)), register.written) == (5, 6, {})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: made(LIBRARY["Aggregate"], "a", {}), "missing 1 required keyword-only argument: 'workers'"),
+        (lambda: made(LIBRARY["Aggregate"], "a", {"wokers": 3}), "Aggregate has no parameter 'wokers'"),
+        (lambda: made(LIBRARY["Aggregate"], "a", {"workers": 3, "name": "b"}), "Aggregate has no parameter 'name'"),
+        (lambda: made(LIBRARY["Aggregate"], "a", {"workers": 3, 4: 5}), "Aggregate has no parameter 4"),  # type: ignore[dict-item]
+        (lambda: made(LIBRARY["Cache"], "c", {"keys": -1}), 'Cache("c") cannot be created'),
+        (lambda: made(LIBRARY["Chain"], "c", {"stages": 5}), "'int' object is not iterable"),
+        (lambda: made(LIBRARY["Chain"], "c", {"stages": [{"primitive": 5, "name": "f"}]}), "no primitive 5"),
+        (lambda: made(LIBRARY["Chain"], "c", {"stages": [{"primitive": "Filter", "name": 5}]}), "argument: 'keep'"),
+        (lambda: instance("aggregate", {"workers": 500}), "workers must be"),  # type: ignore[dict-item]
+        (lambda: instance("chain", {"stages": "5"}), "'int' object is not iterable"),
+        (lambda: instance(5, {}), "the library has no primitive 5"),  # type: ignore[arg-type]
+    ],
+)
+def test_primitives_from_wrong_parameters_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(MidflightError) as caught:
+        make()
+    assert message.replace('"', "'") in caught.value.message.replace('"', "'")
+
+
+def test_a_schema_without_applications_has_the_common_header_alone() -> None:
+    schema = Program(Steering()).schema()
+    assert layers(schema).applications == {}
+    assert layers(schema).common().application == 0
+    assert scapy_file(schema).endswith("Midflight = _layers.common\n")

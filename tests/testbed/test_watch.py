@@ -120,5 +120,7 @@ def test_a_simulated_networks_switch_that_is_a_process_dies_and_is_revived(kind:
             group.allreduce([np.ones(8)] * 2)
         with pytest.raises(DeviceError, match="switch s1: simple_switch_grpc ended with signal SIGKILL"):
             net.state("sums").total.read()
+        with pytest.raises(DeviceError, match="switch s1: simple_switch_grpc ended with signal SIGKILL"):
+            net.run(lambda: False)
         net.revive("s1")
         assert list(group.allreduce([np.ones(8)] * 2)[0]) == [2.0] * 8

@@ -24,7 +24,7 @@ class Layers:
 
 
 def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
-    """Return the scapy layers for a wire schema, the dict of `Program.schema()`, which has at least one application.
+    """Return the scapy layers for a wire schema, the dict of `Program.schema()`.
 
     WireError if scapy is not installed.
 
@@ -67,7 +67,7 @@ def layers(schema: Mapping[str, Any], *, bind: bool = False) -> Layers:
             "fields_desc": [
                 ByteField("version", schema["version"]),
                 ByteField("kind", 1),
-                ShortField("application", min(by_id)),
+                ShortField("application", min(by_id, default=0)),
                 IntField("sequence", 0),
                 LongField("token", 0),
             ],

@@ -14,7 +14,7 @@ __all__ = ["scapy_file"]
 _TEXT = '''\
 """scapy layers of {names}, generated from a wire schema; needs midflight[scapy].
 
-    packet = IP(dst="10.0.0.9") / UDP(sport=5000, dport={port}) / Midflight(application={id}) / {first}()
+    packet = IP(dst="10.0.0.9") / UDP(sport=5000, dport={port}) / Midflight({first})
 """
 
 from midflight.primitives.exports.scapy_layer import layers
@@ -28,18 +28,18 @@ Midflight = _layers.common
 
 
 def scapy_file(schema: Mapping[str, Any]) -> str:
-    """Return the text of the file, given the dict of `Program.schema()` with at least one application.
+    """Return the text of the file, given the dict of `Program.schema()`.
 
     Nothing is written. Importing the file binds the layers to scapy's UDP.
     """
     plain = json.loads(json.dumps(schema))
     applications = schema["applications"]
-    first = next(iter(applications))
-    return _TEXT.format(
-        names=", ".join(applications),
+    first = [f"application={each['id']}) / {class_name(name)}(" for name, each in applications.items()]
+    text = _TEXT.format(
+        names=", ".join(applications) or "no applications",
         port=schema["udp_port"],
-        id=applications[first]["id"],
-        first=class_name(first),
+        first=first[0] if first else "",
         schema=pformat(plain, width=100, sort_dicts=False),
         classes="\n".join(f"{class_name(name)} = _layers.applications[{name!r}]" for name in applications),
     )
+    return text.rstrip() + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -361,9 +361,9 @@ class _Items:
 class HeaderValue(_Part):
     """A header in a running kernel: one attribute per field, whose numbers have the widths that the layout declares.
 
-    `values` has every field by name, with an iterable for lanes, whose number is not checked. Assigning attributes
-    changes this object only. Raises KernelError for values that do not fit, or for more items than the header can have;
-    KeyError for a missing field.
+    `values` has every field by name, with an iterable for lanes. Assigning attributes changes this object only. Raises
+    KernelError for values that do not fit, for another number of lanes than the field has, or for more items than the
+    header can have; KeyError for a missing field.
     """
 
     def __init__(self, layout: Layout, values: Mapping[str, Any]) -> None:
@@ -373,7 +373,10 @@ class HeaderValue(_Part):
             if field.count is None:
                 known[field.name] = coerce(field.kind, int(given), field.name)
             else:
-                known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in plain(given)])
+                lanes = plain(given) if isinstance(given, Iterable) else [given]
+                if len(lanes) != field.count:
+                    raise KernelError(f"{field.name} has {field.count} lanes, not {len(lanes)}")
+                known[field.name] = _Lanes(field, [coerce(field.kind, each, field.name) for each in lanes])
         super().__init__(layout.members, known)
         if layout.items is not None and int(values[layout.items.counted.name]) > len(layout.items):
             raise KernelError(

@@ -17,7 +17,7 @@ class Lookup:
 
         self.log2 = Lookup(bit[8], (0, 0, 1, 1, 2, 2, 2, 2))
 
-    A kernel reads it with `self.log2.read(index)`. An index beyond the end reads as `default`. Each read in a kernel
+    A kernel reads it with `self.log2.read(index)`. An index outside the array reads as `default`. Each read in a kernel
     becomes a table on the switch with an entry per value, unless the index is known at compile time. Raises KernelError
     for no or more than 65536 values, and for values or a `default` that do not fit `kind`.
     """
@@ -36,6 +36,6 @@ class Lookup:
         return len(self.values)
 
     def read(self, index: int) -> int:
-        """Return the value at `index`, from 0, as a number of the lookup's type; the default beyond the end."""
+        """Return the value at `index`, from 0, as a number of the lookup's type; the default outside the array."""
         position = int(index)
-        return Number(self.kind, self.values[position] if position < len(self.values) else self.default)
+        return Number(self.kind, self.values[position] if 0 <= position < len(self.values) else self.default)

@@ -326,8 +326,9 @@ class Reference:
         """Run the kernel on a request, update the state, and return the outcome.
 
         `now` is the arrival time in microseconds. Messages of other kinds are forwarded unchanged. Raises KernelError
-        for a message to another application, for numbers that do not fit their fields, and for `packet.random` without
-        a source; KeyError if a field is missing. After an error in the kernel, what it stored before remains.
+        for a message to another application, for numbers that do not fit their fields, for a wrong number of lanes, and
+        for `packet.random` without a source; KeyError if a field is missing. After an error in the kernel, what it
+        stored before remains.
         """
         primitive = self._primitive
         if message.application != primitive.name:

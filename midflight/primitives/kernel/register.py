@@ -95,6 +95,6 @@ class Register:
         position = int(index)
         before = self._values.get(position, self._initial)
         after = coerce(self.kind, function(before), "the register's new value")
-        if position < self.size:
+        if 0 <= position < self.size:
             self._values[position] = after
         return before, after

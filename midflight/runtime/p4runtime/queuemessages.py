@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from operator import index
 
 from midflight.errors import DeviceError
 from midflight.runtime.engine.queues import QueueSettings, QueueState, Rate, parse_rate
@@ -43,8 +44,12 @@ class QueueRequest:
         return any(each is not None for each in (self.depth, self.rate, self.weight, self.port_rate))
 
     def encode(self) -> bytes:
-        """Return the request as a JSON object in UTF-8, without the fields that are None."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None}).encode()
+        """Return the request as a JSON object in UTF-8, without the fields that are None.
+
+        Integers may be NumPy's. DeviceError for a value of a type that JSON does not have.
+        """
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(given, default=_plain).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> QueueRequest:
@@ -113,6 +118,13 @@ class QueueReport:
             return cls(_whole(found, "count"), states, ports)
         except (KeyError, TypeError, AttributeError, RecursionError, DeviceError) as error:
             raise ValueError("not a report about queues") from error
+
+
+def _plain(value: object) -> int:
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise DeviceError(f"{value!r} is not a whole number") from None
 
 
 def _whole(row: Mapping[str, object], name: str) -> int:

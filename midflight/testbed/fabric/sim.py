@@ -158,7 +158,8 @@ class SimFabric:
         """Run the simulation until `until()` returns True, and return whether it did.
 
         `until` is called first and after every event. False after `timeout` seconds of virtual time (None: no limit),
-        or if no event is left. Exceptions of endpoints are raised here.
+        or if no event is left. Exceptions of endpoints are raised here. DeviceError if the process of a switch that is
+        on has ended by itself before the call, or during it and `until()` does not hold.
         """
 
         def done() -> bool:
@@ -167,7 +168,16 @@ class SimFabric:
                 each.pump()
             return holds
 
-        return self.network.simulator.run(done, None if timeout is None else self.now + round(timeout * 1e9))
+        self._demand_processes()
+        held = self.network.simulator.run(done, None if timeout is None else self.now + round(timeout * 1e9))
+        if not held:
+            self._demand_processes()
+        return held
+
+    def _demand_processes(self) -> None:
+        for name, device in self.devices.items():
+            if isinstance(device, SwitchProcess) and self.network.switches[name].on and not device.alive:
+                raise device.lost()
 
     def card(self, host: str) -> Host:
         """Return a host's network card, which is the simulated host itself. KeyError if there is no such host."""

@@ -88,9 +88,9 @@ class RemoteQueues:
         """
         sent = replace(request, device_id=self.device_id)
         with open_channel(self.address, self._tls) as channel:
-            call = channel.unary_unary(f"/{SERVICE}/{METHOD}", QueueRequest.encode, QueueReport.decode)
+            call = channel.unary_unary(f"/{SERVICE}/{METHOD}", None, QueueReport.decode)
             try:
-                report: QueueReport = call(sent, timeout=self._timeout)
+                report: QueueReport = call(sent.encode(), timeout=self._timeout)
             except grpc.RpcError as error:
                 raise self._error(error) from None
         return report

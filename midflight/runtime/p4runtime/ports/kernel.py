@@ -79,7 +79,7 @@ class KernelPorts:
 
         None is possible only before the first engine: packets then pass to the system. DeviceError if the kernel
         refuses the program, for example because an interface no longer exists, has another XDP program, or does not
-        support the mode.
+        support the mode. All interfaces then keep the previous engine.
         """
         if engine is None:
             return
@@ -87,8 +87,7 @@ class KernelPorts:
         within(self._netns, lambda: self._connect(engine))  # the kernel looks for an interface where the caller is
         engine.commit()
         if self._links:
-            for link in self._links.values():
-                replace(link, engine.program)
+            self._replace(engine)
         else:
             within(self._netns, lambda: self._attach(engine))
         self._engine = engine
@@ -105,6 +104,18 @@ class KernelPorts:
         except DeviceError as error:
             self._detach()
             raise DeviceError(f"interface {self._names[port]}: {error.message}", hint=error.hint) from None
+
+    def _replace(self, engine: XdpEngine) -> None:
+        replaced: list[int] = []
+        for port, link in self._links.items():
+            try:
+                replace(link, engine.program)
+            except DeviceError as error:
+                assert self._engine is not None
+                for each in replaced:
+                    replace(each, self._engine.program)
+                raise DeviceError(f"interface {self._names[port]}: {error.message}", hint=error.hint) from None
+            replaced.append(link)
 
     def packets_in(self) -> list[bytes]:
         """Remove and return the packets to the CPU port; send those that the kernel leaves to this process."""
