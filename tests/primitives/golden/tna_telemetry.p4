@@ -765,10 +765,11 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
     }
 
     // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
-    // stands for the IPv4 address at its end (RFC 6052). These actions write constants only: fields are moved apart,
-    // because a container does not take so many sources at once.
+    // stands for the IPv4 address at its end (RFC 6052). An action writes constants, or moves one field: several fields of
+    // a header may share a container, for which an action has only two sources.
     action to_ipv4() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ipv4.setValid();
         hdr.ipv4.version = 4;
         hdr.ipv4.ihl = 5;
         hdr.ipv4.identification = 0;
@@ -778,16 +779,51 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
         hdr.ipv4.fragment_offset = 0;
         hdr.ipv4.ttl = 64;
         hdr.ipv4.protocol = PROTOCOL_UDP;
+    }
+
+    action move_to_tos() {
+        hdr.ipv4.tos = hdr.ipv6.traffic_class;
+    }
+
+    action move_to_ipv4_source() {
+        hdr.ipv4.source = hdr.ipv6.source[31:0];
+    }
+
+    action move_to_ipv4_length() {
+        hdr.ipv4.length = hdr.udp.length;
+    }
+
+    action add_ipv4_header() {
+        hdr.ipv4.length = hdr.ipv4.length + 20;
+    }
+
+    action remove_ipv6() {
         hdr.ipv6.setInvalid();
     }
 
     action to_ipv6() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV6;
+        hdr.ipv6.setValid();
         hdr.ipv6.version = 6;
         hdr.ipv6.flow_label = 0;
         hdr.ipv6.next_header = PROTOCOL_UDP;
         hdr.ipv6.hop_limit = 64;
         hdr.ipv6.source[127:32] = IPV4_IN_IPV6;
+    }
+
+    action move_to_traffic_class() {
+        hdr.ipv6.traffic_class = hdr.ipv4.tos;
+    }
+
+    action move_to_ipv6_source() {
+        hdr.ipv6.source[31:0] = hdr.ipv4.source;
+    }
+
+    action move_to_ipv6_length() {
+        hdr.ipv6.length = hdr.udp.length;
+    }
+
+    action remove_ipv4() {
         hdr.ipv4.setInvalid();
     }
 
@@ -816,22 +852,22 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
             switch (deliver.apply().action_run) {
                 to_host: {
                     if (hdr.ipv6.isValid()) {
-                        hdr.ipv4.setValid();
-                        hdr.ipv4.tos = hdr.ipv6.traffic_class;
-                        hdr.ipv4.source = hdr.ipv6.source[31:0];
-                        hdr.ipv4.length = hdr.udp.length;
-                        hdr.ipv4.length = hdr.ipv4.length + 20;
                         to_ipv4();
+                        move_to_tos();
+                        move_to_ipv4_source();
+                        move_to_ipv4_length();
+                        add_ipv4_header();
+                        remove_ipv6();
                     }
                     hdr.ipv4.destination = meta.address;
                 }
                 to_host_ipv6: {
                     if (hdr.ipv4.isValid()) {
-                        hdr.ipv6.setValid();
-                        hdr.ipv6.traffic_class = hdr.ipv4.tos;
-                        hdr.ipv6.length = hdr.udp.length;
-                        hdr.ipv6.source[31:0] = hdr.ipv4.source;
                         to_ipv6();
+                        move_to_traffic_class();
+                        move_to_ipv6_source();
+                        move_to_ipv6_length();
+                        remove_ipv4();
                     }
                     hdr.ipv6.destination = meta.address_ipv6;
                 }

@@ -96,15 +96,17 @@ class TnaKernelWriter:
             self.names[local] = name
 
     def _operations(self) -> dict[str, str]:
-        """Return the name of an action for each assignment of an operation, by the assignment's P4.
+        """Return the name of an action for each assignment of an operation or of a hash, by the assignment's P4.
 
         p4c puts operations that are assigned directly back into the conditions and operations that use the result, so
-        that these become too complex. It does not do that with actions.
+        that these become too complex. It does not do that with actions. Statements that follow each other become one
+        action, which has room for one hash only.
         """
         found: dict[str, str] = {}
-        for each in inside(self.lowered.body, Assign):
+        operations = [each for each in inside(self.lowered.body, Assign) if _computes(each)]
+        for each in (*operations, *inside(self.lowered.body, HashOf)):
             text = self._assignment(each)
-            if text in found or not any(isinstance(part, Binary) for part in within(each.value)):
+            if text in found:
                 continue
             base = self.names[each.target.name] if isinstance(each.target, Local) else spelled(each.target.name)
             name, number = f"compute_{base}", 1
@@ -115,7 +117,10 @@ class TnaKernelWriter:
             found[text] = name
         return found
 
-    def _assignment(self, each: Assign) -> str:
+    def _assignment(self, each: Assign | HashOf) -> str:
+        if isinstance(each, HashOf):
+            covered = ", ".join(self.printer(value) for value in each.values)
+            return f"{self.names[each.target.name]} = hash_{each.number}_of.get({{ {covered} }});"
         return f"{self.printer(each.target)} = {self._value(each.value)};"
 
     def write(self) -> None:
@@ -272,16 +277,13 @@ class TnaKernelWriter:
     def _statement(self, each: Statement | Execute | HashOf | PowerOf) -> None:
         out, show = self.out, self.printer
         match each:
-            case Assign():
+            case Assign() | HashOf():
                 text = self._assignment(each)
                 out.long(f"{self.operations[text]}();" if text in self.operations else text)
             case Execute(array=array, action=action, index=index, target=target, line=line):
                 self._quote(line)
                 call = f"{action}.execute({show(index)})"
                 out.line(f"{self._cast(array, target)}{call};" if target is not None else f"{call};")
-            case HashOf(number=number, target=target, values=values):
-                covered = ", ".join(show(value) for value in values)
-                out.long(f"{self.names[target.name]} = hash_{number}_of.get({{ {covered} }});")
             case PowerOf(table=table):
                 out.line(f"{table}.apply();")
             case Draw(target=target):
@@ -326,6 +328,10 @@ class TnaKernelWriter:
             self.quoted.add((line.file, line))
             text = linecache.getline(line.file, line).strip()
             self.out.comment(text + "...)" if text.endswith("(") else text)
+
+
+def _computes(each: Assign) -> bool:
+    return any(isinstance(part, Binary) for part in within(each.value))
 
 
 class _Cell:
