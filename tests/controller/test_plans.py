@@ -11,13 +11,18 @@ import pytest
 
 from midflight.cli.userfile import load_program
 from midflight.errors import DeviceError, MidflightError
+from midflight.primitives import Map, bit
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.network import parse_network
 from midflight.runtime.controller.planning import PlanSource
+from midflight.runtime.controller.service.commands import Commands
 from midflight.runtime.controller.sources import ProgramSource
 from midflight.runtime.controller.store import Store
 from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.p4runtime.client.link import RequestError
+from midflight.runtime.p4runtime.client.maps import MapWriter
 from midflight.runtime.p4runtime.client.session import Session
+from midflight.runtime.p4runtime.status import Code
 from tests.controller.lab import Events
 
 APP = """\
@@ -183,15 +188,90 @@ def test_steps_are_left_to_hosts_without_a_switch_for_them_and_admitted_again_la
         lab.devices["two"] = lab.start("two")
         moved = events.wait_for(lambda each: each.kind == "replanned" and "to two" in each.message)
         assert moved.details["steps"]["count"] == "two"
-        following = deployment.following
+        following, controller = deployment.following, deployment.controller
         assert following is not None
         gone = following.renew(["two", "core"])
         assert [(each.step, each.before, each.state) for each in gone] == [("count", "two", False)]
         assert "count" not in steps(deployment)
-        assert ("count", "two") not in deployment.controller.fleet.desired.admissions
+        assert ("count", "two") not in controller.fleet.desired.admissions
         following.renew([])
         assert steps(deployment)["count"] == "two"
-        assert 2 in deployment.controller.steering["two"].admitted
+        assert 2 in controller.steering["two"].admitted
+
+
+def test_the_registers_of_a_step_that_is_left_to_hosts_stay_readable_and_its_map_returns(lab: Lab) -> None:
+    with lab.deployed() as (deployment, _):
+        following, controller = deployment.following, deployment.controller
+        assert following is not None
+        controller.map("count", "numbers")[7] = 3
+        controller.state("count").seen.write([2**40], start=3)
+        following.renew(["one", "two", "core"])
+        controller.map("count", "numbers")[8] = 4
+    with lab.deployed(again=True) as (deployment, _):
+        following, controller = deployment.following, deployment.controller
+        assert following is not None
+        assert "count" not in steps(deployment)
+        state = Commands(deployment).state({"application": "count"})
+        assert (state["switch"], state["registers"]["seen"][:5]) == ("", [0, 0, 0, 2**40, 0])
+        following.renew([])
+        assert dict(controller.map("count", "numbers", "one")) == {7: 3, 8: 4}
+        state = Commands(deployment).state({"application": "count"})
+        assert (state["switch"], state["registers"]["seen"][3]) == ("one", 0)
+
+
+def fill(deployment: Deployment, switch: str) -> None:
+    """Write entries of somebody else to the map on a switch, until one more has room."""
+    there = deployment.controller.switches[switch].maps
+    others = MapWriter(there, "ingress.count.numbers", Map(bit[16], bit[4], size=8))
+    for key in range(100, 107 - len(there["count", "numbers"].entries) + 1):
+        others[key] = 1
+
+
+def test_a_step_moves_when_its_switch_fills_up(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        controller, following = deployment.controller, deployment.following
+        assert following is not None
+        controller.state("count").seen.write([2**40], start=3)
+        numbers = controller.map("count", "numbers")
+        numbers[7] = 3
+        fill(deployment, "one")
+        numbers[8] = 4
+        assert (events.wait("full").switch, events.wait("full").application) == ("one", "count")
+        assert events.wait("replanned").message == "count from one to core, with its state"
+        assert steps(deployment) == {**FIRST, "count": "core"}
+        assert dict(numbers) == dict(controller.map("count", "numbers", "core")) == {7: 3, 8: 4}
+        assert controller.state("count").seen.read()[3] == 2**40
+        assert [str(each) for each in following.renew([])] == ["count from core to one, with its state"]
+
+
+def test_a_step_stays_on_a_full_switch_if_no_other_has_room(lab: Lab) -> None:
+    with lab.deployed() as (deployment, events):
+        controller, following = deployment.controller, deployment.following
+        assert following is not None
+        following.renew(["two", "core"])
+        numbers = controller.map("count", "numbers")
+        numbers[7] = 3
+        fill(deployment, "one")
+        with pytest.raises(RequestError, match="full"):
+            numbers.amend([(8, 4, 1), (9, 4, 1)])
+        assert events.wait("not-replanned").message == "no other switch has room for count"
+        assert (steps(deployment), [each.value for each in numbers.entries]) == (FIRST, [3])
+
+
+def test_a_step_moves_if_its_switch_has_no_room_for_an_admission(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RequestError("the table is full", Code.RESOURCE_EXHAUSTED)
+
+    with lab.deployed() as (deployment, _):
+        controller = deployment.controller
+        hosts = [each for each in lab.network.graph.hosts if each.name == "h1"]
+        with monkeypatch.context() as patched:
+            patched.setattr(controller.switches["one"], "admit", refuse)
+            controller.admit("count", hosts)
+        assert steps(deployment) == {**FIRST, "count": "core"}
+        request = controller.fleet.desired.admissions["count", "core"]
+        assert [each.name for each in request.hosts] == ["h1"]
+        assert ("count", "one") not in controller.fleet.desired.admissions
 
 
 def test_a_resumed_deployment_follows_its_plan(lab: Lab) -> None:

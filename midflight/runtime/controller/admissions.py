@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from midflight.errors import MidflightError
 from midflight.primitives import Application
@@ -14,7 +15,9 @@ from midflight.runtime.controller.desired import AdmissionRequest
 from midflight.runtime.controller.endpoints import Host, check_distinct
 from midflight.runtime.controller.fleet import Fleet
 from midflight.runtime.controller.jobs import WORKER_PORT
+from midflight.runtime.p4runtime.client.link import RequestError
 from midflight.runtime.p4runtime.client.results import Count
+from midflight.runtime.p4runtime.status import Code
 from midflight.runtime.steering import Sender, members, port_to
 from midflight.runtime.steering.standing import check_rate, check_token
 
@@ -53,6 +56,9 @@ class Admissions:
         hosts that only send, the switch, the UDP port of results, and who else is let in. MidflightError if the switch
         does not run the application, or if a host is named twice, is out of reach, or shares a port with another.
         DeviceError if the switch refuses. After an error, nothing has changed.
+
+        If the switch is full, and a deployment's plan moves the application to another, it is admitted there. If that
+        refuses too, the application stays there, as it was admitted before.
         """
         check_distinct(hosts)
         check_distinct(senders)
@@ -64,8 +70,14 @@ class Admissions:
             if not 0 < behind < 1 << 16:
                 raise MidflightError(f"UDP port {behind} is not in 1..65535")
             request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders), token, tuple(members))
-            self._apply(request)
-            self.used[application, switch] = None
+            try:
+                self._apply(request)
+            except RequestError as error:
+                if error.code is not Code.RESOURCE_EXHAUSTED or not fleet.make_room(application, switch):
+                    raise
+                request = replace(request, switch=fleet.running(application))
+                self._apply(request)
+            self.used[application, request.switch] = None
             fleet.request(fleet.desired.admitting(request))
 
     def withdraw(self, application: str, switch: str = "") -> None:

@@ -29,6 +29,7 @@ from midflight.runtime.controller.strategy import Flat, Strategy
 from midflight.runtime.controller.switch import ManagedSwitch, SwitchedOn
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.p4runtime.client.entities import Difference
+from midflight.runtime.p4runtime.client.maps import MapWriter
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.placement import Placement
@@ -303,6 +304,14 @@ class Controller:
         held = fleet.desired.maps.map(fleet.application(application), name)
         placed = any(application in each.running.placed for each in self.switches.values())
         it = self.switches[fleet.running(application, switch)] if switch or placed else None
+
+        def full() -> MapWriter | None:
+            nonlocal it
+            if it is None or not fleet.make_room(application, it.name):
+                return None
+            it = self.switches[fleet.running(application)]
+            return it.maps[application, name]
+
         return ControlledMap(
             held,
             None if it is None else it.maps[application, name],
@@ -310,6 +319,7 @@ class Controller:
             written=partial(fleet.software.write, application, name),
             changed=fleet.changed,
             lock=fleet.lock,
+            full=full,
         )
 
     def state(self, application: str, switch: str = "") -> State:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from midflight.errors import MidflightError
 from midflight.primitives import Application, Program
 from midflight.primitives.kernel.packet import Randomness
+from midflight.primitives.state import Values
 from midflight.runtime.checked import CheckedProgram, Programs
 from midflight.runtime.controller.configuration import Configuration
 from midflight.runtime.controller.desired import DesiredState
@@ -39,7 +40,10 @@ class Fleet:
     * `offload`: whether switches may compute for groups; `mtu`: the largest IP packet in bytes.
     * `epoch`: the current epoch, 0 to 65535; a new one begins each time a switch's state may have been lost.
     * `given_up`: the names of the switches that `Controller.give_up` removed, as keys of a dict.
+    * `left`: the registers that a step of a plan had on its switch when it was left to hosts, by step.
     * `changed`: called after each change of the desired state.
+    * `make_room`: called with an application and a switch, by name, that has no room for what the application needs;
+      returns whether another switch runs the application now.
     """
 
     switches: Mapping[str, ManagedSwitch]
@@ -55,7 +59,9 @@ class Fleet:
     epoch: int = 1
     given_up: dict[str, None] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    left: dict[str, Mapping[str, Values]] = field(default_factory=dict)
     changed: Callable[[], None] = lambda: None
+    make_room: Callable[[str, str], bool] = lambda _application, _switch: False
     graph: Graph = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The plan that a deployment follows, and its renewal when switches fail or return."""
+"""The plan that a deployment follows, and its renewal when switches fail, fill up or return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from midflight.runtime.controller.planned import Planned
 from midflight.runtime.controller.planning import Planner, PlanSource
 from midflight.runtime.placement.planner import Plan
 from midflight.runtime.placement.planner.solution import Solution
-from midflight.runtime.steering import Graph
 
 __all__ = ["Following"]
 
@@ -26,8 +25,8 @@ class Following:
     """The plan of a deployment: that of the application in `source`, over the switches of `network`.
 
     `emit` gets an event `planned` for the first plan, `replanned` for each later one that moves a step, and
-    `not-replanned` if there is no plan for the switches that are on, which then keep the last one. MidflightError if
-    the application or the network is wrong.
+    `not-replanned` if there is no plan for the switches that are on, which then keep the last one. If a switch has no
+    room for an entry of a step, `full` is emitted before. MidflightError if the application or the network is wrong.
     """
 
     def __init__(self, source: PlanSource, network: Network, emit: OnEvent) -> None:
@@ -35,9 +34,11 @@ class Following:
         self._network = network
         self._emit = emit
         self._controller: Controller | None = None
-        self._for: tuple[Graph, tuple[str, ...], tuple[str, ...]] | None = None  # what the last plan was made for
+        self._for: tuple[object, ...] | None = None  # what the last plan was made for
         self._problem = ""
         self._idle: tuple[str, ...] = ()
+        self._moving = False
+        self._full: tuple[tuple[str, str], ...] = ()  # steps, with switches that have no room for them
 
     def strategy(self, program: Program, at: Mapping[str, str] | None) -> Planned:
         """Return a strategy that follows a plan.
@@ -58,6 +59,7 @@ class Following:
         DeviceError if a switch refuses; the steps before it are admitted.
         """
         self._controller = controller
+        controller.fleet.make_room = self.make_room
         if resumed:
             return
         for step in self._planner.steps:
@@ -78,33 +80,73 @@ class Following:
         fleet = controller.fleet
         with fleet.lock:
             off = tuple(name for name, each in fleet.switches.items() if not each.on)
-            if self._for == (fleet.graph, off, self._idle):
+            if self._for == (fleet.graph, off, self._idle, self._full):
                 return
             try:
-                self.renew(self._idle)
+                self._renew(controller, self._idle, self._full)
             except MidflightError as error:
-                if error.message != self._problem:
-                    self._problem = error.message
-                    self._emit(Event("not-replanned", error.message))
+                self._fail(error.message)
+
+    def make_room(self, step: str, switch: str) -> bool:
+        """Plan again without a step on a switch that is full. Return whether another switch runs the step now.
+
+        Nothing changes if each plan leaves to hosts what a switch runs now. Later plans avoid the switch for the step,
+        too, until `renew`. Raises nothing.
+        """
+        controller = self._controller
+        if controller is None or step not in self._planner.steps or self._moving:
+            return False
+        self._emit(Event("full", "the switch has no more room", switch=switch, application=step))
+        with controller.fleet.lock:
+            try:
+                self._renew(controller, self._idle, (*self._full, (step, switch)), on_switches=True)
+            except MidflightError as error:
+                self._fail(error.message)
+                return False
+        return True
+
+    def _fail(self, message: str) -> None:
+        if message != self._problem:
+            self._problem = message
+            self._emit(Event("not-replanned", message))
 
     def renew(self, idle: Collection[str]) -> tuple[Move, ...]:
-        """Plan again for the switches that are on, and return the steps that have moved. Those in `idle` only forward.
+        """Plan again for the switches that are on, and return the steps that have moved. Those in `idle` only forward,
+        and those that were full may have room again.
 
         MidflightError if there is no plan, or if one of `idle` is no switch. DeviceError if a switch rejects its
         program. Then the switches follow the last plan.
         """
         controller = self._controller
         assert controller is not None
+        with controller.fleet.lock:
+            for name in idle:
+                controller.fleet.switch(name)
+            return self._renew(controller, tuple(idle), ())
+
+    def _renew(
+        self,
+        controller: Controller,
+        idle: tuple[str, ...],
+        full: tuple[tuple[str, str], ...],
+        *,
+        on_switches: bool = False,
+    ) -> tuple[Move, ...]:
+        """Plan again and follow the plan. With `on_switches`, MidflightError if a step moves from a switch to hosts."""
         fleet = controller.fleet
         with fleet.lock:
-            for name in idle:
-                fleet.switch(name)
             off = tuple(name for name, each in fleet.switches.items() if not each.on)
             checked = fleet.programs.get(fleet.program.p4(), "program.p4")
-            found = self._planner.plan(checked, fleet.graph, off, idle)
-            moves = controller.follow(found)
-            self._idle = tuple(idle)
-            self._for, self._problem = (fleet.graph, off, self._idle), ""
+            found = self._planner.plan(checked, fleet.graph, off, idle, full)
+            if on_switches and (left := _left(controller, found)):
+                raise MidflightError(f"no other switch has room for {', '.join(left)}")
+            self._moving = True
+            try:
+                moves = controller.follow(found)
+            finally:
+                self._moving = False
+            self._idle, self._full = idle, full
+            self._for, self._problem = (fleet.graph, off, idle, full), ""
             admitted = {name for name, _ in fleet.desired.admissions}
             for each in moves:
                 if each.before not in fleet.switches and each.step not in admitted:
@@ -119,6 +161,15 @@ class Following:
         strategy = controller.fleet.strategy
         assert isinstance(strategy, Planned)
         return {**self._planner.source.document(), "at": dict(strategy.solution.at)}
+
+
+def _left(controller: Controller, found: Plan) -> list[str]:
+    """Return the steps that a plan moves from switches to hosts."""
+    strategy, switches = controller.fleet.strategy, controller.switches
+    assert isinstance(strategy, Planned)
+    return [
+        step for step, at in found.solution.at.items() if at not in switches and strategy.solution.at[step] in switches
+    ]
 
 
 def _spelled(plan: Plan) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Application, Map, Program
 from midflight.primitives.kernel.map import Entry, Key
+from midflight.runtime.p4runtime.client.link import RequestError
 from midflight.runtime.p4runtime.client.maps import MapWriter
+from midflight.runtime.p4runtime.status import Code
 
 __all__ = ["ControlledMap", "MapBook"]
 
@@ -28,7 +30,8 @@ class ControlledMap(MutableMapping[Key, int]):
 
     Each write goes to the switch (`writer`, or None if no switch runs the application), to `held`, the controller's own
     copy, and to `written`, with True for an added entry and False for a removed one; then `changed` is called. `lock`
-    is held meanwhile. While `on` returns False, the switch is off and its entries are only remembered; it gets them
+    is held meanwhile. If the switch is full, `full` returns the map on the switch to which the application has moved,
+    or None if it has not. While `on` returns False, the switch is off and its entries are only remembered; it gets them
     when it returns. Reading returns what the switch holds or, without a switch, the copy. Keys and values are as in
     `primitives.Map`. Raises KeyError if there is no such entry, KernelError if a key or value does not fit the map or
     the map is full, DeviceError if the switch refuses, and what `written` and `changed` raise; then nothing has
@@ -44,6 +47,7 @@ class ControlledMap(MutableMapping[Key, int]):
         written: Callable[[Entry, bool], None],
         changed: Callable[[], None],
         lock: AbstractContextManager[object],
+        full: Callable[[], MapWriter | None] = lambda: None,
     ) -> None:
         self._held = held
         self._writer = writer
@@ -51,6 +55,7 @@ class ControlledMap(MutableMapping[Key, int]):
         self._written = written
         self._changed = changed
         self._lock = lock
+        self._full = full
 
     @property
     def shape(self) -> Map:
@@ -68,18 +73,28 @@ class ControlledMap(MutableMapping[Key, int]):
         Changes all or nothing, and `changed` is called once. KeyError if there is no entry to delete, KernelError if a
         key or value does not fit the map or the map is full, DeviceError if the switch refuses.
         """
-        done: list[_Step] = []
+        added, removed = [*put], [*delete]
         with self._lock:
             try:
-                for key in delete:
-                    self._delete(key, done)
-                for key, value, priority in put:
-                    self._put(key, value, priority, done)
-                self._changed()
-            except BaseException:
-                for each in reversed(done):
-                    self._undo(each)
-                raise
+                self._amend(added, removed)
+            except RequestError as error:
+                if error.code is not Code.RESOURCE_EXHAUSTED or (writer := self._full()) is None:
+                    raise
+                self._writer = writer
+                self._amend(added, removed)
+
+    def _amend(self, put: Sequence[tuple[Key, int, int]], delete: Sequence[Key]) -> None:
+        done: list[_Step] = []
+        try:
+            for key in delete:
+                self._delete(key, done)
+            for key, value, priority in put:
+                self._put(key, value, priority, done)
+            self._changed()
+        except BaseException:
+            for each in reversed(done):
+                self._undo(each)
+            raise
 
     def insert(self, key: Key, value: int, *, priority: int = 1) -> None:
         """Add an entry, or replace that with the same key.

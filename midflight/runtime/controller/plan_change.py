@@ -26,7 +26,7 @@ __all__ = ["Move", "change_plan"]
 class Move:
     """A step that a change of plan has moved from one device to another, by name, and whether its state went along.
 
-    `state` is False if the state is lost, because the first device does not answer, or because the second is a host.
+    `state` is False if the registers are not on the second device, because the first does not answer or one is a host.
     """
 
     step: str
@@ -52,9 +52,11 @@ def change_plan(
     """Make the switches follow another plan, in one transaction, and return the steps that moved.
 
     `wanted` has the devices of the steps; the other arguments are the parts of the controller.
-    Admissions move with their steps. So do registers and map entries, if both devices are switches that answer. The
-    requests of a step that moves are forwarded to their hosts meanwhile. If state is lost, a new epoch begins. A switch
-    that stops answering once the programs have changed is off, and gets its admissions when it returns.
+    Admissions move with their steps. So do map entries, and registers if both devices are switches that answer. The
+    registers of a step that is left to hosts stay in `fleet.left` until a switch runs it again, with empty ones. The
+    requests of a step that moves are forwarded to their hosts meanwhile. If a step's new device has no registers of it,
+    a new epoch begins. A switch that stops answering once the programs have changed is off, and gets its admissions
+    when it returns.
 
     MidflightError if the controller follows no plan. DeviceError if a switch rejects its program; then all switches
     follow the old plan again, with their state.
@@ -87,18 +89,24 @@ def change_plan(
                 admissions.apply_all()
             raise
         moves = tuple(Move(step, *ends, _write(fleet, step, ends[1], kept[step])) for step, ends in changed.items())
+        for step, (_, at) in changed.items():
+            fleet.left.pop(step, None)
+            registers = kept[step].registers
+            if at not in fleet.switches and registers:
+                fleet.left[step] = registers
         for each in requests:
             _admit(fleet, admissions, each, changed[each.application.name][1])
         if not all(each.state for each in moves):
             recovery.rearrange()
+        fleet.changed()
         return moves
 
 
 def _read(fleet: Fleet, step: str, switch: str) -> _Kept:
-    """Return the state of a step on a switch that it is about to leave."""
+    """Return the state of a step on a device that it is about to leave; of a host, the controller knows the maps."""
     found = fleet.switches.get(switch)
     if found is None or step not in found.running.placed:
-        return _Kept(None, {})
+        return _Kept(None, {(step, name): those for name, those in fleet.desired.maps.of(step).items()})
     entries = {names: those for names, those in found.maps.entries().items() if names[0] == step}
     try:
         return _Kept(found.state(step).read() if found.on else None, entries)

@@ -80,12 +80,18 @@ class Planner:
         return tuple(each.name for each in self._application.steps)
 
     def plan(
-        self, program: CheckedProgram, graph: Graph, absent: Collection[str] = (), idle: Collection[str] = ()
+        self,
+        program: CheckedProgram,
+        graph: Graph,
+        absent: Collection[str] = (),
+        idle: Collection[str] = (),
+        full: Collection[tuple[str, str]] = (),
     ) -> Plan:
         """Return the best plan for a program on the routes of a graph.
 
-        The switches that are `absent` are on no route, and those that are `idle` only forward. A step is left to the
-        hosts only if no plan has it on a switch beside the others. MidflightError if a step is no application of the
+        The switches that are `absent` are on no route, and those that are `idle` only forward. Each of `full` is a step
+        and a switch that has no room for it. A step is left to the hosts only if no plan has it on a switch beside the
+        others. MidflightError if a step is no application of the
         program or an end no host of the network, if there is no route between two ends of the application that avoids
         the absent switches, or if no plan keeps all limits.
         """
@@ -93,10 +99,13 @@ class Planner:
         for step in self.steps:
             if step not in known:
                 raise MidflightError(f"step {step} is no application of the program", hint=f"it has {', '.join(known)}")
-        devices = self._devices(graph, absent, idle)
+        barred = {name: frozenset(step for step, at in full if at == name) for _, name in full}
+        sheets = {name: replace(each) if name in barred else each for name, each in self._sheets.items()}
+        devices = self._devices(graph, absent, idle, sheets)
+        without = {id(sheets[name]): steps for name, steps in barred.items()}
 
         def planned(left: Collection[str]) -> Plan:
-            return plan(devices, self._application, self._costs(program, left))
+            return plan(devices, self._application, self._costs(program, left, without))
 
         try:
             return planned(())
@@ -112,17 +121,25 @@ class Planner:
             left = fewer
         return best
 
-    def _costs(self, program: CheckedProgram, left: Collection[str]) -> Costs:
+    def _costs(self, program: CheckedProgram, left: Collection[str], without: Mapping[int, frozenset[str]]) -> Costs:
+        """Return the costs if the hosts may run the steps `left`. `without` has the steps that the switches with sheets
+        of these identities have no room for.
+        """
+
         def reasons(sheet: Capabilities, steps: frozenset[str]) -> tuple[str, ...]:
             if sheet is self._host:
                 return () if steps <= set(left) else (_LEFT,)
             if sheet is self._idle:
                 return ("it is left out of the plan",)
+            if found := sorted(steps & without.get(id(sheet), frozenset())):
+                return (f"it has no more room for {', '.join(found)}",)
             return reasons_against_applications(program, sheet, steps)
 
         return Costs(reasons)
 
-    def _devices(self, graph: Graph, absent: Collection[str], idle: Collection[str]) -> Devices:
+    def _devices(
+        self, graph: Graph, absent: Collection[str], idle: Collection[str], sheets: Mapping[str, Capabilities]
+    ) -> Devices:
         """Return the hosts, and the switches and links on the routes between the ends."""
         ends = [*dict.fromkeys(at for each in self._application.ends for at in each.at)]
         for each in ends:
@@ -144,7 +161,7 @@ class Planner:
                 delays[pair] = min(link.delay, delays.get(pair, link.delay))
         links = tuple(Link(one, other, delay=delay) for (one, other), delay in delays.items())
         devices = {name: Device(name, self._host, forwards=False) for name in self._hosts}
-        for name, sheet in self._sheets.items():
+        for name, sheet in sheets.items():
             if any(name in pair for pair in pairs):
                 devices[name] = Device(name, self._idle if name in idle else sheet)
         return Devices(devices, links)

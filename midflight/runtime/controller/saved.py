@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_network
 from typing import Any
 
+import numpy as np
+
 from midflight.errors import MidflightError
 from midflight.primitives.kernel.map import Entry, Part
 from midflight.runtime.controller.desired import AdmissionRequest
@@ -24,7 +26,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class SavedState:
     """The desired state of a controller except its program: epoch, admissions, rates, mirrors, services, jobs and
-    map entries.
+    map entries; and the registers of steps that were left to hosts.
 
     `document` can be serialized as JSON. It refers to hosts, switches and applications by name. It contains tokens, so
     keep it private.
@@ -53,6 +55,10 @@ class SavedState:
                     application: {name: _entries(those) for name, those in held.items()}
                     for application in fleet.program.applications
                     if (held := desired.maps.of(application))
+                },
+                "left": {
+                    step: {name: np.asarray(each).tolist() for name, each in registers.items()}
+                    for step, registers in fleet.left.items()
                 },
                 "switches": {
                     name: [[*names, _entries(those)] for names, those in each.maps.entries().items()]
@@ -115,6 +121,8 @@ class SavedState:
                 for entry in _parse_entries(those):
                     held.keep(entry)
         fleet.desired = desired
+        for step, registers in saved.get("left", {}).items():
+            fleet.left[step] = {name: [*each] for name, each in registers.items()}
         for name, entries in saved["switches"].items():
             there = {(application, attribute): _parse_entries(those) for application, attribute, those in entries}
             if name in fleet.switches:

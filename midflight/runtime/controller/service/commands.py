@@ -66,15 +66,20 @@ class Commands:
     def state(self, arguments: Json) -> Json:
         """Return the contents of an application's registers on a switch: `registers`, lists of numbers by name.
 
-        Arguments: `application`, and `switch`, which may be left out if only one switch runs the application.
-        MidflightError if no switch or not the named one runs it, or several do and none is named. DeviceError if the
-        switch does not answer.
+        Arguments: `application`, and `switch`, which may be left out if only one switch runs the application. Of a step
+        that a plan has left to hosts, return the registers that its switch had then, with `switch` "". MidflightError
+        if no switch or not the named one runs it, or several do and none is named. DeviceError if the switch does not
+        answer.
         """
         application = str(arguments["application"])
         controller = self._deployment.controller
         with controller.fleet.lock:
-            switch = controller.fleet.running(application, str(arguments.get("switch", "")))
-            values = controller.state(application, switch).read()
+            switch = str(arguments.get("switch", ""))
+            if not switch and application in controller.fleet.left:
+                values = controller.fleet.left[application]
+            else:
+                switch = controller.fleet.running(application, switch)
+                values = controller.state(application, switch).read()
         registers = {name: np.asarray(each).tolist() for name, each in values.items()}
         return {"application": application, "switch": switch, "registers": registers}
 
@@ -84,9 +89,10 @@ class Commands:
 
         Arguments and errors are those of `state`. Its registers are read in-band.
         """
-        found = self.state(arguments)
-        application, switch = str(found["application"]), str(found["switch"])
         controller = self._deployment.controller
+        switch = controller.fleet.running(str(arguments["application"]), str(arguments.get("switch", "")))
+        found = self.state({**arguments, "switch": switch})
+        application = str(found["application"])
         counted = self.counters({"application": application})
         with controller.fleet.lock:
             managed = controller.switches[switch]
