@@ -676,8 +676,8 @@ control egress(inout egress_headers_t hdr, inout egress_metadata_t meta,
     }
 
     // Members get copies as they were admitted, by IPv4 or IPv6, whichever of them brought the request. An IPv6 address
-    // stands for the IPv4 address at its end (RFC 6052). An action writes constants, or moves one field: several fields of
-    // a header may share a container, for which an action has only two sources.
+    // stands for the IPv4 address at its end (RFC 6052). An action writes constants, or moves one field: fields of a
+    // header may share a container, for which an action has only two sources.
     action to_ipv4() {
         hdr.ethernet.ether_type = ETHERTYPE_IPV4;
         hdr.ipv4.setValid();

@@ -103,8 +103,9 @@ class TnaKernelWriter:
         action, which has room for one hash only.
         """
         found: dict[str, str] = {}
-        operations = [each for each in inside(self.lowered.body, Assign) if _computes(each)]
-        for each in (*operations, *inside(self.lowered.body, HashOf)):
+        computed: list[Assign | HashOf] = [each for each in inside(self.lowered.body, Assign) if _computes(each)]
+        computed += inside(self.lowered.body, HashOf)
+        for each in computed:
             text = self._assignment(each)
             if text in found:
                 continue
