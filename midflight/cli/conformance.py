@@ -22,6 +22,8 @@ Examples:
   midflight conformance
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
+  midflight conformance my_primitive.py --device bmv2 --self-test    a primitive of your own
+  midflight conformance my_primitive.py --case-dir cases/ --junit out.xml --html out.html
   midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes about an hour
   midflight conformance --cases 1000 --workers 4      on four processes of a Dask cluster
   midflight conformance --self-test        also check that broken programs are caught
@@ -32,6 +34,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
+@click.argument("file", metavar="[FILE.py]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--device",
     "devices",
@@ -100,6 +103,13 @@ Examples:
     callback=writable,
     help="Write JUnit XML.",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=writable,
+    help="Write a report as a page, with the trace of the first packet that differs.",
+)
 @json_file_option("results")
 @click.option(
     "--column",
@@ -118,10 +128,10 @@ Examples:
     help="Folder for failing cases, shrunk, each with its seed, P4, packets and the switch's log.",
 )
 def conformance(
-    devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int, compiler: str,
-    sheet: str | None, primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
-    workers: int, cluster: str | None, self_test: bool, show_schema: bool, junit: Path | None, json_to: str | None,
-    column: Path | None, keep: Path,
+    file: Path | None, devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int,
+    compiler: str, sheet: str | None, primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
+    workers: int, cluster: str | None, self_test: bool, show_schema: bool, junit: Path | None, html: Path | None,
+    json_to: str | None, column: Path | None, keep: Path,
 ) -> int:  # fmt: skip
     """Test whether devices run the primitives correctly.
 
@@ -130,6 +140,11 @@ def conformance(
     the self-test misses a broken program. After an interrupt (Ctrl-C), the current case is finished, the results so far
     are printed and written, and the exit status is 130. With --sheet, programs that exceed the sheet are refused, which
     is no failure.
+
+    FILE.py has a primitive of yours: a class derived from Primitive, a Program, or Subjects. Its traces are generated,
+    and the reference is the executed kernel. If the file has a function `oracle(parameters, requests)`, the kernel is
+    compared with its answers as well, and --self-test shows which faulty variants of the kernel it would miss. See
+    docs/conformance.md.
 
     With --workers or --cluster, the workers of a Dask cluster start devices, and each plays all cases of a program. The
     results are the same, and a worker that is killed costs only the cases that it was playing.
@@ -142,12 +157,17 @@ def conformance(
 
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts
+    from midflight.cli.userfile import load_module
     from midflight.runtime.devices import load_sheet
     from midflight.runtime.engine.ports.spec import parse_ports
     from midflight.testbed.cluster import local_cluster
     from midflight.testbed.conformance import columns, run
     from midflight.testbed.conformance import report as reports
     from midflight.testbed.conformance.case import schema
+    from midflight.testbed.conformance.mutantcheck import self_test_own
+    from midflight.testbed.conformance.oracle import check_oracle
+    from midflight.testbed.conformance.own import subjects_in
+    from midflight.testbed.conformance.page import page
     from midflight.testbed.conformance.spread import check_on_workers
 
     if show_schema:
@@ -160,15 +180,28 @@ def conformance(
     options = {"interfaces": ports, "device_id": device_id, "compiler": compiler, "live": live}
     opened = {each: run.opening(each, **options) for each in devices}  # type: ignore[arg-type]
     console = console_beside(json_to)
-    tests = run.cases(primitives, seed=seed, count=count, folder=folder, live=live)
+    own = None
+    if file is not None:
+        own = subjects_in(vars(load_module(file, file.parent)), str(file))
+    subjects = None if own is None else {name: each.subject for name, each in own.items()}
+    tests = run.cases(primitives, seed=seed, count=count, folder=folder, live=live, own=subjects)
+    chosen = [] if own is None else [own[each] for each in primitives or own]
     found: list[Report] = []
     caught: tuple[Caught, ...] = ()
     on_workers = bool(cluster) or workers > 1
     if on_workers and (live or any(each.startswith("grpc:") for each in devices)):
         raise click.UsageError("workers start devices of their own, without --live and grpc:ADDRESS")
+    if on_workers and file is not None:
+        raise click.UsageError("workers play the cases of the library, not those of a file")
     with ExitStack() as stack:
         client = stack.enter_context(local_cluster(workers, cluster or "")) if on_workers else None
         interrupted = stack.enter_context(interrupts())
+        for each in chosen:
+            if each.independent and not interrupted():
+                with bar(console, "Kernel and oracle:") as progress:
+                    found.append(
+                        check_oracle(each.subject, seed=seed, count=count, progress=progress, stop=interrupted)
+                    )
         for device, start in opened.items():
             with bar(console, f"Cases on {device}:") as progress:
                 if client is not None:
@@ -184,7 +217,14 @@ def conformance(
                 found.append(made)
             if interrupted():
                 break
-        if self_test and not interrupted():
+        if self_test and own is not None and not interrupted():
+            written = list(run.cases(primitives, count=0, folder=folder, own=subjects))
+            for each in chosen:
+                with bar(console, "Broken kernels:") as progress:
+                    caught += self_test_own(
+                        each, written, seed=seed, count=max(count, 20), progress=progress, stop=interrupted
+                    )
+        elif self_test and not interrupted():
             with bar(console, "Broken programs:") as progress:
                 of, start = next(iter(opened.items()))
                 caught = run.self_test(of, seed=seed, progress=progress, start=start, stop=interrupted)
@@ -192,6 +232,8 @@ def conformance(
     summary = reports.summary(found, caught)
     if junit:
         write_files({junit: reports.junit(found, caught)})
+    if html:
+        write_files({html: page(found, caught)})
     if json_to:
         write_json(summary, json_to)
     if column is not None:

@@ -19,7 +19,7 @@ from midflight.userfiles import read_text
 if TYPE_CHECKING:
     from midflight.primitives import Program
 
-__all__ = ["load_program"]
+__all__ = ["load_module", "load_program"]
 
 _LONGEST = 2000  # characters of an exception's message that are shown
 
@@ -36,7 +36,7 @@ def load_program(path: Path, name: str | None = None, folder: Path | None = None
     """
     from midflight.primitives import Program
 
-    module = _run(path, folder or path.parent)
+    module = load_module(path, folder or path.parent)
     programs = {key: value for key, value in vars(module).items() if isinstance(value, Program)}
     if name is not None and name in programs:
         return programs[name]
@@ -51,7 +51,11 @@ def load_program(path: Path, name: str | None = None, folder: Path | None = None
     raise MidflightError(f"{path} has no program named {name}", hint=f"It has: {there}.")
 
 
-def _run(path: Path, folder: Path) -> ModuleType:
+def load_module(path: Path, folder: Path) -> ModuleType:
+    """Run a Python file as a module, which can import modules from `folder`, and return it.
+
+    MidflightError, with its place, if the file cannot be read or raises an exception.
+    """
     text = read_text(path)
     # A unique name, which shadows no other module, and under which inspect finds the source of kernels.
     name = f"midflight_user_file_{path.stem}"

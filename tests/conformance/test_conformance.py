@@ -176,7 +176,7 @@ def test_wrong_register_state_fails_a_case() -> None:
     case = named("aggregate-sums-once")
     wrong = replace(case, state=(replace(case.state[0], value=6),))
     with open_device("host") as opened, Player(cast(PacketDevice, opened), wrong) as player:
-        assert player.play(wrong).differences == ("held[0] is 5, not 6",)
+        assert player.play(wrong).differences == ("register held[0] is 5, must be 6",)
 
 
 def test_a_failing_run_leaves_files_to_reproduce_it(tmp_path: Path) -> None:
@@ -190,12 +190,18 @@ def test_a_failing_run_leaves_files_to_reproduce_it(tmp_path: Path) -> None:
     done = CliRunner().invoke(midflight, arguments)
     assert done.exit_code == 1
     assert "filter-at-the-edges: failed" in done.output
+    assert "packet 0" in done.output
+    assert "the packet leaves by port" in done.output
     folder = tmp_path / "kept" / "host" / "filter-at-the-edges"
     assert load(folder / "case.json") == wrong
     assert "V1Switch" in (folder / "program.p4").read_text()
     assert (folder / "packets.pcap").stat().st_size > 24
     suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert [(each.get("name"), float(each.get("time", "-1")) > 0) for each in suite.iter("testcase")] == [
+        ("filter-at-the-edges", True)
+    ]
+    assert "in by port" in (folder / "trace.txt").read_text()
     document = json.loads((tmp_path / "out.json").read_text())
     assert document["good"] is False
     assert document["matrix"]["Filter"]["host"]["works"] is False

@@ -14,11 +14,11 @@ from midflight.errors import KernelError
 from midflight.primitives import Primitive
 from midflight.primitives.catalogue import LIBRARY
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.testbed.conformance.kernelmutants import Mutant, mutants
 from midflight.testbed.conformance.run import check
 from midflight.testbed.conformance.subject import Subject, names, subject
 from midflight.testbed.conformance.traces import generate
 from tests.conftest import SEARCH
-from tests.library.mutation import Mutant, mutants
 from tests.library.traces import Switch, Trace, drawn, played, traces
 
 TRACES = 120

@@ -16,7 +16,7 @@ from midflight.primitives.wire import FOR_HOST, Schema
 from midflight.runtime.engine.packets import Packets
 from midflight.testbed.conformance.case import Write
 from midflight.testbed.conformance.faults import WEATHERS, brought
-from midflight.testbed.conformance.model import leaving
+from midflight.testbed.conformance.leaving import leaving
 from midflight.testbed.conformance.network import EPOCH, Frame
 from midflight.testbed.conformance.subject import Answer, Request, Subject
 from tests.primitives.agreement import arrays

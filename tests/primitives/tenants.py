@@ -18,7 +18,7 @@ from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.results import Count
 from midflight.runtime.steering import Member, Offload, Route
-from midflight.testbed.conformance.model import leaving
+from midflight.testbed.conformance.leaving import leaving
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, SERVER, Frame, address, mac, result_port
 from midflight.testbed.conformance.subject import Request, subject
 

@@ -10,10 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from midflight.errors import KernelError, MidflightError
-from midflight.primitives import Map, Program
+from midflight.errors import KernelError, MidflightError, WireError
+from midflight.primitives import Map, Message, Primitive, Program, Verdict
 from midflight.primitives.catalogue import LIBRARY, made
 from midflight.primitives.kernel.map import Key
+from midflight.primitives.wire import FOR_HOST, REQUEST, Schema
+from midflight.testbed.conformance.leaving import leaving
+from midflight.testbed.conformance.network import Frame
 
 __all__ = ["FORMAT", "Alert", "Case", "State", "Step", "Write", "load", "schema"]
 
@@ -85,7 +88,7 @@ class Case:
     `parameters` create the primitive, which is named "app". `alerts` and `state` are what must be there after the last
     step. `seed` is that of a generated case, otherwise None. `ipv6` are the numbers of the hosts that have IPv6
     addresses. `expected_failures` gives, by kind of device, the reason why the case is known to fail there. If it then
-    passes, that is a failure.
+    passes, that is a failure. `of` is the primitive's class if the library does not have it, else None.
     """
 
     name: str
@@ -97,13 +100,14 @@ class Case:
     seed: int | None = None
     ipv6: tuple[int, ...] = ()
     expected_failures: Mapping[str, str] = field(default_factory=dict)
+    of: type[Primitive] | None = field(default=None, compare=False, repr=False)
 
     def program(self) -> Program:
         """Return a new program with the case's primitive as its only application, `app`.
 
         MidflightError if the parameters are not those of the primitive; KeyError if the library has no such primitive.
         """
-        return Program(made(LIBRARY[self.primitive], "app", self.parameters))
+        return Program(made(self.of or LIBRARY[self.primitive], "app", self.parameters))
 
     def only(self, numbers: list[int]) -> Case:
         """Return a copy of the case with only the steps of these numbers, counted from 0, in the given order.
@@ -140,22 +144,28 @@ class Case:
         return json.dumps(document, indent=1) + "\n"
 
 
-def load(path: Path) -> Case:
+def load(path: Path, own: Mapping[str, type[Primitive]] | None = None) -> Case:
     """Return the case in a JSON file of the format that `schema` describes.
 
-    MidflightError, with the file and the reason, if the file cannot be read or is malformed, or if the library does not
-    have the primitive.
+    `own` are classes of primitives by name, which the file may name besides those of the library. Steps that have a
+    request by fields and an answer become packets. MidflightError, with the file and the reason, if the file cannot be
+    read or is malformed, if there is no such primitive, or if a request or an answer does not fit it.
     """
+    own = own or {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         _validate(document)
-        if document["primitive"] not in LIBRARY:
-            raise ValueError(f"the library has no primitive {document['primitive']!r}; it has {', '.join(LIBRARY)}")
-        return Case(
-            name=document["name"],
-            primitive=document["primitive"],
-            parameters=document["parameters"],
-            steps=tuple(_step(each) for each in document["steps"]),
+        kind = document["primitive"]
+        if kind not in LIBRARY and kind not in own:
+            raise ValueError(f"there is no primitive {kind!r}; there are {', '.join([*own, *LIBRARY])}")
+        empty = Case(document["name"], kind, document["parameters"], (), of=own.get(kind))
+        if any("request" in each for each in document["steps"]):
+            steps = tuple(_asked(each, empty.program()) for each in document["steps"])
+        else:
+            steps = tuple(_step(each) for each in document["steps"])
+        return replace(
+            empty,
+            steps=steps,
             alerts=tuple((each["name"], tuple(each["values"])) for each in document.get("alerts", ())),
             state=tuple(State(**each) for each in document.get("state", ())),
             seed=document.get("seed"),
@@ -164,7 +174,7 @@ def load(path: Path) -> Case:
         )
     except OSError as error:
         raise MidflightError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, WireError, KernelError, TypeError) as error:
         raise MidflightError(f"{path}: this is not a case: {error}") from None
 
 
@@ -187,6 +197,21 @@ def _step(entry: Mapping[str, Any]) -> Step:
     writes = tuple(Write(each["map"], _key(each["key"]), each["value"]) for each in entry.get("writes", ()))
     texts = entry.get("control", ""), entry.get("note", "")
     return Step(entry["port"], bytes.fromhex(entry["packet"]), expect, *texts, writes)
+
+
+def _asked(entry: Mapping[str, Any], program: Program) -> Step:
+    """Return a step whose packets may be given as a request and an answer, by the names of the primitive's fields."""
+    if "request" not in entry:
+        return _step(entry)
+    asked, answer, schema = entry["request"], entry["answer"], Schema(program.schema())
+    host, sequence = asked["host"], asked.get("sequence", 0)
+    verdict = Verdict[answer["verdict"].upper()]
+    frame = Frame.request(host, schema.encode(Message(REQUEST, "app", sequence, asked["fields"])))
+    fields = {**asked["fields"], **answer.get("fields", {})}
+    kind = FOR_HOST if verdict is Verdict.FALLBACK else REQUEST
+    changed = replace(frame, payload=schema.encode(Message(kind, "app", sequence, fields)), checksum=0)
+    packets = [{"port": port, "packet": data.hex()} for port, data in leaving(verdict, host, changed)]
+    return _step({**entry, "port": host, "packet": bytes(frame).hex(), "expect": packets})
 
 
 def _key(value: Any) -> Any:

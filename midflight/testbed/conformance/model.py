@@ -11,24 +11,19 @@ from ipaddress import IPv4Address, IPv6Address
 
 from midflight.errors import WireError
 from midflight.primitives import Message, Program, Verdict
-from midflight.primitives.wire import COMMON, REQUEST, RESULT, UDP_PORT, VERSION, Schema
+from midflight.primitives.wire import COMMON, REQUEST, UDP_PORT, VERSION, Schema
 from midflight.testbed.conformance.case import Alert, Case, State, Step, Write
+from midflight.testbed.conformance.leaving import HOSTS, leaving
 from midflight.testbed.conformance.network import (
     EPOCH,
-    MEMBERS,
     MIRROR,
-    SERVER,
     Frame,
-    address,
-    in_family,
     ipv4_header,
     mac,
-    result_port,
 )
 
-__all__ = ["Model", "answered", "leaving"]
+__all__ = ["Model", "answered"]
 
-HOSTS = {address(host, ipv6=ipv6): host for host in (*MEMBERS, SERVER) for ipv6 in (False, True)}
 HEADERS = 42  # Ethernet, IPv4 without options, UDP
 HEADERS_IPV6 = 62
 
@@ -108,23 +103,6 @@ class Model:
             return None
 
 
-def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = ()) -> tuple[tuple[int, bytes], ...]:
-    """Return (port, packet) pairs for the packets that leave after a kernel's verdict, ordered by port.
-
-    `frame` arrived by `port` and contains the kernel's answer. `ipv6` are the numbers of the members that receive
-    results over IPv6.
-    """
-    match verdict:
-        case Verdict.FORWARD | Verdict.FALLBACK:
-            return _forward(frame)
-        case Verdict.REPLY:
-            return ((port, bytes(_reply(frame))),)
-        case Verdict.MULTICAST:
-            return tuple((member, bytes(_copy(frame, member, ipv6=member in ipv6))) for member in MEMBERS)
-        case _:
-            return ()
-
-
 def answered(case: Case, program: Program) -> Case:
     """Return a copy of a case whose expectations are the model's answers to its steps. `program` is that of the
     case.
@@ -136,48 +114,6 @@ def answered(case: Case, program: Program) -> Case:
         model.write(step.writes)
         steps.append(replace(step, expect=model.send(step.port, step.packet)))
     return replace(case, steps=tuple(steps), alerts=tuple(model.alerts), state=tuple(model.state()))
-
-
-def _forward(frame: Frame) -> tuple[tuple[int, bytes], ...]:
-    host = HOSTS.get(frame.destination)
-    if host is None or frame.ttl <= 1:
-        return ()
-    routed = replace(frame, source_mac=frame.destination_mac, destination_mac=mac(host), ttl=frame.ttl - 1)
-    return ((host, bytes(routed)),)
-
-
-def _reply(frame: Frame) -> Frame:
-    return replace(
-        frame,
-        source_mac=frame.destination_mac,
-        destination_mac=frame.source_mac,
-        source=frame.destination,
-        destination=frame.source,
-        ttl=64,
-        source_port=frame.destination_port,
-        destination_port=frame.source_port,
-        payload=_result(frame.payload),
-    )
-
-
-def _copy(frame: Frame, member: int, *, ipv6: bool) -> Frame:
-    source = in_family(frame.destination, ipv6=ipv6)
-    return replace(
-        frame,
-        source_mac=frame.destination_mac,
-        destination_mac=mac(member),
-        source=source,
-        destination=address(member, ipv6=ipv6),
-        ttl=64,
-        atomic=source != frame.destination,
-        source_port=UDP_PORT,
-        destination_port=result_port(member),
-        payload=_result(frame.payload),
-    )
-
-
-def _result(payload: bytes) -> bytes:
-    return payload[:1] + bytes([RESULT]) + payload[2:]
 
 
 def _unread(packet: bytes) -> tuple[tuple[int, bytes], ...]:

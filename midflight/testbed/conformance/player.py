@@ -4,19 +4,23 @@ output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
+from midflight.errors import DeviceError
 from midflight.primitives import Program
 from midflight.primitives.wire import Schema
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.base import PacketDevice, PipelineConfig
+from midflight.runtime.devices.tracing import open_tracer
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.maps import Maps
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.steering import Member, Offload, Route
 from midflight.testbed.conformance.case import Alert, Case, Step
+from midflight.testbed.conformance.differing import described
 from midflight.testbed.conformance.network import EPOCH, MEMBERS, MIRROR, SERVER, address, mac, result_port
 
 __all__ = ["Played", "Player", "admit", "configure"]
@@ -96,6 +100,23 @@ class Player:
         offload.close()  # A device may keep its multicast groups when it loads a new pipeline.
         return Played(tuple(differences), tuple(unasked))
 
+    def traced(self, case: Case) -> str:
+        """Play a case again, and return what happened in the switch to its first packet that differs, as text.
+
+        Empty if no packet differs, only registers or alerts, or if the switch cannot be traced. DeviceError if the
+        device dies.
+        """
+        try:
+            tracer = open_tracer(self._device, self._session)
+        except DeviceError:
+            return ""
+        try:
+            played = self.play(case)
+        finally:
+            traces = tracer.close()
+        numbers = [int(found[1]) for each in played.differences if (found := re.match(r"packet (\d+)", each))]
+        return traces[numbers[0]] if numbers and numbers[0] < len(traces) else ""
+
     def _batch(self, steps: Sequence[Step], first: int) -> list[str]:
         out = self._device.process(Packets.from_list([(step.port, step.packet) for step in steps]))
         came: list[list[tuple[int, bytes]]] = [[] for _ in steps]
@@ -103,9 +124,9 @@ class Player:
             came[source].append(packet)
         differences = []
         for number, (step, packets) in enumerate(zip(steps, came, strict=True), first):
-            if sorted(packets) != sorted(step.expect):
+            if wrong := described(self._schema, packets, step.expect):
                 what = f"packet {number}{f' ({step.note})' if step.note else ''}"
-                differences.append(f"{what}: {_listed(packets)}, expected {_listed(step.expect)}")
+                differences.append(f"{what}: {'; '.join(wrong)}")
         return differences
 
     def _state(self, case: Case) -> list[str]:
@@ -120,7 +141,7 @@ class Player:
             value = int(held) if each.lane is None else int(held[each.lane])  # type: ignore[arg-type, index]
             if value != each.value:
                 where = f"{each.register}{'' if each.lane is None else f'[{each.lane}]'}[{each.index}]"
-                differences.append(f"{where} is {value}, not {each.value}")
+                differences.append(f"register {where} is {value}, must be {each.value}")
         return differences
 
     def _receive_alerts(self, number: int) -> list[Alert]:
@@ -180,11 +201,5 @@ def _alerts(expected: Sequence[Alert], heard: Sequence[Alert]) -> list[str]:
         return []
     for number, (one, other) in enumerate(zip(expected, heard, strict=False)):
         if one != other:
-            return [f"alert {number} is {other[0]}{other[1]}, not {one[0]}{one[1]}"]
-    return [f"{len(heard)} alerts, expected {len(expected)}"]
-
-
-def _listed(packets: Sequence[tuple[int, bytes]]) -> str:
-    if not packets:
-        return "nothing"
-    return " and ".join(f"{data.hex()} at port {port}" for port, data in sorted(packets))
+            return [f"alert {number} is {other[0]}{other[1]}, must be {one[0]}{one[1]}"]
+    return [f"there are {len(heard)} alerts, must be {len(expected)}"]

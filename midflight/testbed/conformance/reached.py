@@ -26,7 +26,7 @@ from midflight.runtime.devices.wires import Wires
 from midflight.runtime.engine import Packets
 from midflight.runtime.engine.ports.namespace import within
 from midflight.runtime.p4runtime.client.session import Session
-from midflight.testbed.conformance.model import leaving
+from midflight.testbed.conformance.leaving import leaving
 from midflight.testbed.conformance.network import MEMBERS, ROUTER_MAC, SERVER, Frame, address, mac
 from midflight.testbed.conformance.tap import FROM_PORT, SESSION, tapped
 

@@ -12,7 +12,7 @@ from midflight import __version__
 from midflight.errors import DeviceError
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
 from midflight.runtime.engine.ports.pcap import HEADER, record
-from midflight.testbed.conformance.run import Caught, Report, Verdict, unasked
+from midflight.testbed.conformance.run import Caught, Report, Result, Verdict, unasked
 
 __all__ = ["junit", "keep", "matrix", "summary", "versions"]
 
@@ -82,6 +82,8 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
                 "flaky": each.flaky,
                 "differences": list(each.differences),
                 "unasked": list(each.unasked),
+                "seconds": round(each.seconds, 3),
+                "trace": each.trace,
             }
             for report in reports
             for each in report.results
@@ -107,15 +109,20 @@ def junit(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> str:
         bad = [each for each in report.results if not each.good]
         found = versions(report.device, report.server) | ({"left": f"{report.left} cases"} if report.left else {})
         suite = _suite(root, report.device, len(report.results), len(bad), found)
+        suite.set("time", f"{sum(each.seconds for each in report.results):.6f}")
         for each in report.results:
             test = ElementTree.SubElement(
-                suite, "testcase", classname=f"{report.device}.{each.case.primitive}", name=each.case.name
+                suite,
+                "testcase",
+                classname=f"{report.device}.{each.case.primitive}",
+                name=each.case.name,
+                time=f"{each.seconds:.6f}",
             )
             if not each.good:
                 tag = "error" if each.verdict is Verdict.ERROR else "failure"
                 message = f"{'flaky: ' if each.flaky else ''}{each.differences[0]}"[:200]
                 failure = ElementTree.SubElement(test, tag, message=message, type=each.verdict.value)
-                failure.text = "\n".join(each.differences)
+                failure.text = "\n".join([*each.differences, *_shrunk(each), *([each.trace] if each.trace else [])])
             elif each.differences:
                 ElementTree.SubElement(test, "skipped", message=each.differences[0])
             if each.log:
@@ -148,10 +155,18 @@ def keep(report: Report) -> dict[Path, str | bytes]:
             # One microsecond apart, so that every viewer shows them in order.
             sent = (record(1000 * number, step.packet) for number, step in enumerate(each.case.steps))
             kept[folder / "packets.pcap"] = HEADER + b"".join(sent)
-            kept[folder / "differences.txt"] = "\n".join(each.differences) + "\n"
+            kept[folder / "differences.txt"] = "\n".join([*each.differences, *_shrunk(each)]) + "\n"
+            if each.trace:
+                kept[folder / "trace.txt"] = each.trace + "\n"
             if each.log:
                 kept[folder / "switch.log"] = each.log
     return kept
+
+
+def _shrunk(result: Result) -> list[str]:
+    """Return a line that says how many packets of a failed case are enough to make it fail, if they are fewer."""
+    left = len(result.case.steps)
+    return [f"minimised to {left} of {result.packets} packets"] if 0 < left < result.packets else []
 
 
 def _suite(

@@ -22,7 +22,7 @@ from midflight.testbed.conformance.mutants import Mutant, mutants
 from midflight.testbed.conformance.player import Player
 from midflight.testbed.conformance.reached import ReachedDevice
 from midflight.testbed.conformance.stage import Opening, Result, Stage, Verdict, alike
-from midflight.testbed.conformance.subject import names, subject
+from midflight.testbed.conformance.subject import Subject, names, subject
 from midflight.testbed.conformance.traces import Generator
 
 __all__ = [
@@ -96,29 +96,34 @@ def cases(
     count: int = 20,
     folder: Path | None = None,
     live: bool = False,
+    own: Mapping[str, Subject] | None = None,
 ) -> Cases:
     """Return the cases that ship with Midflight for these primitives (by default all), and `count` generated ones for
     each.
 
     The generated cases follow from `seed`. `folder` contains case files (*.json) to use instead of the shipped ones.
-    With `live`, cases from files whose packets are too short for Ethernet are left out.
+    With `live`, cases from files whose packets are too short for Ethernet are left out. `own` are subjects by the names
+    of their primitives, which are used instead of the library's; then no cases ship with Midflight.
     MidflightError if a primitive is unknown, the folder does not exist or a file is malformed.
     """
-    known = names()
+    known = names() if own is None else tuple(own)
     for name in primitives:
         if name not in known:
             raise MidflightError(f"no primitive {name!r} has cases", hint=f"those with cases are {', '.join(known)}")
     chosen = tuple(primitives) or known
-    written = Path(str(files(__package__) / "cases")) if folder is None else folder
-    if not written.is_dir():
+    written = folder if folder is not None or own is not None else Path(str(files(__package__) / "cases"))
+    if written is not None and not written.is_dir():
         raise MidflightError(f"{written}: there is no such folder of cases")
+    classes = {name: each.primitive for name, each in (own or {}).items()}
+    loaded = [load(each, classes) for each in sorted(written.glob("*.json"))] if written is not None else []
     found: list[tuple[tuple[str, str], Callable[[], Case]]] = [
         (alike(each.primitive, each.parameters), partial(_same, each))
-        for each in map(load, sorted(written.glob("*.json")))
+        for each in loaded
         if each.primitive in chosen and (not live or passes_links(each))
     ]
     for name in chosen:
-        of, generator = subject(name), Generator(name)
+        of = subject(name) if own is None else own[name]
+        generator = Generator(name, None if own is None else of)
         found += [(alike(name, of.choice(number)), partial(generator.case, seed, number)) for number in range(count)]
     found.sort(key=lambda each: each[0])
     return Cases([make for _, make in found], [program for program, _ in found])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import TracebackType
 
@@ -58,6 +59,9 @@ class Result:
     unasked: tuple[str, ...] = ()
     log: str = ""
     flaky: bool = False
+    packets: int = 0
+    trace: str = ""
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def good(self) -> bool:
@@ -71,11 +75,19 @@ class Stage:
     """Plays cases on devices of one kind, one after the other. A context manager; leaving it closes the device.
 
     `start` opens a device; it is called for the first case, and again after a device has died. `server` is the version
-    that a remote device reports. Cases of programs that exceed `sheet` are refused.
+    that a remote device reports. Cases of programs that exceed `sheet` are refused. `clock` returns seconds, to measure
+    cases.
     """
 
-    def __init__(self, kind: str, start: Opening, sheet: Capabilities | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        start: Opening,
+        sheet: Capabilities | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.server = ""
+        self._clock = clock
         self._kind = kind
         self._start = start
         self._stack = ExitStack()
@@ -131,9 +143,8 @@ class Stage:
             if small is result.case:
                 note = "flaky: it passed when it was played again"
             return replace(result, differences=(*result.differences, note), flaky=True)
-        if small is not result.case:
-            small = replace(small, name=f"{result.case.name}-shrunk")
-        return replace(result, case=small, differences=again.differences, log=_log(self._device))
+        trace = player.traced(small) if not result.trace else result.trace
+        return replace(result, case=small, differences=again.differences, log=_log(self._device), trace=trace)
 
     def _exceeded(self, case: Case) -> tuple[str, ...]:
         """Return why the program of a case exceeds the sheet."""

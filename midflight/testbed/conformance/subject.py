@@ -46,12 +46,15 @@ class Request:
 class Answer:
     """The expected answer to a request: the verdict, the fields as they leave, and the values of each alert.
 
-    `fields` is None if the packet is dropped.
+    `fields` is None if the packet is dropped. `registers` are what elements of registers must hold after the request,
+    by register and index: ints, or for a register with lanes sequences of ints. Elements that are not in it are not
+    compared.
     """
 
     verdict: Verdict
     fields: Fields | None = None
     alerts: tuple[tuple[int, ...], ...] = ()
+    registers: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from midflight.testbed.conformance.case import Case, Step
 from midflight.testbed.conformance.faults import weathered
 from midflight.testbed.conformance.model import answered
 from midflight.testbed.conformance.network import MEMBERS, SERVER, Frame
-from midflight.testbed.conformance.subject import subject
+from midflight.testbed.conformance.subject import Subject, subject
 
 __all__ = ["Generator", "generate"]
 
@@ -22,13 +22,15 @@ __all__ = ["Generator", "generate"]
 class Generator:
     """Generates the conformance cases of one primitive: packets, control operations, and the answers to expect.
 
-    `primitive` is the name of a primitive. A case follows from a seed and a number. Programs are cached, because they
-    take longer to create than cases. MidflightError if the primitive has no subject.
+    `primitive` is the name of a primitive, and `of` its subject, by default that of the library. A case follows from a
+    seed and a number. Programs are cached, because they take longer to create than cases. MidflightError if the
+    primitive has no subject.
     """
 
-    def __init__(self, primitive: str) -> None:
+    def __init__(self, primitive: str, of: Subject | None = None) -> None:
         self._name = primitive
-        self._of = subject(primitive)
+        self._of = subject(primitive) if of is None else of
+        self._own = None if of is None else of.primitive
         self._programs: dict[str, Program] = {}
 
     def case(self, seed: int, number: int) -> Case:
@@ -52,7 +54,7 @@ class Generator:
             ):
                 steps[place] = replace(steps[place], control=operation)
         name = f"{self._name.lower()}-{seed}-{number}"
-        return answered(Case(name, self._name, chosen, tuple(steps), seed=seed, ipv6=ipv6), program)
+        return answered(Case(name, self._name, chosen, tuple(steps), seed=seed, ipv6=ipv6, of=self._own), program)
 
     def _program(self, number: int) -> Program:
         kind = repr(self._of.choice(number))

@@ -146,14 +146,14 @@ def _functions(primitive: type[Primitive]) -> Iterator[ast.FunctionDef]:
 
 
 def _shared(primitive: type[Primitive]) -> Iterator[FunctionType]:
-    """Yield the functions of other modules of the library that the kernel calls."""
+    """Yield the functions that the kernel calls of the library, or of the module of a user's primitive."""
     _, kernel = source_of(primitive.ingress)
     known = primitive.ingress.__globals__
     names = {
         node.func.id for node in ast.walk(kernel) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     for name in sorted(names):
-        if isfunction(function := known.get(name)) and function.__module__.startswith(LIBRARY):
+        if isfunction(function := known.get(name)) and function.__module__.startswith((LIBRARY, primitive.__module__)):
             yield function
 
 
