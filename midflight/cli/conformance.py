@@ -23,7 +23,8 @@ Examples:
   midflight conformance --device bmv2 --junit bmv2.xml --json bmv2.json
   midflight conformance --device host --device bmv2 --primitive Aggregate --cases 100
   midflight conformance my_primitive.py --device bmv2 --self-test    a primitive of your own
-  midflight conformance my_primitive.py --case-dir cases/ --junit out.xml --html out.html
+  midflight conformance my_primitive.py --cases cases/ --cases 100 --junit out.xml --html out.html
+  midflight conformance --p4 prog.p4 --cases tests/ --device host --device bmv2 --self-test
   midflight conformance --device bmv2 --cases 1000 --seed 7 --json bmv2.json      takes about an hour
   midflight conformance --cases 1000 --workers 4      on four processes of a Dask cluster
   midflight conformance --self-test        also check that broken programs are caught
@@ -79,12 +80,11 @@ Examples:
 )
 @click.option(
     "--cases",
-    "count",
-    metavar="N",
-    type=click.IntRange(0),
-    default=20,
-    show_default=True,
-    help="Number of generated cases for each primitive, besides those in files.",
+    "wanted",
+    metavar="N|DIR",
+    multiple=True,
+    help="Number of generated cases for each primitive, besides those in files, 20 by default; or, like --case-dir, a "
+    "folder of cases. May be given twice.",
 )
 @click.option(
     "--case-dir",
@@ -92,6 +92,20 @@ Examples:
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Read case files from this folder, instead of those that come with Midflight.",
+)
+@click.option(
+    "--p4",
+    "p4",
+    metavar="PROG.p4",
+    type=click.Path(path_type=Path),
+    help="Test this P4 program, by the STF tests in the folder of --cases.",
+)
+@click.option(
+    "--reference",
+    metavar="KIND|FILE.py",
+    default="",
+    help="For --p4: what generated traces are compared with, a kind of device (by default host) or the function "
+    "`reference` of a Python file.",
 )
 @cluster_options()
 @click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
@@ -129,7 +143,8 @@ Examples:
 )
 def conformance(
     file: Path | None, devices: tuple[str, ...], live: bool, interfaces: tuple[str, ...], device_id: int,
-    compiler: str, sheet: str | None, primitives: tuple[str, ...], seed: int, count: int, folder: Path | None,
+    compiler: str, sheet: str | None, primitives: tuple[str, ...], seed: int, wanted: tuple[str, ...],
+    folder: Path | None, p4: Path | None, reference: str,
     workers: int, cluster: str | None, self_test: bool, show_schema: bool, junit: Path | None, html: Path | None,
     json_to: str | None, column: Path | None, keep: Path,
 ) -> int:  # fmt: skip
@@ -146,6 +161,9 @@ def conformance(
     compared with its answers as well, and --self-test shows which faulty variants of the kernel it would miss. See
     docs/conformance.md.
 
+    --p4 tests a P4 program of yours instead: by STF tests, by generated traces that are compared with a reference, and
+    with --self-test by mutants of the program, which the tests have to detect.
+
     With --workers or --cluster, the workers of a Dask cluster start devices, and each plays all cases of a program. The
     results are the same, and a worker that is killed costs only the cases that it was playing.
 
@@ -156,6 +174,7 @@ def conformance(
     from json import dumps
 
     from midflight.cli.output import write_files, write_json
+    from midflight.cli.p4conformance import play_p4
     from midflight.cli.terminal import bar, console_beside, interrupts
     from midflight.cli.userfile import load_module
     from midflight.runtime.devices import load_sheet
@@ -173,6 +192,11 @@ def conformance(
     if show_schema:
         write_json(schema(), "-")
         return 0
+    count, folder = _wanted(wanted, folder)
+    if p4 is not None and (file or primitives or live or column or workers > 1 or cluster or interfaces):
+        raise click.UsageError("--p4 goes with --device, --cases, --reference, --sheet, --self-test and reports only")
+    if reference and p4 is None:
+        raise click.UsageError("--reference is for --p4")
     assumed = None if sheet is None else load_sheet(sheet)
     if column is not None and len(devices) != 1:
         raise click.UsageError("--column is for a single --device")
@@ -184,7 +208,7 @@ def conformance(
     if file is not None:
         own = subjects_in(vars(load_module(file, file.parent)), str(file))
     subjects = None if own is None else {name: each.subject for name, each in own.items()}
-    tests = run.cases(primitives, seed=seed, count=count, folder=folder, live=live, own=subjects)
+    tests = None if p4 else run.cases(primitives, seed=seed, count=count, folder=folder, live=live, own=subjects)
     chosen = [] if own is None else [own[each] for each in primitives or own]
     found: list[Report] = []
     caught: tuple[Caught, ...] = ()
@@ -196,13 +220,18 @@ def conformance(
     with ExitStack() as stack:
         client = stack.enter_context(local_cluster(workers, cluster or "")) if on_workers else None
         interrupted = stack.enter_context(interrupts())
+        if p4 is not None:
+            found, caught = play_p4(
+                p4, folder, devices, console, interrupted, reference=reference, seed=seed, count=count, sheet=assumed,
+                self_test=self_test,
+            )  # fmt: skip
         for each in chosen:
             if each.independent and not interrupted():
                 with bar(console, "Kernel and oracle:") as progress:
                     found.append(
                         check_oracle(each.subject, seed=seed, count=count, progress=progress, stop=interrupted)
                     )
-        for device, start in opened.items():
+        for device, start in opened.items() if tests is not None else ():
             with bar(console, f"Cases on {device}:") as progress:
                 if client is not None:
                     cases = folder and folder.absolute()
@@ -211,6 +240,7 @@ def conformance(
                         stop=interrupted, sheet=assumed,
                     )  # fmt: skip
                 else:
+                    assert tests is not None
                     made = run.check(
                         device, tests, seed=seed, progress=progress, start=start, stop=interrupted, sheet=assumed
                     )
@@ -224,7 +254,7 @@ def conformance(
                     caught += self_test_own(
                         each, written, seed=seed, count=max(count, 20), progress=progress, stop=interrupted
                     )
-        elif self_test and not interrupted():
+        elif self_test and p4 is None and not interrupted():
             with bar(console, "Broken programs:") as progress:
                 of, start = next(iter(opened.items()))
                 caught = run.self_test(of, seed=seed, progress=progress, start=start, stop=interrupted)
@@ -249,6 +279,22 @@ def conformance(
     if interrupted():
         return 130
     return 0 if summary["good"] else 1
+
+
+def _wanted(wanted: tuple[str, ...], folder: Path | None) -> tuple[int, Path | None]:
+    """Return the number of generated cases and the folder of cases, which --cases may both give.
+
+    click.BadParameter for anything else.
+    """
+    count = 20
+    for each in wanted:
+        if each.isdecimal():
+            count = int(each)
+        elif Path(each).is_dir():
+            folder = Path(each)
+        else:
+            raise click.BadParameter(f"{each!r} is neither a number nor a folder", param_hint="--cases")
+    return count, folder
 
 
 def _print(found: list[Report], caught: tuple[Caught, ...], console: Console) -> None:

@@ -21,8 +21,9 @@ from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.entryfiles.reading import read_entries
 from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, apply
 from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.testbed.stf.fielddiff import Pattern, differences, values
 from midflight.testbed.stf.fields import FieldAt, layout
-from midflight.testing.packets import Packet, Pattern, Received, as_bytes, as_pattern, differences, values
+from midflight.testing.packets import Packet, Received, as_bytes, as_pattern
 
 if TYPE_CHECKING:
     import numpy as np

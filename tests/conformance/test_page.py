@@ -23,7 +23,7 @@ def test_the_example_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     Path("histogram.py").write_text(block("python"))
     Path("cases").mkdir()
     Path("cases/two.json").write_text(block("json"))
-    arguments = ["conformance", "histogram.py", "--case-dir", "cases", "--cases", "4", "--self-test"]
+    arguments = ["conformance", "histogram.py", "--cases", "cases", "--cases", "4", "--self-test"]
     done = CliRunner().invoke(midflight, arguments)
     assert done.exit_code == 0, done.output
     assert "4 cases pass" in done.output  # with the oracle

@@ -1,4 +1,4 @@
-"""What leaves the switch of the conformance cases' network after a kernel's verdict."""
+"""Packets that leave the switch of the conformance cases' network after a kernel's verdict."""
 
 from __future__ import annotations
 

@@ -150,11 +150,13 @@ def keep(report: Report) -> dict[Path, str | bytes]:
     for each in report.results:
         if not each.good:
             folder = Path(re.sub(r"[^\w.]+", "-", report.device)) / each.case.name
-            kept[folder / "case.json"] = each.case.json()
-            kept[folder / "program.p4"] = each.case.program().p4()
-            # One microsecond apart, so that every viewer shows them in order.
-            sent = (record(1000 * number, step.packet) for number, step in enumerate(each.case.steps))
-            kept[folder / "packets.pcap"] = HEADER + b"".join(sent)
+            kept |= {folder / name: text for name, text in each.files.items()}
+            if each.case.steps:
+                kept[folder / "case.json"] = each.case.json()
+                kept[folder / "program.p4"] = each.case.program().p4()
+                # One microsecond apart, so that every viewer shows them in order.
+                sent = (record(1000 * number, step.packet) for number, step in enumerate(each.case.steps))
+                kept[folder / "packets.pcap"] = HEADER + b"".join(sent)
             kept[folder / "differences.txt"] = "\n".join([*each.differences, *_shrunk(each)]) + "\n"
             if each.trace:
                 kept[folder / "trace.txt"] = each.trace + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -50,7 +50,10 @@ class Result:
 
     `case` is the minimised one if it failed. If the result is good, its packets are removed to save memory. `unasked`
     are texts about what could not be tested. `log` is the end of the switch's log, at most 4000 characters. `flaky` is
-    whether the case failed, and passed when it was played again.
+    whether the case failed, and passed when it was played again. `packets` is the number of packets that the case had
+    before it was minimised. `trace` is the way of the first packet that differs through the pipeline, empty if it is
+    not known. `seconds` is how long the case took, without minimising it. `files` reproduce a failure of a P4 program:
+    texts by file name.
     """
 
     case: Case
@@ -62,6 +65,7 @@ class Result:
     packets: int = 0
     trace: str = ""
     seconds: float = field(default=0.0, compare=False)
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def good(self) -> bool:
@@ -104,6 +108,11 @@ class Stage:
         The verdict is ERROR if the device does not start, dies, or refuses the program or a request. The device is then
         closed, and the next case starts another one. Such errors are not raised.
         """
+        begun = self._clock()
+        result = self._play(case)
+        return replace(result, packets=len(case.steps), seconds=self._clock() - begun)
+
+    def _play(self, case: Case) -> Result:
         if reasons := self._exceeded(case):
             return Result(case.only([]), Verdict.REFUSED, ("; ".join(reasons),))
         try:

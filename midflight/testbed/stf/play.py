@@ -55,13 +55,20 @@ class Outcome:
 
 
 def run(
-    source: str, program: str, test: str, file: str, device: str = "host", sheet: Capabilities | None = None
+    source: str,
+    program: str,
+    test: str,
+    file: str,
+    device: str = "host",
+    sheet: Capabilities | None = None,
+    traces: list[str] | None = None,
 ) -> Outcome:
     """Play an STF test on a new device, which is closed afterwards, and return the result.
 
     `source` and `program` are the P4_16 text and its file's name; `test` and `file` are the STF text and its file's
     name. `device` is "host", "bmv2" or "xdp". A program that the device does not support, or that exceeds the limits of
-    `sheet`, gives the verdict `UNSUPPORTED`; None is no further limits.
+    `sheet`, gives the verdict `UNSUPPORTED`; None is no further limits. On the embedded switch, the traces of packets
+    are appended to `traces`, if it is not None.
 
     MidflightError, with the place in the test, for lines that are not STF and for names and values that the program
     does not have, or if there is no such kind; DeviceError if the device does not start.
@@ -81,6 +88,8 @@ def run(
                 return player.play(lines, mentioned, _typed(checked))
         switch = Switch(cpu_port=cpu_port, make=in_kernel if device == "xdp" else embedded)
         switch.load(source, program)
+        if traces is not None and device == "host":
+            switch.trace("stf", lambda trace: traces.append(str(trace)))
         return _Player(SwitchTarget(switch), switch.process).play(lines, mentioned, _typed(checked))
     except (P4Error, UnsupportedError) as error:
         return Outcome(Verdict.UNSUPPORTED, (str(error),))
