@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-__all__ = ["PROGRAM", "project", "run"]
+__all__ = ["PROGRAM", "plugin_options", "project", "run"]
 
 PROGRAM = """\
 #include <core.p4>
@@ -89,7 +89,10 @@ def project(pytester: pytest.Pytester, tests: str) -> None:
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """Run the project's tests in a process, with the plugin as its entry point gives it."""
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *plugin_options(), *arguments)
+
+
+def plugin_options() -> list[str]:
+    """Return options that load the plugin, for a checkout that was installed before the entry point was there."""
     known = [each.name for each in entry_points(group="pytest11")]
-    # A checkout that was installed before the entry point was there.
-    load = () if "midflight" in known else ("-p", "midflight.testing.plugin")
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:xdist", *load, *arguments)
+    return [] if "midflight" in known else ["-p", "midflight.testing.plugin"]
