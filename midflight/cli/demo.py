@@ -111,7 +111,7 @@ def allreduce(
     from dataclasses import replace
     from importlib.util import find_spec
 
-    from midflight.cli.output import write_figures
+    from midflight.cli.output import write_figures, write_files
     from midflight.cli.terminal import bar, console_beside
     from midflight.errors import MidflightError
 
@@ -121,17 +121,16 @@ def allreduce(
 
     from midflight.runtime.devices import load_sheet
     from midflight.testbed.demos.allreduce import Settings, run
-    from midflight.testbed.demos.picture import save
+    from midflight.testbed.demos.picture import drawn
 
     assumed = None if sheet is None else load_sheet(sheet)
     settings = Settings(loss=loss, seed=seed, device=device, fabric=fabric, sheet=assumed)
     if steps is not None:
         settings = replace(settings, steps=steps)
-    picture.parent.mkdir(parents=True, exist_ok=True)
     console = console_beside(json_to)
     with bar(console, "Training") as progress:
         done = run(settings, progress)
-    save(done, picture)
+    write_files({picture: drawn(done, picture.suffix.removeprefix(".") or "png")})
     console.print(_table(done, console))
     console.print(f"Picture: {picture}", soft_wrap=True)
     write_figures(done.figures.json(), json_to, console)
@@ -240,20 +239,19 @@ def queues(rate: int, depth: int, threshold: int, seconds: float, json_to: str |
     """
     from importlib.util import find_spec
 
-    from midflight.cli.output import write_figures
+    from midflight.cli.output import write_figures, write_files
     from midflight.cli.terminal import bar, console_beside, table
 
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
-    from midflight.testbed.demos.queuepicture import save
+    from midflight.testbed.demos.queuepicture import drawn
     from midflight.testbed.demos.queues import QueueSettings, run
 
-    picture.parent.mkdir(parents=True, exist_ok=True)
     console = console_beside(json_to)
     with bar(console, "Running") as progress:
         done = run(QueueSettings(rate=rate, depth=depth, threshold=threshold, seconds=seconds), progress)
-    save(done, picture)
+    write_files({picture: drawn(done, picture.suffix.removeprefix(".") or "png")})
     made = table(console, f"{rate} packets a second, {depth} packets deep", ("", *(each.name for each in done.runs)))
     columns = [each.figures() for each in done.runs]
     for key, words in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +13,7 @@ from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.ports.oneshot import DigestOut, Message, Played
 from midflight.runtime.p4runtime.ports.state import EntryCount, state_of
 from midflight.runtime.p4runtime.server.switch import Switch
+from midflight.userfiles import failed
 
 __all__ = ["Report", "trace_lines"]
 
@@ -20,9 +21,9 @@ __all__ = ["Report", "trace_lines"]
 class Report:
     """Collects the results of `midflight run` on `switch`, packet by packet.
 
-    A context manager, which closes the captures that it writes in `folder`; None writes no captures. With `keep`,
-    packets are kept in memory for `summary`. `packets` and `sent` count packets in and out. OSError if the folder
-    cannot be created.
+    A context manager, which writes the captures in `folder`; None writes none. They get their names at its end: after
+    an exception, earlier captures remain, and a new folder is removed. With `keep`, packets are kept in memory for
+    `summary`. `packets` and `sent` count packets in and out. MidflightError if the folder cannot be created.
     """
 
     def __init__(self, switch: Switch, folder: Path | None, *, keep: bool) -> None:
@@ -35,9 +36,7 @@ class Report:
         self._log: list[tuple[int, str]] = []
         self._digests: list[tuple[int, DigestOut]] = []
         self._writers: dict[int, PcapWriter] = {}
-        self._open = ExitStack()
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+        self._made = [] if folder is None else _made(folder)
 
     def __enter__(self) -> Report:
         return self
@@ -45,7 +44,17 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        with ExitStack() as undo:
+            for folder in self._made:
+                undo.callback(_remove_empty, folder)
+            for each in self._writers.values():
+                undo.callback(_part(each.path).unlink, missing_ok=True)
+                undo.callback(each.close)
+            if kind is None:
+                for each in self._writers.values():
+                    each.close()
+                for each in self._writers.values():
+                    _part(each.path).replace(each.path)
 
     def add(self, packet: Played) -> None:
         """Add the result of one packet, and write the packets that left to the captures.
@@ -61,7 +70,7 @@ class Report:
             if self._folder is not None:
                 if each.port not in self._writers:
                     path = self._folder / f"port{each.port}.pcap"
-                    self._writers[each.port] = self._open.enter_context(PcapWriter(path))
+                    self._writers[each.port] = PcapWriter(path, _part(path))
                 self._writers[each.port].write(packet.time, each.data)
         if self._keep:
             self._kept.append(
@@ -197,3 +206,23 @@ def _key(key: ir.EntryKey, field: ir.Key) -> str:
     if key.mask is None:
         return f"{key.value:#x}"
     return f"{key.value:#x}/{key.mask.bit_count()}" if field.kind == "lpm" else f"{key.value:#x}&&&{key.mask:#x}"
+
+
+def _part(path: Path) -> Path:
+    """Return where a capture is written until it is complete."""
+    return path.with_name(f".{path.name}.part")
+
+
+def _made(folder: Path) -> list[Path]:
+    """Create a folder, and return the folders that did not exist, the outermost first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()][::-1]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise failed(error, folder) from None
+    return missing
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

@@ -20,10 +20,14 @@ from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.runtime.p4runtime.addresses import check_address
 from midflight.testbed.fabric import leftovers, runs
 from midflight.testbed.fabric.leftovers import Leftover, find_leftovers, remove_leftover
+from midflight.testbed.fuzz.kept import keep
+from midflight.testbed.fuzz.play import Finding
+from midflight.testbed.fuzz.program import draw_case
 from midflight.testbed.topology.file import parse_topology
 from midflight.userfiles import read_data, read_text
 from tests.bmv2 import ROOT
 from tests.cli.run import FORWARDER, PROGRAM, midflight, process
+from tests.engine.build import source
 
 TIMEOUT = 120.0
 GOOD = FORWARDER.replace("SIZE", "8")
@@ -347,6 +351,31 @@ def test_a_full_disk_is_reported_and_keeps_what_was_there(small_disk: Path, tmp_
     (small_disk / "filling").write_bytes(bytes(40_000))
     refused("compile", app, "-o", small_disk / "build", says="No space left on device")
     assert sorted(each.name for each in small_disk.iterdir()) == ["filling", "one"]
+
+
+@pytest.mark.root
+@ROOT[1]
+def test_a_full_disk_leaves_no_half_of_a_capture_or_picture(small_disk: Path, tmp_path: Path) -> None:
+    program, captured, old = tmp_path / "prog.p4", tmp_path / "in.pcap", small_disk / "old" / "port2.pcap"
+    program.write_text(source(ingress="std.egress_spec = 2;"))
+    with PcapWriter(captured) as file:
+        for number in range(70):
+            file.write(number, bytes(1000))
+    old.parent.mkdir()
+    old.write_bytes(b"earlier results")
+    for folder in ("old", "new/one"):
+        output = small_disk / folder
+        refused("run", program, "--pcap", captured, "-o", output, says="port2.pcap: No space left on device")
+    refused("run", program, "--pcap", tmp_path / "none.pcap", "-o", small_disk / "new", says="none.pcap: No such file")
+    case = draw_case(3)
+    (small_disk / "filling").write_bytes(bytes(60_000))
+    with pytest.raises(MidflightError, match=r"seed-3\S*: No space left on device"):
+        keep(small_disk / "findings" / "seed-3", case, case, Finding("refused", "why" * 1000), "host", 3)
+    picture = small_disk / "queues.png"
+    refused("demo", "queues", "--seconds", "0.5", "--picture", picture, says="queues.png: No space left on device")
+    assert [each for each in sorted(small_disk.rglob("*")) if each.is_file()] == [small_disk / "filling", old]
+    assert old.read_bytes() == b"earlier results"
+    assert not (small_disk / "new").exists()
 
 
 @pytest.mark.root

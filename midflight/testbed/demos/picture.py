@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from midflight.errors import MidflightError
 from midflight.testbed.demos.allreduce import Demo
-from midflight.userfiles import failed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["save"]
+__all__ = ["drawn"]
 
 _SWITCH, _SERVER, _INK, _FAINT = "#0f766e", "#d97706", "#1f2937", "#9ca3af"
 
 
-def save(demo: Demo, path: Path) -> Path:
-    """Draw the picture of a demonstration to a file, and return the path. The suffix selects the format, such as .png.
+def drawn(demo: Demo, form: str = "png") -> bytes:
+    """Return the picture of a demonstration as the contents of a file, in a format that matplotlib writes: png, svg,
+    pdf and others.
 
-    MidflightError if matplotlib is not installed or the file cannot be written.
+    MidflightError if matplotlib is not installed or does not know the format.
     """
     try:
         from matplotlib import rc_context
@@ -54,13 +54,12 @@ def save(demo: Demo, path: Path) -> Path:
         )
         _draw_losses(left, demo)
         _draw_bytes(right, demo)
+        made = BytesIO()
         try:
-            figure.savefig(path)
-        except OSError as error:
-            raise failed(error, path) from None
+            figure.savefig(made, format=form)
         except ValueError as error:
-            raise MidflightError(f"the picture cannot be written to {path}: {error}") from error
-    return path
+            raise MidflightError(f"the picture cannot be drawn as {form}: {error}") from error
+    return made.getvalue()
 
 
 def _draw_losses(axes: Axes, demo: Demo) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from midflight.errors import MidflightError
 from midflight.testbed.demos.queues import QueueDemo
-from midflight.userfiles import failed
 
-__all__ = ["save"]
+__all__ = ["drawn"]
 
 _LINE, _INK, _FAINT = "#0f766e", "#1f2937", "#9ca3af"
 
 
-def save(demo: QueueDemo, path: Path) -> Path:
-    """Draw the picture of a demonstration to a file, SVG, PNG or as its suffix says, and return the path.
+def drawn(demo: QueueDemo, form: str = "png") -> bytes:
+    """Return the picture of a demonstration as the contents of a file, in a format that matplotlib writes: png, svg,
+    pdf and others.
 
-    The same demonstration gives the same picture. MidflightError if matplotlib is not installed or the file cannot be
-    written.
+    The same demonstration gives the same picture. MidflightError if matplotlib is not installed or does not know the
+    format.
     """
     try:
         from matplotlib import rc_context
@@ -54,10 +54,9 @@ def save(demo: QueueDemo, path: Path) -> Path:
             for side in ("top", "right", "left"):
                 axes.spines[side].set_visible(False)
             axes.spines["bottom"].set_color(_FAINT)
+        made = BytesIO()
         try:
-            figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-        except OSError as error:
-            raise failed(error, path) from None
+            figure.savefig(made, format=form, metadata={"Date": None} if form == "svg" else None)
         except ValueError as error:
-            raise MidflightError(f"the picture cannot be written to {path}: {error}") from error
-    return path
+            raise MidflightError(f"the picture cannot be drawn as {form}: {error}") from error
+    return made.getvalue()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from midflight.errors import DeviceError
 from midflight.runtime.engine.ports.pcap import PcapWriter
 from midflight.testbed.fuzz.play import ENTRIES, PROGRAM, Finding
 from midflight.testbed.fuzz.program import Case
+from midflight.userfiles import failed
 
 __all__ = ["keep"]
 
@@ -15,10 +16,10 @@ TEST = "program.stf"
 
 
 def keep(folder: Path, case: Case, original: Case, finding: Finding, device: str, seed: int) -> Path:
-    """Write a case with a finding to a folder, and return the folder. Earlier files of the same names are replaced.
+    """Write a case with a finding to a folder, and return the folder. An earlier folder of this name is replaced.
 
-    `original` is the case as it was generated, and `device` what the embedded switch was compared with. DeviceError if
-    a file cannot be written.
+    `original` is the case as it was generated, and `device` what the embedded switch was compared with. MidflightError
+    if a file cannot be written; an earlier folder then remains.
     """
     captures = [f"{port}:in{port}.pcap" for port in sorted({port for port, _ in case.packets})]
     files = {
@@ -42,16 +43,22 @@ def keep(folder: Path, case: Case, original: Case, finding: Finding, device: str
         ),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True) as part:
+            made = Path(part) / "made"
+            made.mkdir()
+            for name, text in files.items():
+                (made / name).write_text(text, encoding="utf-8")
+            for port in sorted({port for port, _ in case.packets}):
+                with PcapWriter(folder / f"in{port}.pcap", made / f"in{port}.pcap") as file:
+                    for number, (arrived, data) in enumerate(case.packets):
+                        if arrived == port:
+                            file.write(number * 1_000_000, data)
+            if folder.exists():
+                folder.rename(Path(part) / "before")
+            made.rename(folder)
     except OSError as error:
-        raise DeviceError(f"{error.filename or folder}: {error.strerror}") from None
-    for port in sorted({port for port, _ in case.packets}):
-        with PcapWriter(folder / f"in{port}.pcap") as file:
-            for number, (arrived, data) in enumerate(case.packets):
-                if arrived == port:
-                    file.write(number * 1_000_000, data)
+        raise failed(error, folder) from None
     return folder
 
 

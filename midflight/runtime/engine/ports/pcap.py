@@ -94,12 +94,15 @@ class PcapReader:
 
 
 class PcapWriter:
-    """Writes a capture file, replacing an existing one. DeviceError if it cannot be written. A context manager."""
+    """Writes a capture file, replacing an existing one. DeviceError if it cannot be written. A context manager.
 
-    def __init__(self, path: Path) -> None:
+    The data goes to the file `to`, by default `path`, which errors name.
+    """
+
+    def __init__(self, path: Path, to: Path | None = None) -> None:
         self.path = path
         try:
-            self._file: BinaryIO = path.open("wb")
+            self._file: BinaryIO = (to or path).open("wb")
             self._file.write(HEADER)
         except OSError as error:
             raise _failed(path, error) from None
