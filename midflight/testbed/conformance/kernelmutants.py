@@ -10,9 +10,11 @@ import ast
 import hashlib
 import linecache
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import isfunction
+from itertools import islice
 from types import FunctionType
 from typing import Any
 
@@ -70,21 +72,25 @@ LEGIBLE = 16
 """The minimum length of the code in a mutant's name, unless it is a whole statement, so that its place is clear."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Mutant:
     """A changed primitive. `name` has the code before and after, with a number if it occurs more than once."""
 
     name: str
     primitive: type[Primitive]
+    parameters: Sequence[Parameters]
 
-    def make(self, parameters: Parameters) -> Primitive | None:
-        """Return the mutant with these parameters and the name `app`, or None if it does not compile."""
-        try:
-            primitive = made(self.primitive, "app", parameters)
-            assert primitive.kernel
-        except KernelError:
-            return None
-        return primitive
+    @cached_property
+    def made(self) -> Sequence[Primitive]:
+        """The mutant with each of the parameters and the name `app`; empty if it does not compile with some of them."""
+        compiled = []
+        for parameters in self.parameters:
+            try:
+                compiled.append(made(self.primitive, "app", parameters))
+                assert compiled[-1].kernel
+            except KernelError:
+                return ()
+        return compiled
 
 
 def mutants(subject: Subject, count: int) -> list[Mutant]:
@@ -97,8 +103,7 @@ def mutants(subject: Subject, count: int) -> list[Mutant]:
     if unknown := subject.equivalent.keys() - found.keys():
         raise MidflightError(f"{subject.primitive.__name__} has no mutant {min(unknown)!r}")
     drawn = sorted(found.values(), key=lambda each: hashlib.sha256(each.name.encode()).digest())
-    compiled = (each for each in drawn if all(each.make(parameters) for parameters in subject.parameters))
-    chosen = [each for each, _ in zip(compiled, range(count), strict=False)]
+    chosen = [*islice((each for each in drawn if each.made), count)]
     return chosen + [found[name] for name in subject.equivalent if found[name] not in chosen]
 
 
@@ -107,11 +112,11 @@ def _candidates(subject: Subject) -> Iterator[Mutant]:
     for function in _functions(subject.primitive):
         for what, text in _changed(function):
             name = _named(what, taken)
-            yield Mutant(name, _with_function(subject.primitive, function.name, text, name))
+            yield Mutant(name, _with_function(subject.primitive, function.name, text, name), subject.parameters)
     for helper in _shared(subject.primitive):
         for what, text in _changed(source_of(helper)[1]):
             name = _named(what, taken)
-            yield Mutant(name, _with_helper(subject.primitive, helper, text, name))
+            yield Mutant(name, _with_helper(subject.primitive, helper, text, name), subject.parameters)
     conditions = {
         (attribute, value.source.lines[0])
         for parameters in subject.parameters
@@ -121,7 +126,7 @@ def _candidates(subject: Subject) -> Iterator[Mutant]:
     for attribute, condition in sorted(conditions):
         for what, text in _changed(ast.parse(condition, mode="eval")):
             name = _named(f"{condition}: {what}", taken)
-            yield Mutant(name, _with_condition(subject.primitive, attribute, condition, text))
+            yield Mutant(name, _with_condition(subject.primitive, attribute, condition, text), subject.parameters)
 
 
 def _named(what: str, taken: Counter[str]) -> str:

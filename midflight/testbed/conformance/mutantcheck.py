@@ -54,8 +54,7 @@ def self_test_own(
             break
         progress(number, len(chosen), each.name)
         mutant = Mutant(each.name, name, {}, "", "")
-        broken = [each.make(parameters) for parameters in subject.parameters]
-        by, how = _detected(broken, traces) or _contradicted(each.primitive, cases) or (None, "")
+        by, how = _detected(each.made, traces) or _contradicted(each.primitive, cases) or (None, "")
         found.append(Caught(mutant, by, how))
     progress(len(found), len(chosen), "")
     return tuple(found)
@@ -73,11 +72,9 @@ def _traces(own: Own, seed: int, count: int) -> Iterable[Trace]:
         yield number, requests, subject.oracle(parameters, requests)
 
 
-def _detected(broken: Sequence[Primitive | None], traces: Iterable[Trace]) -> tuple[str, str] | None:
+def _detected(broken: Sequence[Primitive], traces: Iterable[Trace]) -> tuple[str, str] | None:
     for number, requests, answers in traces:
-        primitive = broken[number % len(broken)]
-        assert primitive is not None
-        if said := disagreements(primitive, requests, answers):
+        if said := disagreements(broken[number % len(broken)], requests, answers):
             return f"trace {number} of the oracle", said[0]
     return None
 
