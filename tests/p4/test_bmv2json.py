@@ -133,7 +133,7 @@ def _circle(root: Root) -> None:
     ("text", "message", "place"),
     [
         ('{\n "a": 1, #}', "not JSON", "program:2:10"),
-        ('{"a":' + "[" * 10_000 + "]" * 10_000 + "}", "the JSON is nested too deeply", "program:1:1"),
+        ('{"a":' + "[" * 10_000 + "]" * 10_000 + "}", "the JSON is nested too deeply: 10001 levels", "program:1:10005"),
         ("{}", "not BMv2's JSON", "program:1:1"),
         (changed(lambda root: root.pop("pipelines")), "not BMv2's JSON", "program:1:1"),
         (changed(_primitive), "the primitive 'teleport'", "router.p4:31:9"),
@@ -148,6 +148,49 @@ def test_refusals_have_a_place(text: str, message: str, place: str) -> None:
         to_p4(text, "program")
     assert message in caught.value.message
     assert str(caught.value.place) == place
+
+
+def _deep_expression(root: Root) -> str:
+    """Return the JSON with a sum of 10,000 terms, as p4c nests it."""
+    root["actions"][3]["primitives"][0]["parameters"][1] = "SUM"
+    one = '{"type": "hexstr", "value": "1"}'
+    before, after = '{"type": "expression", "value": {"op": "+", "left": ', f', "right": {one}}}}}'
+    return json.dumps(root).replace('"SUM"', before * 10_000 + one + after * 10_000)
+
+
+def _many_states(root: Root) -> str:
+    states = root["parsers"][0]["parse_states"]
+    empty: Root = {"parser_ops": [], "transition_key": []}
+    for number in range(100_000):
+        after = {"type": "default", "value": None, "mask": None, "next_state": f"n{number + 1}"}
+        states.append(empty | {"name": f"n{number}", "id": 1000 + number, "transitions": [after]})
+    states[-1]["transitions"][0]["next_state"] = None
+    states[0]["transitions"][-1]["next_state"] = "n0"
+    return json.dumps(root)
+
+
+def _many_actions(root: Root) -> str:
+    table = next(each for each in root["pipelines"][0]["tables"] if each["key"])
+    for number in range(100_000):
+        root["actions"].append({"name": f"n{number}", "id": 1000 + number, "runtime_data": [], "primitives": []})
+        table["actions"].append(f"n{number}")
+        table["action_ids"].append(1000 + number)
+        table["next_tables"][f"n{number}"] = None
+    return json.dumps(root)
+
+
+@pytest.mark.parametrize(
+    ("enlarge", "message"),
+    [
+        (_deep_expression, "the JSON is nested too deeply: 200"),
+        (_many_states, "have at most 2097152 characters"),
+        (_many_actions, "have at most 2097152 characters"),
+    ],
+)
+def test_json_of_any_size_is_refused_with_the_limit(enlarge: Callable[[Root], str], message: str) -> None:
+    with pytest.raises(P4Error, match=message) as caught:
+        check(enlarge(json.loads(JSON)), "program", confined=True)
+    assert caught.value.place is not None
 
 
 def test_damaged_json_is_refused_or_runs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 from midflight.errors import P4Error, Place
@@ -29,6 +30,18 @@ def is_bmv2_json(text: str) -> bool:
     return text.lstrip().startswith("{")
 
 
+def _too_deep(text: str, file: str) -> P4Error:
+    """Return the error for JSON that Python cannot read, at the place where most brackets are open."""
+    level = deepest = at = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
+        level += (token[0] in "[{") - (token[0] in "]}")
+        if level > deepest:
+            deepest, at = level, token.start()
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    hint = "divide long expressions into several statements, and compile the program again"
+    return P4Error(f"the JSON is nested too deeply: {deepest} levels", place=Place(file, line, column), hint=hint)
+
+
 def to_p4(text: str, file: str) -> str:
     """Return P4_16 source with the same behaviour and control-plane names.
 
@@ -43,14 +56,14 @@ def to_p4(text: str, file: str) -> str:
     except ValueError as error:  # a number with too many digits
         raise P4Error(f"not JSON: {error}", place=start) from None
     except RecursionError:
-        raise P4Error("the JSON is nested too deeply", place=start) from None
+        raise _too_deep(text, file) from None
     needed = ("header_types", "headers", "parsers", "deparsers", "pipelines", "actions")
     if not isinstance(root, dict) or any(each not in root for each in needed):
         raise P4Error("not BMv2's JSON, which p4c writes for simple_switch", place=start)
     try:
         return "\n".join(_Program(root, file).lines()) + "\n"
     except RecursionError:
-        raise P4Error("the JSON is nested too deeply", place=start) from None
+        raise _too_deep(text, file) from None
     except KeyError as error:
         raise P4Error(f"this JSON does not have the form that p4c writes: {error} is missing", place=start) from None
     except (AttributeError, IndexError, TypeError, ValueError):
