@@ -12,7 +12,7 @@ from typing import Any
 
 from midflight.primitives import Primitive, Verdict
 from midflight.primitives.emit.tna.architecture import Architecture
-from midflight.primitives.emit.tna.lowered import Action, Execute, HashOf, PowerOf, Stored
+from midflight.primitives.emit.tna.lowered import Action, Execute, HashOf, Stored, Tabulated
 from midflight.primitives.emit.tna.lowering import lower
 from midflight.primitives.kernel.arithmetic import scramble
 from midflight.primitives.kernel.lookup import Lookup
@@ -165,10 +165,9 @@ class _Packet:
                     width = value.kind.width
                     data += (self.value(value) & ((1 << width) - 1)).to_bytes(width // 8, "big")
                 self.set(target, scramble(zlib.crc32(data), self.pipeline.lowered.seeds[number]))
-            case PowerOf(target=target, exponent=exponent):
-                power = 1 << self.value(exponent)
-                assert target.kind is not None
-                self.set(target, power if target.kind.holds(power) else 0)
+            case Tabulated(target=target, key=key, values=values):
+                place = self.value(key)
+                self.set(target, values[place] if place < len(values) else 0)
             case Search():
                 self.search(each)
             case Decide(verdict=verdict):

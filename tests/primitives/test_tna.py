@@ -15,6 +15,7 @@ from midflight.primitives import (
     Bloom,
     Filter,
     Header,
+    Learner,
     Packet,
     Primitive,
     Program,
@@ -204,12 +205,22 @@ def test_the_longest_chain_of_operations_is_known() -> None:
     assert lines[at - 1] == "// Its longest chain of operations that depend on each other takes 3 stages."
 
 
-def test_lanes_are_computed_side_by_side() -> None:
-    def chain(lanes: int) -> str:
-        text = Program(Aggregate("sums", workers=4, lanes=lanes, slots=256)).p4(arch="tna")
-        return next(line for line in text.splitlines() if line.startswith("// Its longest chain"))
+def chain(program: Program) -> str:
+    return next(line for line in program.p4(arch="tna").splitlines() if line.startswith("// Its longest chain"))
 
-    assert chain(32) == chain(1)
+
+@pytest.mark.parametrize(("acceptors", "entries"), [(3, 8), (6, 64), (7, 0)])
+def test_few_bits_are_counted_by_a_table(acceptors: int, entries: int) -> None:
+    program = Program(Learner("learner", acceptors=acceptors, instances=4, width=32))
+    text = program.p4(arch="tna")
+    assert text.count("ones_of_is(") == (entries + 2 if entries else 0)
+    assert "7: ones_of_is(3);" in text or not entries
+    assert ("takes 13 stages" in chain(program)) == bool(entries)
+
+
+def test_lanes_are_computed_side_by_side() -> None:
+    one, many = (Program(Aggregate("sums", workers=4, lanes=lanes, slots=256)) for lanes in (1, 32))
+    assert chain(one) == chain(many)
 
 
 def test_unknown_architectures_are_rejected() -> None:

@@ -21,6 +21,7 @@ from midflight.primitives.kernel.coercion import constant, no_width, not_a_numbe
 from midflight.primitives.kernel.context import Context
 from midflight.primitives.kernel.flow import Known
 from midflight.primitives.kernel.operators import pair, values_of
+from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.struct import Items
 from midflight.primitives.kernel.typed import (
     Assign,
@@ -44,7 +45,7 @@ from midflight.primitives.kernel.types import MAX_WIDTH, Kind
 from midflight.primitives.kernel.values import LaneField, Untyped, Value, bare, chosen, solid
 from midflight.stackless import Walk
 
-__all__ = ["arguments", "function"]
+__all__ = ["arguments", "counting", "function"]
 
 _OWN = (sat_add, sat_sub, add_overflows, min, max, abs, len, bits, concat, popcount)
 
@@ -165,14 +166,22 @@ def _popcount(code: Context, node: ast.Call) -> Walk[Expr]:
     if not isinstance(count, (Local, FieldRef)):
         code.emit_before(Assign(ones, count, line))
         count = ones
-    step = 1
+    for each in counting(ones, count, line):
+        code.emit_before(each)
+    return Cast(ones, COUNT)
+
+
+def counting(ones: Local, count: Expr, line: Line) -> tuple[Assign, ...]:
+    """Return the statements that assign the number of 1 bits of `count`, of at least two, to a variable of its type."""
+    kind, statements, step = count.kind, [], 1
+    assert kind is not None
     while step < kind.width:
         mask = Const(sum(1 << place for place in range(kind.width) if place & step == 0), kind)
         odd = Binary("&", Binary(">>", count, Const(step, HASH), kind), mask, kind)
-        code.emit_before(Assign(ones, Binary("+", Binary("&", count, mask, kind), odd, kind), line))
+        statements.append(Assign(ones, Binary("+", Binary("&", count, mask, kind), odd, kind), line))
         count = ones
         step *= 2
-    return Cast(count, COUNT)
+    return tuple(statements)
 
 
 def _unsigned(code: Context, node: ast.expr) -> Walk[Expr]:

@@ -11,7 +11,7 @@ from midflight.errors import KernelError
 from midflight.primitives.emit.state import arrays_of
 from midflight.primitives.emit.tables import found
 from midflight.primitives.emit.tna.architecture import Architecture
-from midflight.primitives.emit.tna.lowered import Execute, HashOf, PowerOf, Stored
+from midflight.primitives.emit.tna.lowered import Execute, HashOf, Stored, Tabulated
 from midflight.primitives.emit.tna.unused import written
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.register import Register
@@ -21,7 +21,7 @@ from midflight.primitives.kernel.types import Kind
 
 __all__ = ["Context", "Lower"]
 
-Lower: TypeAlias = Statement | Execute | HashOf | PowerOf
+Lower: TypeAlias = Statement | Execute | HashOf | Tabulated
 """A lowered statement."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from midflight.primitives.emit.tna.lowered import Execute, HashOf, Lowered, PowerOf, Statements
+from midflight.primitives.emit.tna.lowered import Execute, HashOf, Lowered, Statements, Tabulated
 from midflight.primitives.emit.tna.unused import written
 from midflight.primitives.kernel.typed import (
     Alert,
@@ -84,8 +84,8 @@ class _Depth:
                 reads = [*values]
             case Alert(values=values):
                 reads = [*values]
-            case PowerOf(exponent=exponent):
-                reads = [exponent]
+            case Tabulated(key=key):
+                reads = [key]
             case Search(keys=keys):
                 reads = [*keys]
             case Draw() | Decide():

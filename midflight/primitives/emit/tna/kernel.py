@@ -9,7 +9,7 @@ from midflight.primitives.emit.names import KEYWORDS, TAKEN, constant, spelled
 from midflight.primitives.emit.tables import IN_TABLES, SearchWriter, found
 from midflight.primitives.emit.tna.architecture import RESERVED, Architecture
 from midflight.primitives.emit.tna.depth import stages
-from midflight.primitives.emit.tna.lowered import Action, Execute, HashOf, PowerOf, Statements, Stored
+from midflight.primitives.emit.tna.lowered import Action, Execute, HashOf, Statements, Stored, Tabulated
 from midflight.primitives.emit.tna.lowered import found as inside
 from midflight.primitives.emit.tna.lowering import lower
 from midflight.primitives.emit.tna.stateful import stored_kind
@@ -74,20 +74,20 @@ class TnaKernelWriter:
         self.lowered = lower(primitive, architecture)
         self.quoted: set[tuple[str, int]] = set()
         searches = inside(self.lowered.body, Search)
-        powers = inside(self.lowered.body, PowerOf)
+        tabulated = inside(self.lowered.body, Tabulated)
         self.names: dict[str, str] = {}
-        self._name(searches, powers)
+        self._name(searches, tabulated)
         self.printer = Printer(f"hdr.{name}", self.names, now="meta.now")
         self.searches = {each.table: SearchWriter(each, primitive.tables[each.source], self.names) for each in searches}
-        self.powers = powers
+        self.tabulated = tabulated
         self.operations = self._operations()
 
-    def _name(self, searches: list[Search], powers: list[PowerOf]) -> None:
+    def _name(self, searches: list[Search], tabulated: list[Tabulated]) -> None:
         """Choose a P4 name for each variable that nothing else has."""
         self.taken = taken = {*self.lowered.registers, *KEYWORDS, *TAKEN, *IN_TABLES, *RESERVED, CELL, ANSWER}
         taken |= {each.name for stored in self.lowered.registers.values() for each in stored.actions.values()}
         taken |= {name for each in searches for name in (each.table, found(each.table))}
-        taken |= {name for each in powers for name in (each.table, found(each.table))}
+        taken |= {name for each in tabulated for name in (each.table, found(each.table))}
         for local in self.lowered.locals:
             name = local.replace(".", "_")
             while name in taken:
@@ -147,8 +147,8 @@ class TnaKernelWriter:
             for draw in inside(self.lowered.body, Draw):
                 out.line(f"Random<{p4_type(draw.target.kind)}>() {self.names[draw.target.name]}_random;")
                 out.line()
-            for each in self.powers:
-                self._powers(each)
+            for each in self.tabulated:
+                self._table(each)
             for search in self.searches.values():
                 search.declare(out, self.printer)
             for text, name in self.operations.items():
@@ -219,25 +219,24 @@ class TnaKernelWriter:
             self.out.line(f"Hash<bit<32>>(HashAlgorithm_t.CUSTOM, {name}_polynomial) {name}_of;")
         self.out.line()
 
-    def _powers(self, each: PowerOf) -> None:
-        """Write a table of the powers of two, for a shift of 1 by a number of the packet."""
+    def _table(self, each: Tabulated) -> None:
+        """Write a table with constant entries, such as the powers of two for a shift of 1 by a number of the packet."""
         out, kind = self.out, each.target.kind
         assert kind is not None
         target = self.names[each.target.name]
-        with out.block(f"action {found(each.table)}({p4_type(kind)} power_of_two)"):
-            out.line(f"{target} = power_of_two;")
+        with out.block(f"action {found(each.table)}({p4_type(kind)} {each.called})"):
+            out.line(f"{target} = {each.called};")
         out.line()
         with out.block(f"table {each.table}"):
             with out.block("key ="):
-                out.line(f"{self.printer(each.exponent)}: exact;")
+                out.line(f"{self.printer(each.key)}: exact;")
             with out.block("actions ="):
                 out.line(f"{found(each.table)};")
             out.line(f"const default_action = {found(each.table)}(0);")
-            reach = min(kind.width, (each.exponent.kind.high if each.exponent.kind else 0) + 1)
             with out.block("const entries ="):
-                for place in range(reach):
-                    out.line(f"{place}: {found(each.table)}({1 << place});")
-            out.line(f"size = {reach};")
+                for place, value in enumerate(each.values):
+                    out.line(f"{place}: {found(each.table)}({value});")
+            out.line(f"size = {len(each.values)};")
         out.line()
 
     def _statements(self, body: Statements) -> Walk[None]:
@@ -275,7 +274,7 @@ class TnaKernelWriter:
                 yield self._statements(rest)
             return
 
-    def _statement(self, each: Statement | Execute | HashOf | PowerOf) -> None:
+    def _statement(self, each: Statement | Execute | HashOf | Tabulated) -> None:
         out, show = self.out, self.printer
         match each:
             case Assign() | HashOf():
@@ -285,7 +284,7 @@ class TnaKernelWriter:
                 self._quote(line)
                 call = f"{action}.execute({show(index)})"
                 out.line(f"{self._cast(array, target)}{call};" if target is not None else f"{call};")
-            case PowerOf(table=table):
+            case Tabulated(table=table):
                 out.line(f"{table}.apply();")
             case Draw(target=target):
                 out.line(f"{self.names[target.name]} = {self.names[target.name]}_random.get();")

@@ -14,7 +14,7 @@ from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import Expr, FieldRef, Local, walk
 from midflight.primitives.kernel.types import Kind
 
-__all__ = ["Action", "Execute", "HashOf", "Lowered", "PowerOf", "Statements", "Stored", "found"]
+__all__ = ["Action", "Execute", "HashOf", "Lowered", "Statements", "Stored", "Tabulated", "found"]
 
 T = TypeVar("T")
 
@@ -67,12 +67,17 @@ class HashOf:
 
 
 @dataclass(frozen=True, slots=True)
-class PowerOf:
-    """Look up two to the power of `exponent` in the table `table`; `target` becomes 0 if it is too wide for that."""
+class Tabulated:
+    """Look up the number at place `key` of `values` in the table `table`; `target` becomes 0 if there is none.
+
+    `called` is what the P4 calls such a number.
+    """
 
     table: str
     target: Local
-    exponent: Local | FieldRef
+    key: Local | FieldRef
+    values: tuple[int, ...]
+    called: str
     line: Line
 
 

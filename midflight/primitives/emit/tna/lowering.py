@@ -6,17 +6,19 @@ from dataclasses import replace
 
 from midflight.primitives.emit.tna.architecture import Architecture
 from midflight.primitives.emit.tna.context import Context
-from midflight.primitives.emit.tna.lowered import HashOf, Lowered, Statements
+from midflight.primitives.emit.tna.lowered import HashOf, Lowered, Statements, Tabulated
 from midflight.primitives.emit.tna.rounds import separated
 from midflight.primitives.emit.tna.stateful import access
 from midflight.primitives.emit.tna.unused import without_unused
 from midflight.primitives.emit.tna.values import assign, atom, condition
+from midflight.primitives.kernel.functions import counting
 from midflight.primitives.kernel.primitive import Primitive
 from midflight.primitives.kernel.source import Line
 from midflight.primitives.kernel.typed import (
     Access,
     Alert,
     Assign,
+    Binary,
     Checksum,
     Expr,
     FieldRef,
@@ -39,6 +41,9 @@ __all__ = ["lower"]
 POLYNOMIALS = 8
 """The most hashes with different seeds in a kernel: each has a CRC polynomial of its own."""
 
+_COUNTED = 6
+"""The most bits whose 1 bits are counted by a table, in one stage; wider numbers take additions."""
+
 
 def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
     """Return the lowered kernel of a primitive.
@@ -54,10 +59,39 @@ def lower(primitive: Primitive, architecture: Architecture) -> Lowered:
 
 def _block(code: Context, body: tuple[Statement, ...]) -> Walk[Statements]:
     with code.inner() as block:
-        for each in body:
+        rest = iter(enumerate(body))
+        for place, each in rest:
             code.line = each.line
-            yield _statement(code, each)
+            if (bits := _counted(body[place:])) is None:
+                yield _statement(code, each)
+                continue
+            target, counted = bits
+            for _ in counting(target, counted, each.line)[1:]:
+                next(rest)
+            yield from _count(code, target, counted)
     return tuple(block)
+
+
+def _counted(body: tuple[Statement, ...]) -> tuple[Local, Local | FieldRef] | None:
+    """Return the variable and the number if a body begins with counting the number's 1 bits, and a table has room."""
+    match body[0]:
+        case Assign(
+            target=Local() as target, value=Binary("+", Binary("&", left=Local() | FieldRef() as counted), Binary())
+        ) if target.kind == counted.kind and counted.kind is not None and counted.kind.width <= _COUNTED:
+            wanted = counting(target, counted, body[0].line)
+            return (target, counted) if body[: len(wanted)] == wanted else None
+        case _:
+            return None
+
+
+def _count(code: Context, target: Local, counted: Local | FieldRef) -> Walk[None]:
+    key: Expr = yield atom(code, counted)
+    if not isinstance(key, (Local, FieldRef)) or key == target:
+        key = code.assigned("bits", key)
+    kind = target.kind
+    assert kind is not None
+    counts = tuple(number.bit_count() for number in range(1 << kind.width))
+    code.add(Tabulated(code.fresh("ones_of", kind).name, target, key, counts, "count", code.line))
 
 
 def _statement(code: Context, each: Statement) -> Walk[None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from midflight.primitives.emit.tna.lowered import Execute, HashOf, Lowered, PowerOf, Statements
+from midflight.primitives.emit.tna.lowered import Execute, HashOf, Lowered, Statements, Tabulated
 from midflight.primitives.kernel.typed import (
     Alert,
     Assign,
@@ -34,7 +34,7 @@ def written(statement: Any) -> Iterator[Local | FieldRef | ForwardedRef]:
     """
     for each in walk([statement]):
         match each:
-            case Assign() | HashOf() | PowerOf() | Draw():
+            case Assign() | HashOf() | Tabulated() | Draw():
                 yield each.target
             case Execute(target=Local()):
                 yield each.target
@@ -106,8 +106,8 @@ def _expressions(body: Statements, lowered: Lowered) -> Iterator[Expr]:
                 yield index
             case HashOf() | Alert():
                 yield from each.values
-            case PowerOf(exponent=exponent):
-                yield exponent
+            case Tabulated(key=key):
+                yield key
             case Search(keys=keys, default=default):
                 yield from (*keys, default)
             case _:

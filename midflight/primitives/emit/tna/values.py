@@ -7,7 +7,7 @@ from typing import Any
 from midflight.errors import KernelError
 from midflight.primitives.emit.tna.context import Context
 from midflight.primitives.emit.tna.gateways import by_bits, masked, negated, row_bits
-from midflight.primitives.emit.tna.lowered import PowerOf
+from midflight.primitives.emit.tna.lowered import Tabulated
 from midflight.primitives.kernel.typed import (
     Assign,
     Binary,
@@ -350,7 +350,9 @@ def _shift(code: Context, expr: Binary) -> Walk[Expr]:
         if not isinstance(found, (Local, FieldRef)):
             found = code.assigned("exponent", found)
         local = code.fresh("power", kind)
-        code.add(PowerOf(f"{local.name}_of_two", local, found, code.line))
+        reach = min(kind.width, (found.kind.high if found.kind else 0) + 1)
+        powers = tuple(1 << place for place in range(reach))
+        code.add(Tabulated(f"{local.name}_of_two", local, found, powers, "power_of_two", code.line))
         return local
     raise code.refuse(
         "a number is shifted by another one, which a stage cannot do",
