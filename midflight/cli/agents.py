@@ -181,7 +181,7 @@ def address(text: str) -> tuple[str, int]:
 
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) < 1 << 16 or not host:
-        raise MidflightError(f"{text!r} is not an address", hint="such as 127.0.0.1:7700 or [::1]:7700")
+        raise MidflightError(f"{text!r} is not an address", hint="write it like 127.0.0.1:7700 or [::1]:7700")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -34,7 +34,7 @@ def audit(file: Path, head: str, as_json: bool) -> None:
     from midflight.runtime.steering.trust.log import verify
 
     if head and not re.fullmatch("[0-9a-f]{64}", head):
-        raise click.BadParameter(f"{head!r} is no hash of 64 lower-case hexadecimal digits", param_hint="--head")
+        raise click.BadParameter(f"a hash is 64 lower-case hexadecimal digits, not {head!r}", param_hint="--head")
     found = verify(file, head)
     events = dict(sorted(found.events.items()))
     lines = [f"{file}: {found.entries} entries, the chain is intact"]

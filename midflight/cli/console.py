@@ -207,9 +207,7 @@ class Console(cmd.Cmd):
         for each in settings:
             key, equals, value = each.partition("=")
             if not equals or key not in ("port", "queue", "depth", "rate", "weight", "port_rate"):
-                raise MidflightError(
-                    f"{each!r} is no setting of a queue", hint="for example: s1 queues port=2 depth=32"
-                )
+                raise MidflightError(f"a queue has no setting {each!r}", hint="for example: s1 queues port=2 depth=32")
             given[key] = value if key in ("rate", "port_rate") else int(value)
         for line in report_lines(queues.answer(QueueRequest(**given))):  # type: ignore[arg-type]
             click.echo(line)

@@ -149,7 +149,7 @@ def cps(
         instances += [it for each in served for one in each.classes for it in one.instances]
         hosts = {each.host: each.csci_id for each in instances}
         if unknown := [each for each in reflectors if each not in hosts and each not in hosts.values()]:
-            raise MidflightError(f"{', '.join(unknown)}: no instance of a service", hint="name its host or address")
+            raise MidflightError(f"no service has an instance {', '.join(unknown)}", hint="name its host or address")
         probing = {hosts.get(each, each): where for each, where in reflectors.items()}
         interval = max(min(period, detect / PROBES), 0.005)
         health = stack.enter_context(HealthProbes(probing, selector.liveness, time.time_ns, round(interval * 1e9)))
@@ -194,7 +194,7 @@ def _verifier(
 
     keys = dict(_pairs(authorities, "--authority", "DOMAIN=HEX", bytes.fromhex))
     if wrong := [each for each, key in keys.items() if len(key) != 32]:
-        raise click.BadParameter(f"the key of {wrong[0]} has not 64 hexadecimal digits", param_hint="--authority")
+        raise click.BadParameter(f"the key of {wrong[0]} must be 64 hexadecimal digits", param_hint="--authority")
     log: Journal | None = stack.enter_context(ChainedLog(journal, time.time_ns)) if journal else None
     made = Verifier(keys, log)
     for each in descriptors:

@@ -32,7 +32,7 @@ EXTRAS = {
 }
 PACKAGES = {"sklearn": "scikit-learn"}
 
-# What writing to standard output fails with, which has no name: full, closed, or not there any more.
+# The errors of writing to standard output, which name no file: it is full, closed, or not there any more.
 STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO)
 
 

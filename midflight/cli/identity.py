@@ -120,7 +120,7 @@ def _public(text: str) -> bytes:
     except ValueError:
         found = b""
     if len(found) != 32:
-        raise click.BadParameter(f"{text!r} is no public key of 64 hexadecimal digits")
+        raise click.BadParameter(f"a public key is 64 hexadecimal digits, not {text!r}")
     return found
 
 

@@ -102,7 +102,7 @@ def _reported(path: Path) -> Iterator[None]:
 def _temporary(path: Path, content: str | bytes, private: bool) -> Iterator[Path]:
     if path.is_dir():
         raise MidflightError(f"{path}: is a directory")
-    target = path.resolve()  # what a link leads to, so that the link stays one
+    target = path.resolve()  # the file that a link leads to, so that the link is not replaced
     with _reported(path):
         made = _make_folder(target.parent)
     temporary = None

@@ -84,11 +84,11 @@ def place(
         gone.append(device)
         for each in file.application.ends:
             if device in each.at:
-                raise MidflightError(f"{each.name} is at {device}, which --without takes out", place=each.place)
+                raise MidflightError(f"{each.name} is at {device}, which --without removes", place=each.place)
         try:
             found = plan(network, file.application, costs, objective, method=method, patience=patience)
         except MidflightError as error:
-            # With the device there was a plan.
+            # There was a plan with the device.
             raise MidflightError(f"without {', '.join(gone)}, {error.message}", hint=error.hint) from None
         changes = [f"{step} from {old} to {new}" for step, (old, new) in moved(before, found).items()]
         console.print(f"Without {device}: {'; '.join(changes) or 'nothing moves'}", soft_wrap=True)

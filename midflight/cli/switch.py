@@ -209,7 +209,7 @@ def switch(
         if mode is not None and (
             captures or trace or queues or rate or port_rate or any(":" in each for each in names.values())
         ):
-            raise click.UsageError("--xdp has interfaces only, and neither captures, traces nor queues")
+            raise click.UsageError("with --xdp, ports are interfaces, without captures, traces, queues and rates")
         device = Switch(
             device_id=device_id,
             cpu_port=cpu_port,
@@ -223,7 +223,7 @@ def switch(
             device.load(read_text(file), str(file))
         for path in entries:
             if file is None:
-                raise click.UsageError("--entries needs a program, whose tables get them")
+                raise click.UsageError("--entries needs a program, to whose tables they are added")
             apply(read_entries(path, SwitchTarget(device).schema), SwitchTarget(device))
         ports: Ports
         if mode is not None:

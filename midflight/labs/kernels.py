@@ -35,7 +35,7 @@ class Kernel:
     wire: the header of the requests, which the lab prescribes
     parameters: of the primitive
 
-    Incorrect if it does not compile.
+    Incorrect if the file is missing, or if the primitive cannot be imported or does not compile.
     """
 
     def __init__(self, bench: Bench, file: str, name: str, wire: Header, **parameters: object) -> None:
@@ -57,7 +57,11 @@ class Kernel:
         )
 
     def send(self, requests: Sequence[Mapping[str, int]], gap: int = 1) -> list[Outcome]:
-        """Send requests, given by their fields, `gap` microseconds apart, and return what becomes of each."""
+        """Send requests, given by their fields, `gap` microseconds apart, and return what becomes of each.
+
+        Incorrect if one leaves more than once, or as anything other than the request at the server or a result at the
+        client.
+        """
         packets = [(number * gap * 1000, CLIENT, self._packet(number, each)) for number, each in enumerate(requests, 1)]
         played = self._switch.play(packets)
         alerts: dict[int, list[tuple[int, ...]]] = {}

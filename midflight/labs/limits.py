@@ -8,9 +8,10 @@ __all__ = ["limit_process"]
 
 
 def limit_process(*, seconds: int, memory: int, file: int = 1 << 20) -> None:
-    """Limit this process: processor time in seconds, memory and the size of written files in bytes; no core dumps.
+    """Limit this process: processor time in seconds, memory and the size of written files in bytes.
 
-    At the limit on processor time, the process is killed.
+    It also gets no core dumps, and at most 64 open files. At the limit on processor time, the process is killed. Hard
+    limits that are lower already stay.
     """
     for what, most in (
         (resource.RLIMIT_CPU, seconds),

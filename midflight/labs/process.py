@@ -83,8 +83,9 @@ class Child:
     def ask(self, request: Mapping[str, Any], deadline: float) -> Any:
         """Send a request and return the answer, a JSON value that may come from hostile code.
 
-        `deadline` is a time of `time.monotonic`. TimeLimit if the answer does not arrive in time, ChildError if the
-        process ends before or sends something else. The process is closed after either.
+        `deadline` is a time of `time.monotonic`. TimeLimit if the answer does not arrive in time, or if the process
+        exceeds its processor time or memory; ChildError if it ends before, or sends too much or something else. The
+        process is closed after either.
         """
         waiting = memoryview(json.dumps(request).encode() + b"\n")
         try:

@@ -13,7 +13,7 @@ _DEPTH = 32
 def pack(value: Any, depth: int = 0) -> Any:
     """Return a value as JSON data. Tuples become lists, and integers of other libraries become Python's.
 
-    TypeError for other types, and ValueError for infinite numbers or deep nesting.
+    TypeError for other types, and ValueError for numbers that are not finite and for more than 32 levels of nesting.
     """
     if depth > _DEPTH:
         raise ValueError("the value is nested too deeply")

@@ -48,5 +48,5 @@ def lab_of(folder: Path) -> Lab:
     try:
         name = json.loads(read_text(path))["lab"]
     except (ValueError, KeyError, TypeError):
-        raise MidflightError(f"{path}: does not name a lab") from None
+        raise MidflightError(f"{path} does not name a lab", hint="run `midflight lab start` in a new folder") from None
     return find_lab(str(name))

@@ -297,7 +297,7 @@ def _own_files() -> list[str]:
 def _read(path: Path, room: int) -> str:
     """Return a file's first `room` + 1 characters, enough to detect one that is too long.
 
-    Raises ValueError where the path is not a regular file.
+    ValueError if the path is not a regular file.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
@@ -306,7 +306,7 @@ def _read(path: Path, room: int) -> str:
 
 
 def _check_lexable(text: str, file: str) -> None:
-    """Raises PreprocessorError for text on which pcpp's tokeniser would take quadratic time."""
+    """Raise PreprocessorError for text on which pcpp's tokeniser would take quadratic time."""
     if '\\"' in text or "\\'" in text:
         number = 1
         for line_ in re.split(r"(?<!\\)\n", text):

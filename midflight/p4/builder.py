@@ -120,7 +120,7 @@ class SyntaxBuilder(Transformer[Any, Any]):
         if len(match[1] or "") > _WIDTH_DIGITS:
             raise P4Error("this width is out of range", place=token.place)
         digits = digits[2:] if digits[:2].lower() in _BASES else digits
-        # Python converts no more than 4,300 decimal digits, and takes the square of their number for it.
+        # Python converts at most 4,300 decimal digits, in time that grows with the square of their number.
         value = int(digits, base) if len(digits) <= s.LARGEST else None
         if value is None or value.bit_length() > s.LARGEST:
             raise P4Error(f"this number has more than {s.LARGEST} bits", place=token.place)

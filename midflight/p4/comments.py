@@ -33,7 +33,7 @@ _PART = re.compile(r'"(?:[^"\\\n]|\\.)*"?|//|/\*|\\[ \t\r]*\n|\n|[^"/\\\n]+|.')
 _LINE_COMMENT = re.compile(r"(?:[^\\\n]|\\(?![ \t\r]*\n)|\\[ \t\r]*\n)*")
 _DIRECTIVE = re.compile(r"\s*#[ \t]*(\w*)")
 _NOT_SPACE = re.compile(r"[^\s]")
-# Line breaks to Python, and so to pcpp, but not to us.
+# Characters that Python, and so pcpp, takes for line breaks, but that are none in P4.
 _BREAKS = re.compile("[\v\f\x1c\x1d\x1e\x85\u2028\u2029]|\r(?!\n)")
 
 
@@ -49,7 +49,8 @@ def blank(text: str) -> str:
     """Return a text with comments, and lines that start with `#` but no directive, replaced by spaces.
 
     Lines and columns of the rest stay the same. A comment inside a directive does not end it: its line breaks become
-    continuations. Raises OpenCommentError for a block comment that is not closed.
+    continuations. Other line breaks than line feeds, such as form feeds, become spaces. Raises OpenCommentError for a
+    block comment that is not closed.
     """
     if "#" not in text and "/" not in text:
         return _BREAKS.sub(" ", text)

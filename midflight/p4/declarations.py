@@ -149,7 +149,7 @@ class EnumMember(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Enumeration(Node):
-    """A declaration of an enum. It is serializable if it has an `underlying` type; None otherwise."""
+    """A declaration of an enum. `underlying` is the type of its values if it is serializable, and None otherwise."""
 
     name: str
     underlying: Type | None

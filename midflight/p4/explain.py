@@ -55,7 +55,7 @@ def explain(error: UnexpectedToken, source: Source, names: Mapping[str, str]) ->
     hint = _expectation(expected, {name: text for text, name in names.items()})
     if not isinstance(token, PlacedToken):
         end = len(source.text.rstrip())
-        return P4Error("the file ends too early", place=source.place(max(0, end - 1), end), hint=hint)
+        return P4Error("the file ends within a declaration", place=source.place(max(0, end - 1), end), hint=hint)
     before, types = _before(token, source, dict(names))
     if token.type == "NAME" and not expected & {"NAME"} and {"BIT", "BOOL"} <= expected:
         return _no_type(str(token), token.place, types)

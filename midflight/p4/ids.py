@@ -43,7 +43,7 @@ class Ids:
         """Record an object that needs an id: its P4Info type's `prefix` (the top byte), its name and its annotations.
 
         `what` is its kind in messages, and `place` its place in the source. P4Error for an `@id` that is not a number
-        of 32 bits, is taken, or has the prefix of another type.
+        of 1 to 2**32 - 1, is taken, or has the prefix of another type.
         """
         wanted = annotations.get("id")
         number: int | None = None
@@ -71,11 +71,11 @@ class Ids:
                 self._ids[prefix, name] = number
 
     def __call__(self, prefix: int, name: str) -> int:
-        """Return the id of an object, after `settle`."""
+        """Return the id of an object, after `settle`. KeyError if it was not added."""
         return self._ids[prefix, name]
 
     def identity(self, prefix: int, name: str) -> tuple[int, str]:
-        """Return the id of an object, after `settle`, and its alias.
+        """Return the id of an object, after `settle`, and its alias. KeyError if it was not added.
 
         The alias is the shortest trailing part of the dotted name that is unique in the program, or the full name.
         """
@@ -95,14 +95,19 @@ def numbered(
 ) -> list[int]:
     """Return ids for the parts of one object: those that `@id` sets, and the others counting from 1.
 
-    Raises P4Error at `place` for an `@id` that is not a number of 1 to 2**32 - 1.
+    Raises P4Error at `place` for an `@id` that is not a number of 1 to 2**32 - 1, or that two parts have.
     """
     listed = list(items)
     asked = [
         number_in(annotations(each)["id"], "a field or parameter", place) if "id" in annotations(each) else None
         for each in listed
     ]
-    taken = {each for each in asked if each is not None}
+    taken: set[int] = set()
+    for each in asked:
+        if each in taken:
+            raise P4Error(f"@id({each}) is given to two fields or parameters", place=place)
+        if each is not None:
+            taken.add(each)
     numbers, following = [], 1
     for each in asked:
         if each is not None:
@@ -125,7 +130,7 @@ def number_in(text: str, what: str, place: Place | None, name: str = "id", bits:
     number = 0
     if match is not None:
         digits = match[1].lstrip("0") if match[1].isdecimal() else match[1]
-        number = int(digits[:12] or "0", 10 if digits.isdecimal() or not digits else 0)
+        number = int(digits[:12] or "0") if match[1].isdecimal() else int(digits, 0)  # more than 12 exceed any limit
     if not 0 < number < 1 << bits:
-        raise P4Error(f"@{name}({text}) of {what} must be a number of at most {bits} bits", place=place)
+        raise P4Error(f"@{name}({text}) of {what} must be a number from 1 to {(1 << bits) - 1}", place=place)
     return number

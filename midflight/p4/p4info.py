@@ -53,9 +53,9 @@ SPOKEN_FOR = frozenset(
 def p4info(program: ir.Program) -> p4i.P4Info:
     """Return a program's P4Info, with objects in the order of the source.
 
-    Raises P4Error for what P4Info cannot represent: an `@id` that is not a number, is used twice or has the prefix of
-    another type, a size or weight in an annotation that is not a number, a match kind that P4Runtime does not define,
-    or a type that it cannot describe.
+    Raises P4Error for what P4Info cannot represent: an `@id` that is not a number, is used twice, also among the fields
+    or parameters of an object, or has the prefix of another type; a size or weight in an annotation that is not a
+    number; a match kind that P4Runtime does not define; or a type that it cannot describe.
     """
     return _Writer(program).write()
 

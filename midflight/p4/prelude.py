@@ -48,9 +48,9 @@ def split(
 ) -> Parts | None:
     """Return a program in two parts, which need no preprocessor; None if the program does need it.
 
-    It does if it has directives other than includes of core.p4 and v1model.p4 at its start, uses a macro, is longer
-    than half of the preprocessor's limit, has a backslash or `??`, or if the user has given folders or defines. The
-    parameters are those of `check`.
+    It does not if it starts by including core.p4, v1model.p4 or both, has no other `#`, uses no macro, is no longer
+    than half of the preprocessor's limit and has no backslash or `??`, and if the user has given no folders or defines.
+    The parameters are those of `check`.
     """
     if defines or include_dirs or "\\" in source or "??" in source or len(source) > LARGEST // 2:
         return None

@@ -40,7 +40,8 @@ class Line:
 class Source:
     """Preprocessed text without line markers, with the origin of each line.
 
-    `types` are the names of types that are declared before the text, and `warnings` are those of the preprocessor.
+    `starts` are the offsets of the lines in the text. `types` are the names of types that are declared before the text,
+    and `warnings` are those of the preprocessor.
     """
 
     text: str
@@ -167,7 +168,7 @@ def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
     lines: list[Line] = []
     start = 0
     for number, (each, original) in enumerate(zip(text.split("\n"), source.split("\n"), strict=True), 1):
-        # The same object where both are alike, so that they are compared without a look at each character.
+        # Equal lines are the same object, so that comparing them need not look at each character.
         same = original if each == original else each
         lines.append(Line(start, file, number, same, original, same, len(each), 0))
         start += len(each) + 1

@@ -166,7 +166,7 @@ def _annotation_end(source: Source, start: int) -> int:
     opening = _BODY.match(text, end)
     if opening is None:
         return end
-    # Any tokens may stand between the brackets of an unstructured annotation, other brackets without partners too.
+    # An unstructured annotation may contain any tokens between its brackets, even unpaired brackets of other kinds.
     begins, ends = ("(", ")") if opening[1] == "(" else ("([{", ")]}")
     depth, position = 0, opening.start(1)
     while position < len(text):

@@ -135,7 +135,7 @@ class CheckedProgram:
                 return stored.program
         program = check(self.text, self.file, confined=self.confined)
         if self.eager:
-            with suppress(P4Error):  # `compiled` raises it again, for the one who asks for the code
+            with suppress(P4Error):  # `compiled` raises it again for whoever asks for the code
                 self._parts["begun"] = Compiled(program)
         return program
 

@@ -21,7 +21,7 @@ from midflight.runtime.p4runtime.descriptors import demand_descriptors
 
 __all__ = ["local_cluster", "ordered_results", "results"]
 
-_FILES, _FILES_EACH = 32, 16  # that a local cluster opens here, and for each worker
+_FILES, _FILES_EACH = 32, 16  # files that a local cluster opens in this process, and more for each worker
 
 ATTEMPTS = 10  # how often a unit may lose its worker
 

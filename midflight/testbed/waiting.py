@@ -28,6 +28,6 @@ def overdue(until: Callable[[], bool], timeout: float | None) -> MidflightError:
         place = Place(file, first, column + 1, len(text) - column, text)
     if timeout is None:
         message = "the simulated network has no more events, and this condition is not true"
-        return MidflightError(message, place=place, hint="check that all endpoints that have to take part do so")
-    hint = "check that all endpoints that have to take part do so, or allow a larger timeout"
+        return MidflightError(message, place=place, hint="check that all endpoints that must take part do so")
+    hint = "check that all endpoints that must take part do so, or allow a larger timeout"
     return MidflightError(f"this condition did not become true within {timeout:g} s", place=place, hint=hint)

@@ -127,7 +127,7 @@ def test_a_job_has_ended_even_if_a_switch_refuses(running: Running, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"token": 1 << 64}, "a token has 64 bits"), ({"port": 70_000}, "UDP port 70000 is not in")]
+    ("wrong", "message"), [({"token": 1 << 64}, "a token must be 0 to"), ({"port": 70_000}, "UDP port must be 1 to")]
 )
 def test_an_invalid_admission_is_refused_also_while_the_switch_is_off(
     running: Running, wrong: dict[str, int], message: str

@@ -342,8 +342,8 @@ def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: Lab, monkeypat
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (PLAN.replace("count", "counts"), "step counts is no application of the program"),
-        (PLAN.replace("at: h2", "at: h3"), "h3 is no host of the network"),
+        (PLAN.replace("count", "counts"), "the program has no application counts"),
+        (PLAN.replace("at: h2", "at: h3"), "the network has no host h3"),
     ],
 )
 def test_wrong_plans_are_refused_before_a_switch_is_reached(lab: Lab, plan: str, message: str) -> None:

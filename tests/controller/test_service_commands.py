@@ -231,7 +231,7 @@ def test_a_path_selector_weighs_services_by_signed_records(running: Running, tmp
 
 
 def test_a_path_selector_refuses_what_it_cannot_use(running: Running, tmp_path: Path) -> None:
-    assert "no instance of a service" in running.run("cps", "--probe", "h1=127.0.0.1:9").output
+    assert "no service has an instance h1" in running.run("cps", "--probe", "h1=127.0.0.1:9").output
     (tmp_path / "bad").write_bytes(b"no descriptor")
     done = running.run("cps", "--authority", f"x={'00' * 32}", "--descriptor", str(tmp_path / "bad"))
     assert "is refused: malformed" in done.output

@@ -64,12 +64,12 @@ def test_a_worker_reports_peers_that_never_answer(tickets: list[dict[str, Any]])
 
 
 def test_an_invalid_ticket_is_rejected(tickets: list[dict[str, Any]], tmp_path: Path) -> None:
-    with pytest.raises(MidflightError, match="no ticket of a worker: KeyError"):
+    with pytest.raises(MidflightError, match="is not a worker's ticket: KeyError"):
         worker_from_ticket({each: value for each, value in tickets[0].items() if each != "lanes"})
-    with pytest.raises(MidflightError, match="no ticket of a worker"):
+    with pytest.raises(MidflightError, match="is not a worker's ticket"):
         worker_from_ticket({**tickets[0], "peers": ["h1"]})
     for wrong in ({"worker": "one"}, {"lanes": 0}, {"operation": "avg"}, {"port": 70_000}, {"token": None}):
-        with pytest.raises(MidflightError, match=f"no ticket of a worker: .*{next(iter(wrong))}"):
+        with pytest.raises(MidflightError, match=f"is not a worker's ticket: .*{next(iter(wrong))}"):
             worker_from_ticket({**tickets[0], **wrong})
     with pytest.raises(DeviceError, match="cannot listen"):
         TicketWorker({**tickets[0], "address": "192.0.2.1"})

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from midflight.errors import P4Error
 from midflight.p4 import ir
-from midflight.p4.types import BOOL, Bits, StructType
+from midflight.p4.check.sizes import size_in
+from midflight.p4.types import BOOL, Bits, StructType, UnionType
 from tests.p4.skeleton import assigned, ingress_statements, program
 
 WIDTH = 8
@@ -218,6 +219,7 @@ def test_sizes_are_known_when_a_program_is_checked(text: str, size: int) -> None
 
 
 def test_the_size_of_a_type_without_one_is_an_error() -> None:
+    assert size_in("minSizeInBits", UnionType("empty_t", ())) == 0
     with pytest.raises(P4Error, match="error has no size, so no minSizeInBits"):
         program(apply="meta.wide = standard_metadata.parser_error.minSizeInBits();")
 

@@ -7,6 +7,7 @@ import pytest
 from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4.ids import number_in
+from midflight.p4.p4info import p4info
 from midflight.p4.types import Bits
 from tests.p4.skeleton import ingress_statements, program
 
@@ -116,12 +117,25 @@ def test_directly_applied_types_are_separate_instances() -> None:
     assert first.callee is not second.callee
 
 
-@pytest.mark.parametrize(("text", "number"), [("000000000001", 1), ("007", 7), ("0x0A", 10), ("0b11", 3), ("8w9", 9)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("000000000001", 1), ("007", 7), ("0x0A", 10), ("0b11", 3), ("0b10000000001", 1025), ("8w9", 9)],
+)
 def test_ids_may_begin_with_zeros(text: str, number: int) -> None:
     assert number_in(text, "a table", None) == number
 
 
+def test_two_fields_or_parameters_cannot_have_the_same_id() -> None:
+    for locals_ in (
+        "action a(@id(5) bit<8> x, @id(5) bit<8> y) { } table t { actions = { a; NoAction; } }",
+        "table t { key = { meta.small : exact @id(5); meta.wide : exact @id(5); } actions = { NoAction; } }",
+    ):
+        made = program(locals=locals_, apply="t.apply();")
+        with pytest.raises(P4Error, match=r"@id\(5\) is given to two fields or parameters"):
+            p4info(made)
+
+
 @pytest.mark.parametrize("text", ["0", "000", "4294967296", "99999999999999999999", "x", "-1", ""])
 def test_ids_have_at_most_32_bits_and_are_not_0(text: str) -> None:
-    with pytest.raises(P4Error, match="must be a number of at most 32 bits"):
+    with pytest.raises(P4Error, match="must be a number from 1 to 4294967295"):
         number_in(text, "a table", None)

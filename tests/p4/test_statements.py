@@ -153,11 +153,14 @@ def test_parameters_may_have_default_values() -> None:
     [
         ("out bit<8> x = 3", "a(meta.small);", "x is an output and cannot have a default value"),
         ("in bit<8> x = meta.small", "a();", "the default of x must be known at compile time"),
-        ("in bit<8> x = 3, bit<8> y", "a(4);", "no argument for y"),
+        ("in bit<8> x = 3, bit<8> y", "a(4);", "there is no argument for y"),
         ("in bit<8> x = 3, bit<8> y", "a();", r"a takes 2 arguments, not 0"),
+        ("in bit<8> x, in bit<8> y = 3", "a(x = 1, z = 2);", "there is no parameter z"),
+        ("in bit<8> x, in bit<8> y = 3", "a(x = 1, x = 2);", "there are two arguments for x"),
+        ("in bit<8> x, in bit<8> y", "a(1, y = 2);", "name all of the arguments or none of them"),
     ],
 )
-def test_invalid_default_values_are_rejected(parameters: str, call: str, message: str) -> None:
+def test_invalid_defaults_and_named_arguments_are_rejected(parameters: str, call: str, message: str) -> None:
     with pytest.raises(P4Error, match=message):
         program(locals=f"action a({parameters}) {{ }}", apply=call)
 

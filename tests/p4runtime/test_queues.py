@@ -121,7 +121,7 @@ def test_the_prompt_of_a_network_sets_queues(tmp_path: Path) -> None:
     done = midflight("net", file, "--fabric", "sim", "--queue-depth", "12", *arguments)
     assert "no packet has reached a queue, and all have the default settings\n" in done.output
     assert "port 1 queue 0: 0 of 9 packets wait, rate unlimited, port 2000000bit, strict priority" in done.output
-    assert "'port' is no setting of a queue" in done.output
+    assert "a queue has no setting 'port'" in done.output
     assert done.exit_code == 1
 
 

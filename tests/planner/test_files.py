@@ -62,7 +62,7 @@ def test_files_are_read() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
-        ("takes: sensors", "takes: nothing", 4, "step hot takes from nothing, which is no source or earlier step"),
+        ("takes: sensors", "takes: nothing", 4, "takes from nothing, which is not a source or an earlier step"),
         ("keeps: 20%", "keeps: most", 5, "keeps must be a number such as 0.2 or 20%"),
         ("keeps: 20%", "split: yes please", 5, "split must be true or false"),
         ("keeps: 20%", "returns: true", 4, "step hot returns its result, but is not split"),
@@ -78,7 +78,7 @@ def test_files_are_read() -> None:
         ("at: h3", "at: ''", 8, "store is at no device"),
         ("at: h3", "at: h3 h3", 8, "store lists the device h3 twice"),
         ("at: h3", "att: h3", 8, "sink store has no 'att'"),
-        ("takes: count, at", "takes: counts, at", 4, "sink store takes from counts, which is no step"),
+        ("takes: count, at", "takes: counts, at", 4, "sink store takes from counts, which is not a step"),
         ("packet: 1000B", "packet: 0B", 1, "a packet has at least one byte"),
         ("sources:", "source:", 2, "an application has no 'source'"),
     ],
@@ -149,8 +149,8 @@ def test_the_command_says_what_a_missing_device_breaks(tmp_path: Path) -> None:
     assert "without core, there is no path from sensors at h1 to store at h3" in done.output
     done = midflight("place", app, "--topology", net, "--without", "h3")
     assert done.exit_code == 1
-    assert f"{app}:8:29: store is at h3, which --without takes out" in done.output
+    assert f"{app}:8:29: store is at h3, which --without removes" in done.output
     app.write_text(APP.replace("[h1, h2]", "[h1, h9]"))
     done = midflight("place", app, "--topology", net)
     assert done.exit_code == 1
-    assert f"{app}:3:17: sensors is at h9, which is no device of the network" in done.output
+    assert f"{app}:3:17: sensors is at h9, which is not a device of the network" in done.output

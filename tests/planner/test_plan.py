@@ -269,7 +269,7 @@ def test_numbers_out_of_range_are_refused() -> None:
     for link in (Link("one", "other", rate=-1), Link("one", "other", delay=-1)):
         with pytest.raises(MidflightError, match="link one other: its rate or delay is negative"):
             Network(devices, (link,))
-    with pytest.raises(MidflightError, match="a packet of 0 bits"):
+    with pytest.raises(MidflightError, match="a packet has at least 1 bit, not 0"):
         Application([Source("data", ("one",), 1e7)], [Step("first", ("data",))], packet=0)
 
 

@@ -30,7 +30,7 @@ def test_time_and_randomness_are_passed_to_the_reference() -> None:
         done = one.process(message, now=now)
         assert done.message.fields["stamp"] == now
         assert done == other.process(message, now=now)
-    with pytest.raises(KernelError, match="no random source"):
+    with pytest.raises(KernelError, match="a source of random numbers"):
         kernels.Samples("samples").reference().process(message)
 
 

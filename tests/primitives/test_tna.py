@@ -113,8 +113,8 @@ REFUSED = {
     "inputs": "uses 3 numbers of the packet; a stateful ALU takes 2",
     "odd width": "register `odd` counts in bit\\[12\\]",
     "product": "two numbers are multiplied",
-    "range": "a hash has the range 1000, and a hash unit computes a number of bits",
-    "shift": "shifted by another one",
+    "range": "a hash has the range 1000, but a hash unit computes whole bits: a power of two",
+    "shift": "shifted by a number that is not constant",
 }
 
 

@@ -119,7 +119,7 @@ def test_unknown_and_impossible_readings_are_ignored() -> None:
     with pytest.raises(MidflightError, match="a port is 1 to 65535"):
         service("udp://h:x")
     for url in ("file:///etc/passwd", "udp://127.0.0.1", "cache"):
-        with pytest.raises(MidflightError, match="is no service"):
+        with pytest.raises(MidflightError, match="is not a service's URL"):
             service(url)
 
 
@@ -179,7 +179,7 @@ def test_a_counter_that_began_again_has_no_rate(scraped: tuple[str, CollectorReg
 def test_a_scrape_that_is_none() -> None:
     with HttpService(bytes) as made, pytest.raises(MidflightError, match="Prometheus' text format"):
         Prometheus(f"{made.url}/status", {})()
-    with pytest.raises(MidflightError, match="colour is no type"):
+    with pytest.raises(MidflightError, match="there is no raw metric colour"):
         Prometheus("http://127.0.0.1:1/", {"colour": "x"})
 
 

@@ -125,7 +125,7 @@ def changed(**members: Any) -> str:
         (changed(score=[[]]), "score contains a list"),
         (changed(score=4), "score"),
         (changed(raw=[{"metric-type": "x", "statistics": "cur", "format": "int", "source": "nominal", "value": "1.5"}]),
-         "no integer"),
+         "says that it is an integer"),
         (changed(**{"valid-for": 1}), "valid-for"),
     ],
 )  # fmt: skip

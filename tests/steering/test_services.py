@@ -304,8 +304,8 @@ def test_mistakes(lab: Lab) -> None:
         with pytest.raises(MidflightError, match=reported):
             services.add("sound", address, weights)
     for mistake, reported in (
-        (lambda: services.add("", "10.9.0.2", {"h2": 1}), "a service needs a name"),
-        (lambda: services.classify("vision", "", Rule(), {"h2": 1}), "a class needs a name"),
+        (lambda: services.add("", "10.9.0.2", {"h2": 1}), "the name of a service must not be empty"),
+        (lambda: services.classify("vision", "", Rule(), {"h2": 1}), "the name of a class must not be empty"),
         (lambda: services.add("sound", "64:ff9b:1::10.9.0.1", {"h2": 1}), "is the address of service 'vision'"),
         (lambda: services.weigh("vision", {"h2": "x"}), "the weight of h2 is 'x'"),  # type: ignore[dict-item]
         (lambda: services.weigh("vision", {"h2": float("nan")}), "the weight of h2 is nan"),

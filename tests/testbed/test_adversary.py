@@ -125,7 +125,7 @@ def test_a_forged_request_that_is_computed_on_is_detected(place: type[KernelPlac
 
 def test_a_worker_that_believes_anybody_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AllReduce, "_from", lambda *_: True)
-    assert "believes a forged message" in first_reason(KernelPlace)
+    assert "accepted a forged message" in first_reason(KernelPlace)
 
 
 def test_a_worker_that_does_not_look_at_tokens_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_worker_that_does_not_look_at_tokens_is_detected(monkeypatch: pytest.M
         return found and found._replace(token=self.token)
 
     monkeypatch.setattr(Form, "head", tokenless)
-    assert "believes a forged message" in first_reason(KernelPlace)
+    assert "accepted a forged message" in first_reason(KernelPlace)
 
 
 def test_a_job_that_does_not_end_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def test_simultaneous_events_run_in_order_of_scheduling() -> None:
     ("wrong", "words"),
     [
         (lambda: LinkQuality(loss=1.5), "loss is a probability"),
-        (lambda: LinkQuality(loss=1.0), "loses every frame"),
+        (lambda: LinkQuality(loss=1.0), "must not lose every frame"),
         (lambda: LinkQuality(rate=0), "positive rate"),
         (lambda: star(0), "not 0"),
         (lambda: Topology(("a", "a"), (), ()), "same name"),

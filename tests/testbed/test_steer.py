@@ -91,7 +91,7 @@ def test_a_line_of_a_file_stands_for_many_nodes() -> None:
         ("servers: 4", "speed: 4", "an instance has no 'speed'"),
         ("weight: [2, 1]", "weight: [2]", "1 weights are given for 2 ingresses"),
         ("serves: {task: 1ms}", "serves: {job: 1ms}", "small.yaml:14:38: there is no class job"),
-        ("warmup: 50ms", "warmup: 1s", "small.yaml:4:9: a warmup of 1 s leaves nothing of 0.3 s"),
+        ("warmup: 50ms", "warmup: 1s", "small.yaml:4:9: a warmup of 1 s is not shorter than the duration of 0.3 s"),
         ("load: 0.6", "load: 5", "small.yaml:2:7: a load from 0.01 to 2 is expected here, not 5"),
         ("name: small\n", "", "a scenario needs name"),
         ("interval: 10ms", "interval: 0ms", "small.yaml:15:21: '0ms' is not positive"),
@@ -139,7 +139,7 @@ def test_an_unknown_policy_is_a_key_error() -> None:
 
 
 def test_a_scenario_of_too_many_requests_is_refused() -> None:
-    with pytest.raises(MidflightError, match="more than 20,000,000"):
+    with pytest.raises(MidflightError, match="at most 20,000,000 requests"):
         evaluate(small(seconds=1e5), 0, "nearest")
 
 

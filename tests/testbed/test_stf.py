@@ -198,7 +198,7 @@ def test_readings_are_reported() -> None:
         ("remove it", 1, "no entry has the name 'it'"),
         ("check_counter seen(0) packets = 1", 31, "a comparison is expected here"),
         ("check_counter seen(7) packets == 1", 1, "seen"),
-        ("no_packet", 1, "no packet comes before this line"),
+        ("no_packet", 1, "no packet is sent before this line"),
         ("wait 3", 6, "the line should end here"),
         ("mc_node_associate 1 0", 1, "there is no multicast group 1"),
         ("mirroring_add 1", 1, "usage: mirroring_add SESSION PORT"),

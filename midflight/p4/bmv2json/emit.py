@@ -150,7 +150,7 @@ class _Program:
         for header in names.root["headers"]:
             if header["metadata"] and header["name"] != "standard_metadata":
                 if header["header_type"] not in names.types:
-                    continue  # a header union, of which no packet has a header
+                    continue  # a header union, which has no fields of its own
                 for field in names.types[header["header_type"]]["fields"]:
                     lists = kept.get((header["name"], field[0]))
                     note = f"@field_list({', '.join(f'8w{each}' for each in lists)}) " if lists else ""
@@ -160,7 +160,10 @@ class _Program:
         yield "}"
 
     def _varbit(self, field: list[object]) -> int:
-        """Return the width of a varbit outside of headers, which the JSON does not have: that of all headers."""
+        """Return the width of a varbit outside of headers. The JSON does not have it, but the varbits in headers have.
+
+        P4Error unless these have exactly one width.
+        """
         widths: set[int] = {
             int(each["max_length"]) * 8 - sum(part[1] for part in each["fields"] if part[1] != "*")
             for each in self._names.types.values()

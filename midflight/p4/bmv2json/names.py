@@ -151,7 +151,7 @@ class Names:
         """Return the P4 expression for a field of an element of a header stack.
 
         `stack` is the stack's name, `spelled` the P4 text of the element, and `at` the field's index in the header or
-        its name. P4Error for an unknown name, IndexError beyond the last field.
+        its name. KeyError for an unknown stack, P4Error for an unknown field, and IndexError beyond the last field.
         """
         kind = self.stacks[stack]["header_type"]
         name = self.types[kind]["fields"][at][0] if isinstance(at, int) else at

@@ -41,7 +41,7 @@ def bind(
 
     `given` has one argument for each parameter, as `ordered` returns them. A type argument `_` is inferred. An `int`
     without a width becomes `bit<32>`, or wider if the value needs it. Raises P4Error for a wrong number of type
-    arguments, and for one that cannot be inferred.
+    arguments, for one that cannot be inferred, and for an invalid argument from which one is inferred.
     """
     names = prototype.type_parameters
     if node.types:
@@ -117,10 +117,11 @@ def passed(
 ) -> Walk[tuple[ir.Expression, ...]]:
     """Check arguments, by position or by name, against parameters whose types are known, and return one value for each.
 
-    Missing ones take the parameter's default. Raises P4Error for a parameter that has neither, and for an argument of
-    the wrong type.
+    Missing ones take the parameter's default. Raises P4Error for a parameter that has neither, for an unknown or
+    repeated name, if only some arguments are named, and for an argument of the wrong type.
     """
     listed, wanted = list(given), list(parameters)
+    _check_names([each.variable.name for each in wanted], listed)
     defaults = [ctx.state.defaults.get(each.variable) for each in wanted]
     filled: list[Given] = [*listed, *defaults[len(listed) :]]
     if any(each.name for each in listed):
@@ -129,7 +130,7 @@ def passed(
     for parameter, argument in zip(wanted, filled, strict=True):
         if argument is None:
             place = listed[0].place if listed else None
-            raise P4Error(f"no argument for {parameter.variable.name}", place=place)
+            raise P4Error(f"there is no argument for {parameter.variable.name}", place=place)
     kinds = [each.variable.type for each in wanted]
     whats = [f"argument {each.variable.name}" for each in wanted]
     made: tuple[ir.Expression, ...] = yield arguments_in_order(
@@ -209,7 +210,7 @@ def _stack_lvalue(ctx: Context, node: s.Expression) -> Walk[ir.Expression]:
         if isinstance(inner, s.Member) and inner.member in ("lastIndex", "size"):
             stack: ir.Expression = yield written(ctx, inner.base)
             if isinstance(stack.type, StackType):
-                raise P4Error("this cannot be written", place=node.place)
+                raise P4Error(f"a stack's {inner.member} cannot be written", place=node.place)
         inner = inner.base
     made: ir.Expression = yield written(ctx, node)
     return made
@@ -221,24 +222,35 @@ def ordered(
     """Return one argument for each parameter, in the order of the parameters, with defaults filled in.
 
     `place` is the call's. For a parameter with `@optional` of an `extern`, the argument may be None. Raises P4Error if
-    only some arguments are named, for an unknown name, and for a missing argument.
+    only some arguments are named, for an unknown or repeated name, and for a missing argument.
     """
+    _check_names([parameter.name for parameter in parameters], arguments)
     if any(each.name for each in arguments):
         by_name: Mapping[str, s.Argument] = {each.name: each for each in arguments}
-        for each in arguments:
-            if not each.name:
-                raise P4Error("name all of the arguments or none of them", place=each.place)
-            if each.name not in {parameter.name for parameter in parameters}:
-                hint = closest(each.name, [parameter.name for parameter in parameters])
-                raise P4Error(f"there is no parameter {each.name}", place=each.place, hint=hint)
         result: list[s.Argument | s.Expression | None] = [by_name.get(p.name, p.default) for p in parameters]
     else:
         result = [a for a, _ in zip([*arguments, *[None] * len(parameters)], parameters, strict=False)]
         result = [p.default if a is None else a for a, p in zip(result, parameters, strict=True)]
     for parameter, argument in zip(parameters, result, strict=True):
         if argument is None and not (extern and _optional(parameter)):
-            raise P4Error(f"no argument for {parameter.name}", place=place)
+            raise P4Error(f"there is no argument for {parameter.name}", place=place)
     return result
+
+
+def _check_names(parameters: Sequence[str], arguments: Sequence[s.Argument]) -> None:
+    """Raise P4Error unless all arguments are named or none, each after another of the parameters."""
+    if not any(each.name for each in arguments):
+        return
+    seen: set[str] = set()
+    for each in arguments:
+        if not each.name:
+            raise P4Error("name all of the arguments or none of them", place=each.place)
+        if each.name not in parameters:
+            hint = closest(each.name, list(parameters))
+            raise P4Error(f"there is no parameter {each.name}", place=each.place, hint=hint)
+        if each.name in seen:
+            raise P4Error(f"there are two arguments for {each.name}", place=each.place)
+        seen.add(each.name)
 
 
 def _optional(parameter: d.Parameter) -> bool:
@@ -246,7 +258,10 @@ def _optional(parameter: d.Parameter) -> bool:
 
 
 def fits(parameters: Sequence[d.Parameter], arguments: Sequence[s.Argument]) -> bool:
-    """Return whether the number of arguments fits declared parameters, of which those with a default are optional."""
+    """Return whether the number of arguments fits declared parameters.
+
+    Those with a default and those with `@optional` may be left out.
+    """
     least = sum(each.default is None and not _optional(each) for each in parameters)
     return least <= len(arguments) <= len(parameters)
 

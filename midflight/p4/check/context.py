@@ -63,8 +63,8 @@ class Template:
 class State:
     """Symbols and diagnostics of a whole program, collected while it is checked.
 
-    `tables`, `actions` and `instances` hold objects by control-plane name. A program keeps the tables in `applied`, the
-    actions that these list, and the actions in `reached`.
+    `tables`, `value_sets`, `actions` and `instances` hold objects by control-plane name. A program keeps the tables in
+    `applied`, the actions that these list, and the actions in `reached`.
 
     `errors` and `match_kinds` number their members in order. `members` numbers those of the enums that were used, by
     the identity of the type. `making` holds the controls and parsers being instantiated, and `calling` the functions
@@ -164,6 +164,7 @@ class Context:
     """The context of the body that is being checked, such as a control or a function.
 
     `kind` is the kind of body. `name` is the control-plane name of a control or parser, or the name of a function.
+    `in_parser` is whether a parser runs the body, which may be that of a function.
     `before` collects the statements that must run before the current one. `depth` is the number of enclosing blocks,
     and `loops` that of enclosing loops. `writing` is set inside an lvalue, the only place where a stack's `next` is
     allowed. `binding` is set inside a table's list of actions, where no table may be applied. `result` is the variable

@@ -42,7 +42,7 @@ def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
         case ir.Call():
             return ir.CallStatement(given, place=node.place)
         case ir.Lookahead():
-            unused = ir.Variable("unused", given.type, node.place)  # may fail, past the packet's end
+            unused = ir.Variable("unused", given.type, node.place)  # it may fail at the end of the packet
             return ir.Declare(unused, given, place=node.place)
         case ir.IsValid() | ir.Literal() | ir.VariableRef():
             return None
@@ -220,7 +220,7 @@ def _extracted(ctx: Context, node: s.Call) -> Walk[ir.Expression]:
     if node.types:
         named: Type = yield type_of(ctx, node.types[0])
         if named != kind:
-            raise P4Error(f"{kind} is not the type {named} that is extracted", place=argument.place)
+            raise P4Error(f"extract's type argument is {named}, but the header is {kind}", place=argument.place)
     return target
 
 

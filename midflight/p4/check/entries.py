@@ -87,7 +87,7 @@ def _annotated(ctx: Context, nodes: Sequence[d.Entry]) -> list[int]:
         if node.priority is not None:
             raise P4Error("this entry has two priorities", place=given.place, hint="Remove @priority.")
         if not given.body.isdecimal():
-            raise P4Error("@priority takes a number", place=given.place, hint="Such as @priority(3).")
+            raise P4Error("@priority takes a number", place=given.place, hint="Write it like @priority(3).")
         ctx.state.warn("@priority is not part of P4_16: only BMv2 and the embedded switch support it", given.place)
         ranks.append((int(given.body), i))
     places = {rank: number for number, rank in enumerate(sorted(ranks, reverse=True), 1)}

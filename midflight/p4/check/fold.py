@@ -61,7 +61,7 @@ def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
     `kind` is the type of both operands, except that the right operand of a shift may have another. Undefined are a
     division with a divisor below 1 or a negative dividend, a saturating operator on `int`, `+`, `-` and `*` on `bool`,
     and a shift by a negative distance. A comparison gives 0 or 1. Raises OverflowError for a result of type `int` with
-    more than LARGEST bits.
+    more than LARGEST + 1 bits; one of LARGEST + 1 may raise it.
     """
     if isinstance(kind, Integer) and _bits(operator, left, right) > LARGEST:
         raise OverflowError
@@ -98,7 +98,10 @@ def binary(operator: str, left: int, right: int, kind: Type) -> int | None:
 
 
 def _bits(operator: str, left: int, right: int) -> int:
-    """Return at most how many bits an operator's result has."""
+    """Return how many bits an operator's result has if it is not 0, or one fewer. It is 0 for operators without growth.
+
+    The difference of similar numbers may have fewer bits.
+    """
     match operator:
         case "*":
             return left.bit_length() + right.bit_length() - 1

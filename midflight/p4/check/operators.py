@@ -215,7 +215,7 @@ def _concat(node: s.Binary, left: ir.Expression, right: ir.Expression) -> ir.Exp
 def ternary(ctx: Context, node: s.Ternary, wanted: Type | None) -> Walk[ir.Expression]:
     """Check `condition ? yes : no` and return the typed result. `wanted` is the type that the context expects, or None.
 
-    P4Error if the types do not fit, or if both sides are constants without a width.
+    P4Error if the types do not fit, or if both sides are constants without a width and the condition is not constant.
     """
     checks = ctx.state.checks
     condition: ir.Expression = yield checks.value(ctx, node.condition, BOOL, "a condition")

@@ -23,7 +23,7 @@ SIZES = ("minSizeInBits", "minSizeInBytes", "maxSizeInBits", "maxSizeInBytes")
 def size_in(method: str, kind: Type) -> int | None:
     """Return the size of a type as one of the methods in SIZES gives it, or None for a type without a size.
 
-    Of a varbit field, the minimum counts 0 bits and the maximum all, and of a header union, it counts the narrowest or
+    The minimum counts no bits of a varbit field and the narrowest header of a union; the maximum counts all bits and
     the widest header. Bytes are rounded up.
     """
     bits = _bits(kind, method.startswith("max"))
@@ -44,7 +44,7 @@ def _bits(kind: Type, most: bool) -> int | None:
             parts = [_bits(each.type, most) for each in fields]
         case UnionType(fields=fields):
             sizes = [size for each in fields if (size := _bits(each.type, most)) is not None]
-            return max(sizes) if most else min(sizes)
+            return max(sizes, default=0) if most else min(sizes, default=0)
         case TupleType(elements=elements):
             parts = [_bits(each, most) for each in elements]
         case StackType(element=element, size=size):

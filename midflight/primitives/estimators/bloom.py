@@ -25,7 +25,9 @@ def shape(items: int, rate: float) -> tuple[int, int]:
     rows.
     """
     if items < 1 or not 0 < rate < 1:
-        raise KernelError(f"no filter has {items} items and a false-positive rate of {rate}")
+        raise KernelError(
+            f"a filter holds at least 1 item, with a false-positive rate between 0 and 1: not {items} items and {rate}"
+        )
     shapes = []
     for rows in range(1, 17):
         fill = rate ** (1 / rows)

@@ -48,5 +48,5 @@ def shape(error: float, probability: float) -> tuple[int, int]:
     is raised.
     """
     if not (0 < error < 1 and 0 < probability < 1):
-        raise KernelError(f"an error of {error} with a probability of {probability}: both have to be between 0 and 1")
+        raise KernelError(f"the error and its probability must be between 0 and 1, not {error} and {probability}")
     return math.ceil(-math.log(probability)), math.ceil(math.e / error)

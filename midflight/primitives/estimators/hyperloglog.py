@@ -46,11 +46,14 @@ def estimate(ranks: Ranks) -> float:
     """
     size = len(ranks)
     if not size:
-        raise KernelError("no registers are not a HyperLogLog")
+        raise KernelError("a HyperLogLog has at least one register")
     precision = size.bit_length() - 1
     last = HASH_BITS + 1 - precision
     if size != 1 << precision or ranks.min() < 0 or ranks.max() > last:
-        raise KernelError(f"{size} registers of up to {ranks.max()} are not a HyperLogLog with {HASH_BITS}-bit hashes")
+        raise KernelError(
+            f"these {size} registers, {ranks.min()} to {ranks.max()}, cannot be those of a HyperLogLog with "
+            f"{HASH_BITS}-bit hashes"
+        )
     counts = np.bincount(ranks.astype(np.int64), minlength=last + 1) / size
     total = _tau(1 - counts[last])
     for rank in range(last - 1, 0, -1):

@@ -63,7 +63,7 @@ def bits(value: int, high: int, low: int) -> int:
     if not isinstance(value, Number):
         raise KernelError(f"bits: {value!r} has no width: convert it with bit[n](...)")
     if not 0 <= low <= high < value.kind.width:
-        raise KernelError(f"bits {high} to {low} of {value.kind}, which has {value.kind.width - 1} to 0")
+        raise KernelError(f"a {value.kind} has bits {value.kind.width - 1} to 0, not {high} to {low}")
     return Number(Kind(high - low + 1), int(value) >> low)
 
 

@@ -380,7 +380,7 @@ class HeaderValue(_Part):
         super().__init__(layout.members, known)
         if layout.items is not None and int(values[layout.items.counted.name]) > len(layout.items):
             raise KernelError(
-                f"{values[layout.items.counted.name]} {layout.items.name}; at most {len(layout.items)} fit"
+                f"{values[layout.items.counted.name]} {layout.items.name} are too many: at most {len(layout.items)} fit"
             )
 
     def plain(self) -> dict[str, FieldValue]:

@@ -146,7 +146,7 @@ class Map:
             raise KernelError(f"priority {priority}: a priority is at most 2**31 - 1")
         if priority < 1 or (priority != 1 and not self.ranked):
             raise KernelError(
-                f"priority {priority}: a priority is at least 1, and only ternary and range keys can have other than 1"
+                f"priority {priority}: a priority is at least 1, and exactly 1 without ternary or range keys"
             )
 
     def keep(self, entry: Entry) -> None:

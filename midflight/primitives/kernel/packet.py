@@ -90,7 +90,9 @@ class Packet:
         """
         source: Randomness | None = self.__dict__["_random"]
         if source is None:
-            raise KernelError("packet.random has no random source", hint="write `reference(random=Random(seed))`")
+            raise KernelError(
+                "packet.random needs a source of random numbers", hint="write `reference(random=Random(seed))`"
+            )
         return Number(kind, source.getrandbits(kind.width))
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -123,7 +123,7 @@ class Lock(Primitive):
         self.queue = Register(bit[64], self.locks, initial=FIRST << 32 | FIRST)  # the next ticket, and the first one in
         self.inside = Register(bit[1], owners)  # whether the latest request is in the queue, and not given back
         self.ticket = Register(bit[32], owners)
-        self.exclusive = Register(bit[self.depth], self.locks)  # which places of the ring
+        self.exclusive = Register(bit[self.depth], self.locks)  # the places of the ring whose requests are exclusive
         self.granted = Register(bit[32], self.locks, initial=FIRST)  # the first ticket that has to wait
 
     def ingress(self, packet: Packet, wire: Wire) -> None:

@@ -9,7 +9,7 @@ from midflight.primitives.language import Header, Packet, Primitive, Register, b
 
 __all__ = ["Sample"]
 
-# Independent of the small seeds of sketches, so that samples are not special to sketches behind.
+# Unlike the small seeds of sketches, so that the choice of samples is independent of a sketch that counts them.
 SEED = 0x53414D50
 
 

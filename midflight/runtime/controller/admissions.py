@@ -54,21 +54,21 @@ class Admissions:
 
         The parameters are those of `Controller.admit`: the hosts that send requests and receive multicast results,
         hosts that only send, the switch, the UDP port of results, and who else is let in. MidflightError if the switch
-        does not run the application, or if a host is named twice, is out of reach, or shares a port with another.
-        DeviceError if the switch refuses. After an error, nothing has changed.
+        does not run the application, if a host is named twice, is out of reach, or shares a port with another, or if
+        the port or the token is out of range. DeviceError if the switch refuses. After an error, nothing has changed.
 
         If the switch is full, and a deployment's plan moves the application to another, it is admitted there. If that
         refuses too, the application stays there, as it was admitted before.
         """
         check_distinct(hosts)
         check_distinct(senders)
-        check_token(token)  # also if the switch is off, as are the port and the ways to the hosts
+        check_token(token)  # checked even if the switch is off, like the port and the paths to the hosts
         fleet = self._fleet
         with fleet.lock:
             found, switch = fleet.application(application), fleet.running(application, switch)
             behind = WORKER_PORT + found.id if port is None else port
             if not 0 < behind < 1 << 16:
-                raise MidflightError(f"UDP port {behind} is not in 1..65535")
+                raise MidflightError(f"the UDP port must be 1 to 65535, not {behind}")
             request = AdmissionRequest(found, switch, tuple(hosts), behind, tuple(senders), token, tuple(members))
             try:
                 self._apply(request)
@@ -131,7 +131,8 @@ class Admissions:
         """Return the packets and bytes that arrived for an application on a switch, by switch port.
 
         The key is None if the application is admitted on all ports. `switch` may be empty if only one switch runs the
-        application. MidflightError if it is not admitted there.
+        application. MidflightError if the switch does not run it, if none is named and not exactly one does, or if it
+        is not admitted there; DeviceError if the switch does not answer.
         """
         fleet = self._fleet
         with fleet.lock:

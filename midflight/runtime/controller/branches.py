@@ -98,7 +98,7 @@ def _children(graph: Graph, workers: Sequence[str], server: str) -> tuple[dict[s
         ways.append(path.nodes[:-1])
     top = next((node for node in ways[0][1:] if all(node in way for way in ways)), None)
     if top is None:
-        raise MidflightError(f"the paths of the workers to {server} have no switch in common")
+        raise MidflightError(f"no switch is on the paths of all workers to {server}")
     children: dict[str, dict[str, None]] = {}
     for way in ways:
         for near, far in pairwise(way[: way.index(top) + 1]):

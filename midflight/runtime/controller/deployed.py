@@ -82,7 +82,7 @@ class DeployedSwitch:
         except RequestError as error:
             if "election" not in error.message.lower():
                 raise
-            raise DeviceError(f"{self.name} refuses this controller: {error.message}", hint=_RIVAL) from None
+            raise DeviceError(f"{self.name} already obeys another controller: {error.message}", hint=_RIVAL) from None
         try:
             if not session.was_primary and not session.has_rival:
                 bid = session.highest + _BID_STEP

@@ -107,7 +107,7 @@ class Deployment:
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit, again))
             self.expiry = stack.enter_context(Expiry(self.controller, self.emit))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
-            self._close = Closer(self, stack.pop_all().close)  # it refers to this, which lasts until closed
+            self._close = Closer(self, stack.pop_all().close)  # it keeps this object alive until closed
 
     def _open(self, saved: dict[str, Any] | None) -> Controller:
         network = self.network

@@ -161,7 +161,7 @@ class Fleet:
         wanted = {}
         for name, switch in self.switches.items():
             own = self.strategy.program_for(name, program)
-            whole = self.programs.get(own.p4(), "program.p4")  # held here: the same text is often placed unchanged
+            whole = self.programs.get(own.p4(), "program.p4")  # kept, as the same text is often placed unchanged
             placement = place(self.strategy.footprint_for(name, own, whole.footprint), {name: switch.sheet})
             checked = self.programs.get(own.p4(placement.on(name)), "program.p4")
             wanted[name] = switch.compile(own, placement, checked, made)

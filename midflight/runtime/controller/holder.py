@@ -60,7 +60,7 @@ class Holder:
         if not (self.pid.isdecimal() and self.identity) or int(self.pid) == os.getpid():
             return False
         try:
-            process = os.pidfd_open(int(self.pid))  # it keeps to this process, even if another one gets the id
+            process = os.pidfd_open(int(self.pid))  # it refers to this process, even if another one gets the id
         except OSError:
             return False
         try:

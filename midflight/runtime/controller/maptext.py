@@ -9,7 +9,7 @@ from midflight.runtime.p4runtime.client.matches import match_value, number
 
 __all__ = ["parse_entry", "parse_key", "spell_entry"]
 
-_MOST_DIGITS = 20  # of a priority; Python does not convert any number of them
+_MOST_DIGITS = 20  # of a priority; Python refuses to convert thousands of them
 _FORMS = {"exact": "VALUE", "lpm": "VALUE/LENGTH", "ternary": "VALUE&&&MASK", "range": "LOW..HIGH"}
 
 

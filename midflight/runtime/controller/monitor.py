@@ -86,13 +86,13 @@ class Monitor:
                 self._route_around(switch)
 
     def _route_around(self, switch: ManagedSwitch) -> None:
-        """Send packets another way. A second switch that fails meanwhile has a thread of its own."""
+        """Route packets around a switch. A second switch that fails meanwhile has its own thread."""
         try:
             changed = self._controller.recovery.avoid()
         except MidflightError:
             return
         if changed:
-            self._emit(Event("routed-around", "packets take other ways", switch=switch.name))
+            self._emit(Event("routed-around", "packets avoid it by other paths", switch=switch.name))
         self._changed()
 
     def _reconnect(self, switch: ManagedSwitch) -> bool:

@@ -85,7 +85,7 @@ def change_plan(
             change_program(fleet, jobs, recovery, fleet.program)
         except BaseException:
             fleet.strategy = strategy
-            with suppress(DeviceError):  # of a switch that has just failed, which gets them when it returns
+            with suppress(DeviceError):  # if a switch has just failed, it gets them when it returns
                 admissions.apply_all()
             raise
         moves = tuple(Move(step, *ends, _write(fleet, step, ends[1], kept[step])) for step, ends in changed.items())
@@ -151,4 +151,4 @@ def _admit(fleet: Fleet, admissions: Admissions, request: AdmissionRequest, swit
         again()
     except DeviceError as error:
         fleet.switches[switch].lose(error.message)
-        again()  # which then only notes what the switch gets when it returns
+        again()  # as the switch is off now, this only records what it gets when it returns

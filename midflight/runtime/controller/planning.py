@@ -98,7 +98,7 @@ class Planner:
         known = program.footprint.applications
         for step in self.steps:
             if step not in known:
-                raise MidflightError(f"step {step} is no application of the program", hint=f"it has {', '.join(known)}")
+                raise MidflightError(f"the program has no application {step}", hint=f"it has {', '.join(known)}")
         barred = {name: frozenset(step for step, at in full if at == name) for _, name in full}
         sheets = {name: replace(each) if name in barred else each for name, each in self._sheets.items()}
         devices = self._devices(graph, absent, idle, sheets)
@@ -144,7 +144,7 @@ class Planner:
         ends = [*dict.fromkeys(at for each in self._application.ends for at in each.at)]
         for each in ends:
             if each not in self._hosts:
-                raise MidflightError(f"{each} is no host of the network", hint=f"it has {', '.join(self._hosts)}")
+                raise MidflightError(f"the network has no host {each}", hint=f"it has {', '.join(self._hosts)}")
         pairs: dict[tuple[str, str], None] = {}
         for target in ends:
             hops = graph.towards(target)

@@ -128,12 +128,11 @@ class Recovery:
             return None
 
     def avoid(self) -> bool:
-        """Route around the switches that are off, where there is another way, and return whether routes have changed.
+        """Route around the switches that are off, where there is another path, and return whether routes have changed.
 
-        The requests of services then take the other way, and so do all packets if the switches follow a plan, which is
-        then made again. Otherwise, if no services are steered, or if a job runs, whose requests have to pass the switch
-        that computes, routes stay. Writes only to switches that are on. DeviceError if one of them refuses; those
-        before it have the new routes, and the next call tries again.
+        Routes change only if the switches follow a plan, or if there are services and no job runs, since the requests
+        of a job must pass the switch that computes. Writes only to switches that are on. DeviceError if one of them
+        refuses; those before it have the new routes, and the next call tries again.
         """
         fleet = self._fleet
         with fleet.lock:

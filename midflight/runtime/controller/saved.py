@@ -85,12 +85,12 @@ class SavedState:
         def hosts(names: Iterable[str]) -> tuple[Host, ...]:
             for name in names:
                 if name not in known:
-                    raise MidflightError(f"the saved state names host {name}, which the network lacks")
+                    raise MidflightError(f"the saved state names host {name}, which is not in the network")
             return tuple(known[name] for name in names)
 
         def switch(name: str) -> str:
             if name not in fleet.switches:
-                raise MidflightError(f"the saved state names switch {name}, which the network lacks")
+                raise MidflightError(f"the saved state names switch {name}, which is not in the network")
             return name
 
         fleet.epoch = int(saved["epoch"])

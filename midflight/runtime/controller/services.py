@@ -49,7 +49,7 @@ class Services:
     def __init__(self, fleet: Fleet, maps: Callable[[str, str, str], ControlledMap]) -> None:
         self._fleet = fleet
         self._maps = maps
-        self._ways: tuple[Graph, Mapping[int, str], Ways] | None = None  # kept, as a change of weights changes none
+        self._ways: tuple[Graph, Mapping[int, str], Ways] | None = None  # kept, because they do not depend on weights
 
     def __getitem__(self, service: str) -> Service:
         """Return a service by name, with its pools of instances. MidflightError if there is no such service."""
@@ -187,10 +187,10 @@ class Services:
             if application:
                 primitive = self._fleet.application(application).primitive
                 if not isinstance(primitive, Balance):
-                    raise MidflightError(f"{application} is no Balance")
+                    raise MidflightError(f"{application} is not a Balance")
                 if primitive.buckets != self._steering.buckets:
                     raise MidflightError(
-                        f"{application} has {primitive.buckets} buckets, and the Steering {self._steering.buckets}",
+                        f"{application} has {primitive.buckets} buckets, but the Steering {self._steering.buckets}",
                         hint="give both the same number",
                     )
                 if (most := max(found.pool.instances)) > primitive.instances:
@@ -274,7 +274,7 @@ class Services:
     def counters(self, switch: str) -> dict[str, Count]:
         """Return the packets and bytes that a switch has sent to each instance, by the name of its host.
 
-        Instances to which the switch has no way are left out. Sends requests to the switch. MidflightError if there is
+        Instances to which the switch has no path are left out. Sends requests to the switch. MidflightError if there is
         no such switch; DeviceError if it does not answer, or if there has never been a session with it.
         """
         names = {each: name for name, each in self._fleet.desired.instances.items()}
@@ -430,7 +430,7 @@ def _address(address: IPAddress | str) -> IPAddress:
 
 def _check_name(what: str, name: str) -> None:
     if not name:
-        raise MidflightError(f"a {what} needs a name that is not empty")
+        raise MidflightError(f"the name of a {what} must not be empty")
 
 
 def _free(desired: DesiredState) -> int:

@@ -84,7 +84,7 @@ class Flat:
             if path is None:
                 raise MidflightError(f"there is no path from {each.name} to {server.name}")
             paths.append(path.nodes[1:-1])
-        refusal = f"the paths of the workers to {server.name} have no switch in common"
+        refusal = f"no switch is on the paths of all workers to {server.name}"
         for switch in paths[0]:
             if all(switch in path for path in paths):
                 try:

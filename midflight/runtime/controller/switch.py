@@ -306,7 +306,7 @@ class ManagedSwitch:
         elif kept.values is not None:
             self._put(kept.configuration, kept.maps, kept.standing, kept.values, kept.subscriptions)
         else:
-            raise DeviceError(f"the state of {self.name} had not been read")
+            raise DeviceError(f"the state of {self.name} is lost: it was not read before the change")
 
     def _put(
         self,

@@ -77,7 +77,7 @@ class XdpDevice:
         programs: Programs | None = None,
     ) -> None:
         if missing := unavailable():
-            raise DeviceError(f"there is no XDP here: {missing}")
+            raise DeviceError(f"XDP cannot be used here: {missing}")
         self.switch = Switch(device_id=device_id, cpu_port=cpu_port, seed=seed, programs=programs, make=in_kernel)
         if source is not None:
             self.switch.load(source, file)

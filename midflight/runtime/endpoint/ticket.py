@@ -49,7 +49,7 @@ def worker_from_ticket(ticket: Mapping[str, Any]) -> Worker:
         values["peers"] = tuple(_address(each) for each in ticket["peers"])
     except (KeyError, TypeError, ValueError) as error:
         raise MidflightError(
-            f"this is no ticket of a worker: {error!r}", hint="`midflight admit NAME --hosts ... --json` prints tickets"
+            f"this is not a worker's ticket: {error!r}", hint="`midflight admit NAME --hosts ... --json` prints tickets"
         ) from None
     return Worker(**values)
 

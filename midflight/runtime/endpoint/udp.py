@@ -61,10 +61,10 @@ class UdpSocket:
             self._socket.setblocking(False)
             for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-            with suppress(OSError):  # to exceed the system's limit takes privileges
+            with suppress(OSError):  # exceeding the system's limit needs privileges
                 self._socket.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
             self._socket.bind((address, port))
-        except (OSError, OverflowError) as error:  # the latter for a port that is none
+        except (OSError, OverflowError) as error:  # the latter for an invalid port
             self._socket.close()
             reason = error.strerror if isinstance(error, OSError) else error
             raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason}") from None

@@ -285,7 +285,7 @@ class TrafficManager:
         self._add(code, queue, QueueWords.ENQUEUED, 1)
         self._add(code, port, PortWords.WAITING, 1)
         with code.when(b.icmp_unsigned("==", self._word(code, queue, QueueWords.STARTED), code.i64(0))):
-            # As on BMv2, the first packet of all waits for as long as one takes.
+            # As on BMv2, the very first packet waits for the time that a packet takes to leave.
             self._put(code, queue, QueueWords.STARTED, code.i64(1))
             self._put(code, queue, QueueWords.FREE_AT, b.add(now, self._took(code, queue, QueueWords, record)))
         with code.when(empty):

@@ -69,8 +69,9 @@ def find() -> str:
 def allocate(text: str, architecture: str, *, timeout: float = _PATIENCE) -> Allocation:
     """Compile P4 for Tofino, and return what the compiler allocates.
 
-    `architecture` is "tna" or "t2na", and `timeout` in seconds. P4Error, with the compiler's messages, if it refuses
-    the program. DeviceError if the compiler is missing, does not end in time, or does not say what it allocates.
+    `architecture` is "tna" or "t2na", KeyError for another, and `timeout` in seconds. P4Error, with the compiler's
+    messages, if it refuses the program. DeviceError if the compiler is missing, does not end in time, or does not say
+    what it allocates.
     """
     compiler = find()
     with tempfile.TemporaryDirectory(prefix=owned_prefix("barefoot")) as folder:

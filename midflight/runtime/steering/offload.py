@@ -171,11 +171,11 @@ class Offload:
         if len(set(outlets)) != len(outlets):
             raise MidflightError(f"two members of application {application} share a port of the switch")
         if not 0 <= wanted.epoch <= 0xFFFF:
-            raise MidflightError(f"epoch {wanted.epoch} is not in 0..65535")
+            raise MidflightError(f"the epoch must be 0 to 65535, not {wanted.epoch}")
         check_rate(wanted.rate)
         check_token(wanted.token)
         if not 1 <= wanted.group <= 0xFFFF:
-            raise MidflightError(f"multicast group {wanted.group} is not in 1..65535")
+            raise MidflightError(f"the multicast group must be 1 to 65535, not {wanted.group}")
         for other in self._admitted.values():
             if other.application != application and other.group == wanted.group:
                 raise MidflightError(f"multicast group {wanted.group} is used by application {other.application}")

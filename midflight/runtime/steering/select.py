@@ -126,7 +126,8 @@ def select(
     `policy` excludes and weighs candidates; None is the default `Policy`. Ties go to the smaller delay, then to fewer
     links, then to the smaller CSCI-ID and node names, so the order of `offered` does not matter. `current` is the
     CSCI-ID and the nodes of the path that the traffic uses now, or None. `now` is the time from which the age of
-    metrics is computed. MidflightError, with all reasons, if no candidate remains.
+    metrics is computed. MidflightError, with all reasons, if no candidate remains; and if one has no metrics, or
+    its metrics have no positive total weight.
     """
     policy = policy or Policy()
     ranking = tuple(sorted((_rank(each, policy, now) for each in offered), key=_order))

@@ -98,10 +98,10 @@ class Standing:
 def check_rate(rate: int) -> None:
     """Raise MidflightError unless `rate`, in requests a second, is one that an admission can have: 0 to 2**31 - 1."""
     if not 0 <= rate <= _MAX_RATE:
-        raise MidflightError(f"a rate of {rate} requests a second is not in 0..{_MAX_RATE}")
+        raise MidflightError(f"a rate must be 0 to {_MAX_RATE} requests a second, not {rate}")
 
 
 def check_token(token: int) -> None:
     """Raise MidflightError unless `token` is one that an admission can have: 0 to 2**64 - 1."""
     if not 0 <= token < 1 << 64:
-        raise MidflightError("a token has 64 bits")
+        raise MidflightError("a token must be 0 to 2**64 - 1")

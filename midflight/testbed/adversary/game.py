@@ -182,7 +182,7 @@ class Game:
         refused = sum(astuple(worker.statistics.refused))
         worker.receive(source, datagram, self._now)
         if sum(astuple(worker.statistics.refused)) != refused + 1:
-            raise ViolationError(f"worker {number} believes a forged message")
+            raise ViolationError(f"worker {number} accepted a forged message")
 
     def _worker(self, number: int) -> AllReduce:
         schedule = self._schedule

@@ -68,7 +68,7 @@ def draw(seed: int) -> Schedule:
     moves = [(kind, random_.randrange(spread)) for kind in kinds]
     overflow: Literal["saturate", "detect"] = random_.choice(("saturate", "detect"))
     abandoned = random_.random() < 0.1
-    # Between the other moves, which so remain what they are without this host.
+    # Forged messages go between the other moves, which stay the same as without them.
     forging = random_.choice((0, 0.1, 0.3))
     woven: list[tuple[Move, int]] = []
     for move in moves:

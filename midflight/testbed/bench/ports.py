@@ -280,7 +280,7 @@ class Course:
                 raise MidflightError("nothing is forwarded") from None
             if got != {expected}:
                 raise MidflightError(
-                    f"{expected.hex()} was to be forwarded, not {', '.join(sorted(each.hex() for each in got))}"
+                    f"{expected.hex()} was expected, not {', '.join(sorted(each.hex() for each in got))}"
                 )
 
     def live(self, seconds: float, rate: float | None = None) -> float:

@@ -31,8 +31,8 @@ SIZE = 5_000  # numbers of an array
 QUALITY = LinkQuality(loss=0.01, duplicate=0.005, reorder=0.005)
 PROGRAMS = 8  # different ones, pushed in turns
 PUSH_EVERY = 10  # rounds
-GUESTS = 2  # controllers that come and go each round, one of them without a word
-WARM_UP = 0.1  # of the time, before what is there counts as normal
+GUESTS = 2  # controllers that connect and leave in each round, one of them without closing its stream
+WARM_UP = 0.1  # the share of the time after which memory and files in use count as normal
 _LEAST_SAMPLES = 20
 
 

@@ -102,7 +102,7 @@ def bench_steering(
         for batch, ports in batches.values():
             for engine, expected in ((plain, np.full(packets, 2)), (steered, ports)):
                 if engine.process(batch).ports.tolist() != expected.tolist():
-                    raise MidflightError("a packet left by a wrong port")
+                    raise MidflightError("a packet was sent to the wrong port")
         found = []
         for number, (name, (batch, _)) in enumerate(batches.items()):
             rates: tuple[list[float], list[float]] = ([], [])

@@ -203,7 +203,7 @@ class ReachedDevice:
             yield self._wires
             return
         if self._session is None:
-            raise DeviceError("packets are sent through a controller's session, and none is open")
+            raise DeviceError("packets are sent through a controller's session, but none is open")
         self._session.clone_session(SESSION, [SESSION])
         yield _Tap(self._session)
         # A device may keep its clone sessions when it loads a new pipeline.

@@ -87,7 +87,7 @@ def load(seed: int, *, held_out: float = 0.25) -> tuple[Digits, Digits]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MidflightError(
-            "the digits come with scikit-learn, which is not installed", hint="pip install 'midflight[demo]'"
+            "the digits are part of scikit-learn, which is not installed", hint="pip install 'midflight[demo]'"
         ) from error
     images, labels = load_digits(return_X_y=True)
     features = np.ones((len(images), 65), np.float32)

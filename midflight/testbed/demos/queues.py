@@ -55,7 +55,10 @@ class QueueSettings:
 
     def __post_init__(self) -> None:
         if self.rate < 1 or self.depth < 1 or self.delay < 0 or not 0 <= self.threshold < _NEVER or self.seconds <= 0:
-            raise MidflightError(f"these are not settings of the demonstration: {self}")
+            raise MidflightError(
+                f"rate and depth must be at least 1, delay at least 0, threshold 0 to {_NEVER - 1}, and seconds "
+                f"positive: {self}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def _transition(draw: Draw, scope: Scope, later: list[str], sets: list[str] | No
         elif draw.chance(0.5) and kind == "bit<8>":
             values.append(Tree(kind, (f"{FIRST}.tag",)))
         else:
-            # Not any expression, because BMv2 does not take a constant here, which p4c may find.
+            # A field and not any expression: p4c may fold one to a constant, which BMv2 does not accept here.
             field = draw.pick([each.path for each in scope.readable() if each.header and each.kind[:4] == "bit<"])
             values.append(Tree(kind, (f"(({kind}){field})",)))
     cases: list[str | Tree] = []

@@ -197,9 +197,8 @@ class Statements:
     def _made_valid(self, header: HeaderAt) -> Tree:
         """Return statements that make a header valid and assign all its fields, which may have any value before."""
         valid = list(self._scope.valid)
-        self._scope.valid = [
-            each for each in valid if each != header.path
-        ]  # p4c mistakes lists of a header's own fields
+        # p4c compiles lists of a header's own fields wrongly.
+        self._scope.valid = [each for each in valid if each != header.path]
         values = join([self._expressions.of(kind, 1) for _, kind in header.fields], between=", ")
         self._scope.valid = valid
         if header.union:

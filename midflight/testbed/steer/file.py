@@ -110,14 +110,14 @@ def _check_warmup(source: YamlFile, parts: Pairs, values: Mapping[str, float]) -
     seconds, warmup = values.get("seconds", SECONDS), values.get("warmup", WARMUP)
     if warmup >= seconds:
         node = parts["warmup" if "warmup" in parts else "duration"][1]
-        source.fail(node, f"a warmup of {warmup:g} s leaves nothing of {seconds:g} s")
+        source.fail(node, f"a warmup of {warmup:g} s is not shorter than the duration of {seconds:g} s")
 
 
 def _service(source: YamlFile, name: str, node: yaml.Node) -> ServiceClass:
     parts = _known(source, node, f"class {name}", (*_CLASS, "sessions"))
     values = _values(source, parts, _CLASS)
     if "slo" not in values:
-        source.fail(node, f"class {name} needs a service level objective", "slo: 20ms, say")
+        source.fail(node, f"class {name} needs a service level objective", "for example: slo: 20ms")
     if "sessions" in parts:
         values["sessions"] = Sessions(**_required(source, parts["sessions"][1], "sessions", _SESSIONS))
     return ServiceClass(name=name, **values)
@@ -160,7 +160,9 @@ def _instances(
         parts = _known(source, each, "an instance", (*_INSTANCE, "count", "site", "name"))
         values = _values(source, parts, _INSTANCE)
         if "site" not in parts or "serves" not in values:
-            source.fail(each, "an instance needs a site and the classes that it serves", "serves: {plc: 150us}, say")
+            source.fail(
+                each, "an instance needs a site and the classes that it serves", "for example: serves: {plc: 150us}"
+            )
         for served, (key, _) in source.mapping(parts["serves"][1], "the classes served").items():
             if served not in classes:
                 source.fail(key, f"there is no class {served}", f"there are {', '.join(classes)}")
@@ -184,7 +186,7 @@ def _count(source: YamlFile, node: yaml.Node) -> int:
         return 1
     count = _whole(source, parts["count"][1])
     if count > MOST:
-        source.fail(parts["count"][1], f"{count} are more than {MOST}")
+        source.fail(parts["count"][1], f"a count is at most {MOST}, not {count}")
     return count
 
 
@@ -226,7 +228,7 @@ def _quantity(units: Mapping[str, int], what: str, example: str, scale: float) -
 def _number(source: YamlFile, node: yaml.Node) -> float:
     value = source.scalar(node)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= LARGEST:
-        source.fail(node, f"{value!r} is not a number from 0 on")
+        source.fail(node, f"{value!r} is not a number from 0 to {LARGEST:g}")
     return float(value)
 
 
@@ -250,14 +252,14 @@ def _load(source: YamlFile, node: yaml.Node) -> float:
 def _part(source: YamlFile, node: yaml.Node) -> float:
     value = _number(source, node)
     if value > 1.0:
-        source.fail(node, f"{value} is not a part from 0 to 1")
+        source.fail(node, f"{value} is not a number from 0 to 1")
     return value
 
 
 def _whole(source: YamlFile, node: yaml.Node) -> int:
     value: object = source.scalar(node)
     if type(value) is not int or value < 1:
-        source.fail(node, f"{value!r} is not a whole number from 1 on")
+        source.fail(node, f"{value!r} is not a positive whole number")
     return value
 
 

@@ -159,7 +159,7 @@ class Failure:
 
 def _check_span(start: float, end: float) -> None:
     if not 0.0 <= start < end:
-        raise MidflightError(f"a surge or failure from {start:g} us to {end:g} us ends too early")
+        raise MidflightError(f"a surge or failure must end after it starts: from {start:g} us to {end:g} us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Scenario:
         if not any(each.weight > 0 for each in self.ingresses):
             raise MidflightError("no ingress has a positive weight")
         if self.warmup >= self.seconds:
-            raise MidflightError(f"a warmup of {self.warmup} s leaves nothing of {self.seconds} s")
+            raise MidflightError(f"a warmup of {self.warmup} s is not shorter than the duration of {self.seconds} s")
         for each in self.instances:
             if each.site not in sites:
                 raise MidflightError(f"instance {each.name}: there is no site {each.site}")

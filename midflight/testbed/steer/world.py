@@ -96,7 +96,8 @@ def requests(world: World, seed: int) -> Requests:
     expected = scenario.load * scenario.seconds * sum(world.capacity(c) for c in range(len(scenario.classes)))
     if expected > MOST:
         raise MidflightError(
-            f"{expected:,.0f} requests are more than {MOST:,}", hint="shorten the duration, or reduce the load"
+            f"there are at most {MOST:,} requests, not {expected:,.0f}",
+            hint="shorten the duration, or reduce the load",
         )
     weights = np.array([each.weight for each in scenario.ingresses])
     weights = weights / weights.sum()
@@ -129,7 +130,7 @@ def _stream(
         highest *= max(1.0, each.factor)
     end = scenario.seconds * 1e6
     times = np.sort(rng.random(rng.poisson(highest * end)) * end)
-    # Thinning: keep each arrival with the probability that its time has of the highest rate.
+    # Thinning: keep each arrival with a probability of the rate at its time divided by the highest rate.
     now = np.full(len(times), rate / length)
     for each in surges:
         now = np.where((times >= each.start) & (times < each.end), now * each.factor, now)

@@ -158,7 +158,7 @@ class _Player:
 
     def _check_dropped(self, line: NoPacket) -> None:
         if self._last is None:
-            raise MidflightError("no packet comes before this line", place=line.place)
+            raise MidflightError("no packet is sent before this line", place=line.place)
         packet, left = self._last
         if left:
             sent = ", ".join(f"port {port}: {data.hex().upper()}" for port, data in left)

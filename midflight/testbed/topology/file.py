@@ -80,7 +80,7 @@ class _Reader:
             return self._finished(self._build(built[0], parts[built[0]], quality), parts)
         if "links" not in parts:
             self._yaml.fail(
-                self._yaml.root, "a topology needs links", "links: [h1 s1, h2 s1], say, or star: {hosts: 2}"
+                self._yaml.root, "a topology needs links", "for example: links: [h1 s1, h2 s1], or star: {hosts: 2}"
             )
         nodes = {each: self._yaml.names(parts[each][1]) if each in parts else [] for each in ("hosts", "switches")}
         links = [self._link(each, quality) for each in self._yaml.sequence(parts["links"][1], "a list of links")]
@@ -109,7 +109,7 @@ class _Reader:
             hosts = self._yaml.names(node)
         elif (given := self._yaml.scalar(node)) is not True:
             if given is not False:
-                self._yaml.fail(node, f"ipv6 is not {given!r}", "write true, or the hosts that have it: [h1, h2]")
+                self._yaml.fail(node, f"ipv6 cannot be {given!r}", "write true, or the hosts that have it: [h1, h2]")
             return topology
         try:
             return topology.with_ipv6(hosts)
@@ -133,7 +133,7 @@ class _Reader:
             if each.default is inspect.Parameter.empty and each.name not in arguments
         ]
         if required:
-            self._yaml.fail(key, f"{name} needs {' and '.join(required)}", f"{name}: {{{required[0]}: 2}}, say")
+            self._yaml.fail(key, f"{name} needs {' and '.join(required)}", f"for example: {name}: {{{required[0]}: 2}}")
         try:
             return builder(**arguments, quality=quality)
         except MidflightError as error:
@@ -145,7 +145,7 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             values = self._yaml.mapping(node, "a link", _EXAMPLE)
             if "ends" not in values:
-                self._yaml.fail(node, "a link needs ends", "{ends: h1 s1, loss: 1%}, say")
+                self._yaml.fail(node, "a link needs ends", "for example: {ends: h1 s1, loss: 1%}")
             ends = values.pop("ends")[1]
         if isinstance(ends, yaml.SequenceNode):
             found = [str(self._yaml.scalar(each)) for each in ends.value]

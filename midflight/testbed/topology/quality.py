@@ -38,7 +38,7 @@ class LinkQuality:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise MidflightError(f"a link's {name} is a probability from 0 to 1, not {getattr(self, name)}")
         if self.loss == 1.0:
-            raise MidflightError("a link that loses every frame is no link", hint="leave the link out instead")
+            raise MidflightError("a link must not lose every frame", hint="leave the link out instead")
         if not 68 <= self.mtu <= 65_535:
             raise MidflightError(f"a link's MTU is 68 to 65535 bytes, not {self.mtu}")
         if self.delay < 0 or self.jitter < 1 or (self.rate is not None and self.rate < 1):

@@ -94,7 +94,7 @@ class Topology:
         self._check_ipv6()
         for name, _ in (*self.queues, *self.clocks):
             if name not in self.switches:
-                raise MidflightError(f"there is no switch named {name} to have queues or a clock")
+                raise MidflightError(f"queues or a clock are set for {name}, but no switch has this name")
         object.__setattr__(self, "_ipv6", dict(self.ipv6))
         object.__setattr__(self, "_hosts", {name: number for number, name in enumerate(self.hosts, 1)})
         object.__setattr__(self, "_switches", {name: number for number, name in enumerate(self.switches, 1)})
@@ -103,7 +103,7 @@ class Topology:
         owners: dict[IPv6Address, str] = {}
         for name, address in self.ipv6:
             if name not in self.hosts:
-                raise MidflightError(f"there is no host named {name} to have an IPv6 address")
+                raise MidflightError(f"an IPv6 address is set for {name}, but no host has this name")
             if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
                 raise MidflightError(f"{address} cannot be the address of a host")
             if owners.setdefault(address, name) != name:

@@ -355,7 +355,7 @@ def _shift(code: Context, expr: Binary) -> Walk[Expr]:
         code.add(Tabulated(f"{local.name}_of_two", local, found, powers, "power_of_two", code.line))
         return local
     raise code.refuse(
-        "a number is shifted by another one, which a stage cannot do",
+        "a number is shifted by a number that is not constant, which a stage cannot do",
         "shift by a constant, or read the shifted number from a Lookup",
     )
 
@@ -366,7 +366,7 @@ def _ranged(code: Context, product: Binary) -> KernelError:
     if any(isinstance(each, Scramble) for each in within(product)):
         low = 1 << factor.bit_length() - 1
         return code.refuse(
-            f"a hash has the range {factor}, and a hash unit computes a number of bits",
+            f"a hash has the range {factor}, but a hash unit computes whole bits: a power of two",
             f"use a power of two, such as {low} or {2 * low}",
         )
     return code.refuse(f"a product has {product.kind.width} bits", "use narrower numbers")
@@ -463,7 +463,7 @@ def _overflow(code: Context, left: Expr, right: Expr) -> Walk[Expr]:
 def _narrow(code: Context, kind: Kind | None, does: str) -> None:
     if kind is not None and kind.width > WORD:
         raise code.refuse(
-            f"a stage {does} numbers of at most {WORD} bits, and these have {kind.width}",
+            f"a stage {does} numbers of at most {WORD} bits, but these have {kind.width}",
             "use narrower numbers",
         )
 

@@ -19,7 +19,7 @@ from midflight.runtime.controller.service.wire import SERVICE, Json, decoded, en
 __all__ = ["CommandClient"]
 
 _LONGEST_PAUSE = 1000  # milliseconds between two attempts to connect
-_PATIENCE = 8.0  # seconds; a standby has less, so it takes over before
+_PATIENCE = 8.0  # seconds; a standby waits for less, so it takes over first
 _INTERVAL = 0.25  # seconds between two looks at the heartbeat
 
 

@@ -179,5 +179,5 @@ class SteeredServices:
 def _weights(arguments: Json) -> dict[str, float]:
     given = arguments["weights"]
     if not isinstance(given, dict):
-        raise MidflightError("weights are an object of numbers by host")
+        raise MidflightError("weights must be an object of numbers by host")
     return {str(host): weight for host, weight in given.items()}

@@ -351,7 +351,7 @@ def _copy_between_packets(root: NDArray[np.uint64], program: int, target: int, s
     for _ in range(_ATTEMPTS):
         if run(program, bytes(SHORTEST)).value == COPIED:
             return
-    raise DeviceError("packets keep the program's registers busy: they were not read or written")
+    raise DeviceError("packets keep the program's registers busy, so they could not be read or written")
 
 
 def _close(files: list[int], events: RingBuffer, arena: Arena) -> None:

@@ -294,7 +294,7 @@ def _build_main(unit: Unit, target: Bpf, run: ll.Function, deliver: ll.Function,
     ports = target.pointer(code, code.at(settings, unit.slots.offset("interfaces")), invariant=False)
     port = code.load(code.at(ports, b.shl(code.resize(interface, 64), code.i64(1))), 16)
     code.store(frame.open(), local("length"))
-    # The verifier follows each choice to the end of the program, unless nothing of it is left in a register.
+    # The verifier follows each choice to the end of the program, unless no register holds any part of it.
     tested = b.icmp_unsigned("==", interface, code.i32(TEST_INTERFACE))
     code.store(code.resize(tested, 64), local("tested"))
     with code.when(tested, rarely=True):

@@ -50,7 +50,7 @@ OFFLOAD_NEWS = """unsegmented TSO/GSO packets arrive from the sending host; they
     disable segmentation offload on the host's interface: ethtool -K INTERFACE tso off gso off"""
 DROPS = {"oversize": Port.OVERSIZE, "offload": Port.OFFLOAD, "unsent": Port.UNSENT}
 
-# What the loop's code is stored under.
+# The name under which the loop's code is stored.
 _KEY = "packet loop"
 
 

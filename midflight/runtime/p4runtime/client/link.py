@@ -145,7 +145,7 @@ class Link:
             try:
                 self._outbox.put(each, timeout=self.timeout)
             except queue.Full:
-                raise DeviceError(f"{self.address} did not take messages for {self.timeout:g} s") from None
+                raise DeviceError(f"{self.address} has not read its messages for {self.timeout:g} s") from None
 
     def sync(self) -> None:
         """Block until the device has processed all messages sent before on the stream, and its answers have arrived.

@@ -195,7 +195,7 @@ def _prefix(value: object, width: int, what: str) -> tuple[int, int]:
     base = number(pair[0] if pair else value, width, what)
     length = number(pair[1], 16, f"{what}, prefix length") if pair else width
     if length > width:
-        raise DeviceError(f"{what}: a prefix of {length} bits", hint=f"the field has {width}")
+        raise DeviceError(f"{what}: a prefix of {length} bits is too long", hint=f"the field has {width}")
     kept = base >> (width - length) << (width - length)
     if kept != base:
         spelled = f"{ipaddress.IPv4Address(kept)}/{length}" if width == 32 else f"{kept:#x}/{length}"

@@ -20,7 +20,7 @@ from midflight.runtime.placement.planner.solution import Arc, Solution, arcs_of
 
 __all__ = ["solve"]
 
-_SLIGHTLY = 1e-6  # of the bytes on links, in the other objectives, so that paths are no longer than they need be
+_SLIGHTLY = 1e-6  # the weight of bytes on links in the other objectives, which avoids detours
 
 
 def solve(
@@ -199,7 +199,7 @@ class _Program:
             model.constrain([*out, *arrived, (helps[name], most), (root[name], most)], own, inf)
             for arc in self.out[name]:  # what is on the tree sends a unit at least
                 model.constrain([(sends[arc], 1), (after[arc], -unit)], 0, inf)
-            # What a device that combines gets, it has to process.
+            # A device that combines has to process what it receives.
             gets = model.variable(high=most, integer=False)
             came = [(variable, -factor) for variable, factor in arrived]
             model.constrain([(gets, -1), *came, (helps[name], most), (root[name], most)], -inf, most - own)

@@ -158,7 +158,7 @@ def _construct(graph: _Graph, application: Application, costs: Costs) -> Solutio
     for each in flows:
         if each.maker:
             users.setdefault(each.maker, []).append(each)
-    cost: dict[str, dict[str, float]] = {}  # of having a step's result at a device where the step may be
+    cost: dict[str, dict[str, float]] = {}  # by step, of having its result at each device where it may run
     for step in application.steps:
         inputs = [each for each in flows if each.taker == step.name]
         total = dict.fromkeys(graph.network.devices, 0.0)

@@ -156,7 +156,7 @@ class Application:
 
     def __post_init__(self) -> None:
         if self.packet <= 0:
-            raise MidflightError(f"a packet of {self.packet} bits carries nothing")
+            raise MidflightError(f"a packet has at least 1 bit, not {self.packet}")
         names = [each.name for each in self.sources] + [each.name for each in self.steps]
         names += [each.name for each in self.sinks]
         for name in names:
@@ -167,7 +167,7 @@ class Application:
             for each in step.takes:
                 if each not in known:
                     raise MidflightError(
-                        f"step {step.name} takes from {each}, which is no source or earlier step",
+                        f"step {step.name} takes from {each}, which is not a source or an earlier step",
                         hint="list the steps in the order in which traffic passes them",
                     )
             if not step.takes:
@@ -180,7 +180,7 @@ class Application:
         steps = {each.name for each in self.steps}
         for sink in self.sinks:
             if sink.takes not in steps:
-                raise MidflightError(f"sink {sink.name} takes from {sink.takes}, which is no step")
+                raise MidflightError(f"sink {sink.name} takes from {sink.takes}, which is not a step")
         rates = self.rates()
         for step in self.steps:
             if step.split and len({rates[each] for each in step.takes}) > 1:

@@ -126,7 +126,7 @@ def plan(
     for each in application.ends:
         for at in each.at:
             if at not in network.devices:
-                raise MidflightError(f"{each.name} is at {at}, which is no device of the network", place=each.place)
+                raise MidflightError(f"{each.name} is at {at}, which is not a device of the network", place=each.place)
     found: Solution | None = None
     exact = False
     size = len(application.flows()) * 2 * len(network.links) + len(application.steps) * len(network.devices)
@@ -217,7 +217,7 @@ def _reasons(
     for name in others:
         moved = rerouted(network, application, costs, {**found.at, step: name}, objective)
         if moved is None:
-            texts.append(f"not {name}: nothing reaches it or its results")
+            texts.append(f"not {name}: no path leads there, or none leads on from there")
             continue
         if broken := violations(network, application, moved, costs):
             texts.append(f"not {name}: {broken[0]}")

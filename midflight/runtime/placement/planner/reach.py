@@ -76,7 +76,7 @@ def _one_of_each(names: Iterable[str], alike: Mapping[str, Hashable]) -> list[st
 
 def _alike(network: Network, near: Neighbours) -> dict[str, Hashable]:
     """Return a key for each device. Devices with equal keys reach the same devices."""
-    zone: dict[str, str] = {}  # by device that forwards: one that stands for all that it reaches over such devices
+    zone: dict[str, str] = {}  # by forwarding device: the one that stands for all it reaches over such devices
     for name, device in network.devices.items():
         if device.forwards and name not in zone:
             reached = _reached(network, near, [name])

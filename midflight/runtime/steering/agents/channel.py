@@ -101,7 +101,7 @@ class Collector:
         self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
         try:
             self._socket.bind((address, port))
-        except (OSError, OverflowError) as error:  # the latter for a port that is none
+        except (OSError, OverflowError) as error:  # the latter for an invalid port
             self._socket.close()
             raise DeviceError(f"cannot listen on UDP {address}:{port}: {reason(error)}") from None
         self._socket.setblocking(False)

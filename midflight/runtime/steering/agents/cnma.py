@@ -28,7 +28,9 @@ def gauges(
     MidflightError if one of them is not positive.
     """
     if min(delay, loss, utilization, queue) <= 0:
-        raise MidflightError(f"bounds of gauges {(delay, loss, utilization, queue)} must be positive")
+        raise MidflightError(
+            f"bounds of gauges must be positive: delay {delay}, loss {loss}, utilization {utilization}, queue {queue}"
+        )
     return (
         Gauge("network_delay", Category.COMMUNICATION, MinMax(worst=delay, best=0), weight=2),
         Gauge("network_loss", Category.COMMUNICATION, MinMax(worst=loss, best=0), vital=True),

@@ -25,7 +25,7 @@ from midflight.runtime.steering.metrics.catalogue import KINDS
 
 __all__ = ["ServiceAgent", "gauges"]
 
-# Readings that do not average: what is there now, and what is configured.
+# Readings of which the latest counts and not the mean: what is available now, and what is configured.
 _LATEST = ("service_available", "service_workers", "compute_cpu_cores", "compute_memory_size")
 
 
@@ -37,7 +37,10 @@ def gauges(*, queue: float = 64, service_time: float = 0.1, slots: float = 0, hi
     whether its hit rate counts, as for a cache. MidflightError if a bound is not positive or `slots` is negative.
     """
     if queue <= 0 or service_time <= 0 or slots < 0:
-        raise MidflightError(f"bounds of gauges: queue {queue} and service time {service_time} must be positive")
+        raise MidflightError(
+            f"bounds of gauges: queue {queue} and service time {service_time} must be positive, and slots {slots} at "
+            "least 0"
+        )
     found = [
         Gauge("compute_cpu_utilization", Category.COMPUTING, MinMax(worst=1, best=0)),
         Gauge("service_available", Category.SERVICE, MinMax(worst=0, best=1), vital=True),

@@ -42,7 +42,7 @@ class Machine:
         self._interval: float | None = 0.1
 
     def __call__(self) -> dict[str, float]:
-        """Return the use and number of CPUs, free and total memory, and the load.
+        """Return the use (0 to 1) and number of CPUs, free and total memory in bytes, and the load of the last minute.
 
         The use of the CPUs is the mean since the last call; the first call measures it for 0.1 seconds.
         """
@@ -67,7 +67,8 @@ def service(url: str, timeout: float = 1.0) -> Reader:
     parts, port = urlsplit(url), _port(url)
     if parts.scheme not in ("http", "https", "udp") or not parts.hostname or (parts.scheme == "udp" and not port):
         raise MidflightError(
-            f"{url} is no service", hint="http://host:port, udp://host:port, or prometheus:http://host:port/metrics"
+            f"{url} is not a service's URL",
+            hint="write http://host:port, udp://host:port, or prometheus:http://host:port/metrics",
         )
 
     def read() -> dict[str, float]:
@@ -92,7 +93,7 @@ class Prometheus:
     `names` says what each type of raw metric is there: `queue_depth`, a gauge; `seconds_sum/seconds_count`, the growth
     of one counter over that of another since the last scrape; or `rate(requests_total)`, a counter's growth a second.
     Samples of one name with different labels are added; `name{method="GET"}` selects those with certain labels. `clock`
-    returns nanoseconds. MidflightError for an unknown type of raw metric, and for a URL with a port that is none.
+    returns nanoseconds. MidflightError for an unknown type of raw metric, and for a URL with an invalid port.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Prometheus:
         _port(url)
         for kind in names:
             if kind not in KINDS:
-                raise MidflightError(f"{kind} is no type of raw metric", hint=f"types: {', '.join(KINDS)}")
+                raise MidflightError(f"there is no raw metric {kind}", hint=f"types: {', '.join(KINDS)}")
         self._url, self._names, self._timeout, self._clock = url, dict(names), timeout, clock
         self._last: dict[str, float] = {}
         self._at = 0

@@ -121,5 +121,5 @@ def _bound(address: str, port: int) -> socket.socket:
 
 
 def reason(error: OSError | OverflowError) -> str:
-    """Return why a socket could not be bound or connected; OverflowError is that of a port which is none."""
+    """Return why a socket could not be bound or connected; OverflowError is that of an invalid port."""
     return str(error.strerror if isinstance(error, OSError) else error)

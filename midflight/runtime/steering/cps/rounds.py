@@ -135,7 +135,7 @@ class Rounds:
         self._write(service, "", service.instances, made, now)
         classes = {}
         for each in service.classes:
-            # Only those that the class was given: others are there because they stood in.
+            # Only the instances that the class was given: others have weights because they replaced dead ones.
             given = tuple(it for it in each.instances if it.static > 0)
             own = self._weights(service, each.name, given, now)
             if own.all_dead and not made.all_dead:

@@ -24,8 +24,9 @@ PROBE, UPDATE, PATH = "answer to a probe", "update", "path that works"
 class Decision:
     """The weights of a service's instances after a round, by CSCI-ID; they sum to 1.
 
-    `dead` says why instances get nothing. `source` says what the weights follow from: "measured", "last good" if only
-    stale updates are left or everything seems dead, or "static" if there is no update, or no demand yet. `all_dead`
+    `dead` says why instances get nothing. `source` says what the weights follow from: "measured"; "last good" if only
+    stale updates are left, or if the last weights hold because everything seems dead; or "static" if there is no
+    update, or no demand yet. `all_dead`
     says that no instance can serve, as far as is known. `classes` are the decisions for the service's traffic classes;
     there, the source is "service" if no instance of the class can serve, and the weights are those of the service.
     """
@@ -100,10 +101,11 @@ class PathSelector:
         """Return the weights of a service for a demand in requests a second, at `now`, in nanoseconds.
 
         `traffic_class` is the class of the requests, empty for those without one. `instances` describes all instances
-        that they may go to, and `unreachable` are those to which no way leads, by CSCI-ID. These
-        and dead ones get the weight 0. If all are dead or unreachable, the last weights hold while an update is left,
-        and otherwise all instances are weighed as if they were alive. Errors are those of `choose_weights`:
-        MidflightError if there are no instances, UnsupportedError if the extra `steer` is not installed.
+        that they may go to, and `unreachable` are those to which no path leads, by CSCI-ID. These and dead ones get the
+        weight 0. If all are dead or unreachable, the last weights hold while an update is left, and otherwise all
+        instances are weighed as if they were alive. Errors are those of `choose_weights`: MidflightError if there are
+        no instances or the optimum is not found, UnsupportedError if the extra `steer` is not installed and an update
+        is left.
         """
         names = [each.csci_id for each in instances]
         dead = self.liveness.dead(names, now) | dict.fromkeys((n for n in names if n in unreachable), "unreachable")

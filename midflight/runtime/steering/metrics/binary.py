@@ -86,7 +86,8 @@ def decode(data: bytes) -> Update:
 
     Words and raw metrics with unknown types, formats or lengths are ignored.
 
-    WireError if `data` is too short or too long, is of another version, or contains a number that is out of range.
+    WireError if `data` is too short or too long, is of another version, has a type of score twice, or contains a number
+    that is out of range.
     """
     if len(data) < _HEADER.size:
         raise WireError(f"an update has {_HEADER.size} octets or more, not {len(data)}")

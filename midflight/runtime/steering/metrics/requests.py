@@ -33,7 +33,9 @@ class RequestClass:
 
     def __post_init__(self) -> None:
         if not self.operations >= 0 or self.memory < 0 or (self.latency_bound is not None and self.latency_bound <= 0):
-            raise MidflightError(f"request class {self.name}: its needs must be positive numbers")
+            raise MidflightError(
+                f"request class {self.name}: operations and memory must be at least 0, and a latency bound positive"
+            )
 
 
 @dataclass(frozen=True, slots=True)

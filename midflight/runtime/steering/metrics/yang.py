@@ -131,7 +131,7 @@ def _number(metric: dict[str, Any]) -> float:
     if metric["format"] != "int":
         return float(value)
     if value != int(value):
-        raise WireError(f"{metric['metric-type']} is {value}, which is no integer as its format says")
+        raise WireError(f"{metric['metric-type']} is {value}, but its format says that it is an integer")
     return int(value)
 
 

@@ -62,8 +62,7 @@ def power_of_two(loads: Sequence[float], up: Sequence[bool], first: int, second:
     """Return the less loaded of the candidates with the indexes `first` and `second`, which the caller drew at random.
 
     Return `first` if they are equal. `loads` and `up` have a value for each candidate. One that is down is chosen only
-    if both are. (M. Mitzenmacher, "The Power of Two Choices in Randomized Load
-    Balancing", 2001.)
+    if both are. (M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001.)
     """
     if up[first] != up[second]:
         return first if up[first] else second
@@ -73,8 +72,8 @@ def power_of_two(loads: Sequence[float], up: Sequence[bool], first: int, second:
 def jbsq(outstanding: Sequence[float], delays: Sequence[float], up: Sequence[bool], bound: float) -> int | None:
     """Return the index of the candidate with the fewest outstanding requests for each of its servers.
 
-    None if all that are up have `bound` or more; the request then waits until a reply arrives. The other parameters
-    have a value for each candidate. Ties go to the smaller delay. (JBSQ(n): M. Kogias et al., "R2P2:
+    None if none is up, or if all that are up have `bound` or more; the request then waits until a reply arrives. The
+    other parameters have a value for each candidate. Ties go to the smaller delay. (JBSQ(n): M. Kogias et al., "R2P2:
     Making RPCs first-class datacenter citizens", 2019.)
     """
     free = [each for each in range(len(outstanding)) if up[each] and outstanding[each] < bound]

@@ -21,8 +21,8 @@ class Described:
     """The static description of an instance, which needs no measurement.
 
     `delay` is the time to it and back in seconds, `servers` the requests that it serves at a time, `service` the mean
-    service time in seconds, and `cv2` the squared coefficient of variation of it. MidflightError if a number is out of
-    range.
+    service time in seconds, and `cv2` the squared coefficient of variation of it. MidflightError unless `servers` and
+    `service` are positive and the others at least 0.
     """
 
     csci_id: str
@@ -33,7 +33,10 @@ class Described:
 
     def __post_init__(self) -> None:
         if self.delay < 0.0 or self.servers <= 0.0 or self.service <= 0.0 or self.cv2 < 0.0:
-            raise MidflightError(f"instance {self.csci_id}: a delay, service time or number of servers is out of range")
+            raise MidflightError(
+                f"instance {self.csci_id}: servers {self.servers} and service time {self.service} must be positive, and"
+                f" delay {self.delay} and cv2 {self.cv2} at least 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)

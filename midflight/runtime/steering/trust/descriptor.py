@@ -17,7 +17,7 @@ from midflight.runtime.steering.trust.keys import PUBLIC_KEY, SigningKey
 
 __all__ = ["Descriptor", "issue", "parse"]
 
-_CONTEXT = b"midflight descriptor 1\0"  # a signature of a descriptor is never one of anything else
+_CONTEXT = b"midflight descriptor 1\0"  # so that the signature of a descriptor is valid for nothing else
 _LARGEST = 8192
 _NUMBERS, _TEXTS = ("not_before", "not_after"), ("cs_id", "csci_id")
 

@@ -28,7 +28,10 @@ class SpiffeId:
 
     @classmethod
     def parse(cls, text: str) -> SpiffeId:
-        """Return the SPIFFE ID that a text is. MidflightError, with the reason, if it breaks the rules of the class."""
+        """Return the SPIFFE ID that a text is.
+
+        MidflightError, with the reason, if it breaks the rules of the specification.
+        """
         domain, slash, path = text.removeprefix(_SCHEME).partition("/")
         segments = path.split("/") if slash else []
         reason = ""

@@ -55,7 +55,7 @@ class SigningKey:
         except ValueError:
             seed = b""
         if len(seed) != 32:
-            raise MidflightError(f"{path}: no private key", hint="it has 64 hexadecimal digits")
+            raise MidflightError(f"{path} is not a private key", hint="it must be 64 hexadecimal digits")
         return cls.of(seed)
 
     def save(self, path: Path) -> None:

@@ -19,7 +19,12 @@ __all__ = ["Journal", "Reason", "Verifier"]
 
 
 class Reason(StrEnum):
-    """Why a descriptor or record is refused."""
+    """Why a descriptor or record is refused.
+
+    UNKNOWN: there is no key to verify it with, or no room for another instance. FORGED: its signature is wrong, or its
+    sender is another instance. EXPIRED, EARLY: it is not valid any more or not yet. REPLAYED: it is not newer than the
+    last one. IMPLAUSIBLE: it claims more than its descriptor allows or was measured.
+    """
 
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
