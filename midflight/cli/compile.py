@@ -110,7 +110,7 @@ def compile(
 def program_of(source: str, name: str | None, settings: tuple[str, ...]) -> tuple[Program, str]:
     """Return the program in a Python file, or of a library primitive, and the stem of its files' names.
 
-    MidflightError if there is no such program, or if a setting is wrong.
+    MidflightError if there is no such program, or if a setting does not fit; BadParameter if one is not KEY=VALUE.
     """
     from midflight.cli.userfile import load_program
     from midflight.errors import MidflightError

@@ -68,7 +68,8 @@ class Form:
     lanes: the numbers in a datagram, each of the type `number`.
     token: the 64-bit number that all its datagrams carry.
 
-    WireError if the header of `Aggregate` has other fields than the endpoints use.
+    KernelError unless `lanes` is 1 to 8187. WireError if the header of `Aggregate` has other fields than the endpoints
+    use.
     """
 
     def __init__(self, application: int, lanes: int, number: Number = "int32", token: int = 0) -> None:

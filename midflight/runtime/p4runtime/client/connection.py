@@ -161,7 +161,7 @@ class Connection:
         """Collect the entities that the writes in the `with` block would leave on the device, in order; send nothing.
 
         The list is complete at the end of the block. The session assumes that the device will get them: it does not
-        subscribe again to digests from the block. DeviceError inside a batch.
+        subscribe again to digests from the block. DeviceError inside a batch or another such block.
         """
         if self._batch is not None or self._planned is not None:
             raise DeviceError("another batch is open")

@@ -91,7 +91,7 @@ def entry_message(
 def action_message(schema: Schema, table: str, action: str | Choice, params: Mapping[str, object]) -> p4r.TableAction:
     """Return the message for an action of a table with its parameters by name, or for a reference to a member or group.
 
-    Raises DeviceError, with the allowed values, for an action or parameters that do not fit.
+    Raises DeviceError, with the allowed values, for an unknown table, or an action or parameters that do not fit.
     """
     info = schema.tables.named(table)
     if not isinstance(action, str):
