@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finsy.proto import p4i
 
 from midflight.errors import P4Error
 from midflight.p4.bmv2json.emit import to_p4
@@ -255,6 +256,20 @@ def test_jumps_back_are_loops(tmp_path: Path) -> None:
     made = switch(changed(repeat), tmp_path, COMMANDS)
     left = [data for _, data in made.process(Packets.from_list([(1, packet(0x0A000107, 64))]))]
     assert [each[15] for each in left] == [6]
+
+
+def test_p4info_may_have_what_p4c_removed_from_the_json() -> None:
+    info = p4info(check(SOURCE))
+    info.action_profiles.add(size=8).preamble.CopyFrom(p4i.Preamble(id=0x11000001, name="MyIngress.unreached"))
+    info.value_sets.add(size=8).preamble.CopyFrom(p4i.Preamble(id=0x03000001, name="MyParser.unreached"))
+    info.digests.add().preamble.CopyFrom(p4i.Preamble(id=0x17000001, name="unreached_t"))
+    with HostDevice() as device, device.session() as session:
+        session.load(info, JSON.encode())
+        session.insert("MyIngress.routes", {"hdr.ipv4.dst": "10.0.1.0/24"}, "MyIngress.forward", {"mac": 7, "port": 2})
+        (left,) = device.process(Packets.from_list([(1, packet(0x0A000107, 64))]))
+        assert left[0] == 2
+        with pytest.raises(RequestError, match="the pipeline has no digest of id"):
+            session.subscribe("unreached_t")
 
 
 METERED = source(

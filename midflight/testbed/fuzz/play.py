@@ -230,15 +230,18 @@ class Bmv2:
         digests: Mapping[str, Collection[tuple[int, ...]]],
     ) -> Outcome:
         """Run a case on BMv2, and wait for as many different messages as there are in `digests`."""
-        tables = [table["name"] for pipeline in json.loads(program)["pipelines"] for table in pipeline["tables"]]
+        content = json.loads(program)
+        tables = [table["name"] for pipeline in content["pipelines"] for table in pipeline["tables"]]
+        sent_digests = {each["name"] for each in content["learn_lists"]}  # p4c removes those that no packet reaches
         target = SessionTarget(session)
         schema, session.subscriptions = target.schema, set()
         try:
             for each in schema.digests:
-                session.subscribe(each.preamble.name)
+                if each.preamble.name in sent_digests:
+                    session.subscribe(each.preamble.name)
             _fill(case, target, tables)
             sent = _play(case, device.process)
-            messages = _receive(session, sum(map(len, digests.values()))) if len(schema.digests) else {}
+            messages = _receive(session, sum(map(len, digests.values()))) if sent_digests else {}
             return Outcome(sent, _counters(target, tables), messages)
         finally:
             if device.alive:  # BMv2 keeps groups and sessions when it gets another program

@@ -14,7 +14,7 @@ from midflight.runtime.p4runtime.server.translation import Codec, Strings, codec
 from midflight.runtime.p4runtime.status import Code, Refusal
 from midflight.runtime.p4runtime.values import flat_types
 
-__all__ = ["BoundAction", "BoundTable", "bind", "bind_value_sets"]
+__all__ = ["BoundAction", "BoundTable", "bind", "bind_value_sets", "without_removed"]
 
 T = TypeVar("T", bound=Described)
 
@@ -120,6 +120,24 @@ def bind(
         given = [(each.name, each.bitwidth) for each in theirs]
         _demand(loose or not given or given == layout, f"controller header {what} has the fields {layout}")
     return tables
+
+
+def without_removed(info: p4i.P4Info, ours: Schema) -> p4i.P4Info:
+    """Return a copy of a controller's P4Info without what p4c has removed from BMv2's JSON, but not from the P4Info.
+
+    These are the action profiles, value sets and digests that no packet reaches. `ours` is the P4Info of the JSON.
+    """
+    kept = p4i.P4Info()
+    kept.CopyFrom(info)
+    for listed, known in (
+        (kept.action_profiles, ours.profiles),
+        (kept.value_sets, ours.value_sets),
+        (kept.digests, ours.digests),
+    ):
+        for each in list(listed):
+            if each.preamble.name not in known.by_name:
+                listed.remove(each)
+    return kept
 
 
 def bind_value_sets(

@@ -22,7 +22,7 @@ from midflight.runtime.engine.apart import CompileBudget, compile_apart
 from midflight.runtime.engine.memory import DEFAULT, BudgetError, demand
 from midflight.runtime.engine.queues import Queueing
 from midflight.runtime.p4runtime.schema import Schema
-from midflight.runtime.p4runtime.server.binding import BoundTable, bind, bind_value_sets
+from midflight.runtime.p4runtime.server.binding import BoundTable, bind, bind_value_sets, without_removed
 from midflight.runtime.p4runtime.server.digests import DigestBook
 from midflight.runtime.p4runtime.server.translation import Strings
 from midflight.runtime.p4runtime.status import Code, Refusal
@@ -150,9 +150,9 @@ def assemble(
     program. Other errors of `make` are raised as they are: P4Error for a construct that its engine does not support,
     and UnsupportedError for a program that LLVM cannot translate to BPF or the kernel's verifier rejects.
     """
-    schema, ours = Schema(config.p4info), Schema(checked.p4info)
+    ours, loose = Schema(checked.p4info), is_bmv2_json(checked.text)
+    schema = Schema(without_removed(config.p4info, ours) if loose else config.p4info)
     strings: dict[str, Strings] = {}
-    loose = is_bmv2_json(checked.text)
     tables = bind(schema, ours, checked.program, strings, loose=loose)
     value_sets = bind_value_sets(schema, ours, checked.program, strings, loose=loose)
     try:
