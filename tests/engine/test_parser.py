@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from midflight.errors import P4Error
@@ -30,6 +32,28 @@ STACK_PARSER = """
         transition select(hdr.labels.last.bottom) { 1 : accept; default : labels; }
     }
 """
+
+
+@pytest.mark.parametrize("width", [8, 16, 32, 64])
+@pytest.mark.parametrize("count", [3, 17, 40])
+def test_runs_of_like_fields_are_read_written_and_computed_on(width: int, count: int) -> None:
+    """They are copied several at once, here from odd addresses, between fields of other widths."""
+    fields = " ".join(f"bit<{width}> f{number};" for number in range(count))
+    switch = engine(
+        types=f"header run_t {{ bit<5> before; bit<3> kind; {fields} bit<24> after; }}",
+        headers="run_t run;",
+        header="bit<24> x;",
+        parser="state start { packet.extract(hdr.h); packet.extract(hdr.run); transition accept; }",
+        ingress="".join(f"hdr.run.f{number} = hdr.run.f{number} + {number + 1};" for number in range(count)),
+    )
+    size, chance = width // 8, random.Random(count)
+    values = [chance.randrange(1 << width) for _ in range(count)]
+    more = [(each + number + 1) % (1 << width) for number, each in enumerate(values)]
+    before, after, payload = b"\1\2\3\xa5", b"\4\5\6", b"payload"
+    packets = [before + b"".join(each.to_bytes(size, "big") for each in them) + after for them in (values, more)]
+    assert run(switch, packets[0] + payload) == [(0, packets[1] + payload)]
+    assert run(switch, packets[0]) == [(0, packets[1])]
+    assert run(switch, packets[0][:-1]) == [(0, packets[0][:-1])]  # too short, so nothing is extracted
 
 
 def test_fields_of_any_width_and_alignment_survive_the_trip() -> None:

@@ -24,6 +24,10 @@ I1, I8, I16, I32, I64 = (ll.IntType(width) for width in (1, 8, 16, 32, 64))
 POINTER = ll.PointerType()
 
 
+VECTOR = 128
+"""The number of bits that all processors of today compute with at once."""
+
+
 def integer(width: int) -> ll.IntType:
     """Return LLVM's integer type with a width in bits."""
     return ll.IntType(width)
@@ -33,6 +37,7 @@ class _Native:
     """Code that runs in this process, with the context as its first argument."""
 
     located = False
+    vectors = True
 
     def slot(self, code: Builder, name: str, size: int) -> Value:
         return code.at(code.context, code.unit.slots.offset(name, size))
@@ -102,6 +107,7 @@ class Module:
         self.target = target
         self.slots = slots or Slots()
         self._tables: dict[str, ll.GlobalVariable] = {}
+        self._kinds: dict[str, ll.MDValue] = {}
 
     def function(self, name: str, arguments: list[ll.Type], result: ll.Type, *, inline: bool = True) -> ll.Function:
         """Declare a function that is visible only in the module, and return it. `inline` is whether LLVM may inline it.
@@ -125,6 +131,14 @@ class Module:
         `signature` is its full type.
         """
         return self.module.declare_intrinsic(name, types, signature)
+
+    def kind(self, name: str) -> ll.MDValue:
+        """Return the metadata (TBAA) of accesses to memory of the kind `name`."""
+        if name not in self._kinds:
+            root = self.module.add_metadata(["midflight"])
+            kind = self.module.add_metadata([name, root, ll.Constant(I64, 0)])
+            self._kinds[name] = self.module.add_metadata([kind, kind, ll.Constant(I64, 0)])
+        return self._kinds[name]
 
     def constants(self, name: str, width: int, values: list[int]) -> ll.GlobalVariable:
         """Return the constant array of `width`-bit numbers with this name, which the first call creates."""
@@ -197,19 +211,29 @@ class Builder:
             return self.b.gep(pointer, [self.i64(offset)], inbounds=True, source_etype=I8) if offset else pointer
         return self.b.gep(pointer, [self.resize(offset, 64)], inbounds=True, source_etype=I8)
 
-    def load(self, pointer: Value, width: int, *, alignment: int | None = None, invariant: bool = False) -> Value:
+    def load(
+        self, pointer: Value, width: int, *, alignment: int | None = None, invariant: bool = False, kind: str = ""
+    ) -> Value:
         """Load an integer of exactly `width` bits, a multiple of 8, and return it.
 
         `alignment` is in bytes, by default natural, at most 8. `invariant` promises that the memory never changes.
+        `kind` names the kind of memory: accesses to memory of different kinds do not alias. Without it, they may.
         """
         value = self.b.load(pointer, typ=integer(width), align=alignment or min(width // 8, 8))
+        if kind:
+            value.set_metadata("tbaa", self.unit.kind(kind))
         if invariant:
             value.set_metadata("invariant.load", self.unit.module.add_metadata([]))
         return value
 
-    def store(self, value: Value, pointer: Value, *, alignment: int | None = None) -> None:
-        """Store an integer whose width is a multiple of 8. `alignment` is in bytes, by default natural, at most 8."""
-        self.b.store(value, pointer, align=alignment or min(value.type.width // 8, 8))
+    def store(self, value: Value, pointer: Value, *, alignment: int | None = None, kind: str = "") -> None:
+        """Store an integer whose width is a multiple of 8.
+
+        `alignment` is in bytes, by default natural, at most 8; `kind` is that of the memory, as for `load`.
+        """
+        stored = self.b.store(value, pointer, align=alignment or min(value.type.width // 8, 8))
+        if kind:
+            stored.set_metadata("tbaa", self.unit.kind(kind))
 
     def load_pointer(self, pointer: Value) -> Value:
         """Load a pointer from 8-byte aligned memory and return it."""
@@ -262,6 +286,25 @@ class Builder:
         kind = ll.FunctionType(ll.VoidType(), [POINTER, POINTER, I64, I1])
         memmove = self.unit.intrinsic("llvm.memmove", [POINTER, POINTER, I64], kind)
         self.b.call(memmove, [target, source, self.i64(size), self.constant(1, 0)])
+
+    def copy_swapped(self, target: Value, source: Value, width: int, count: int) -> None:
+        """Emit a copy of `count` numbers of `width` bits (8, 16, 32 or 64) that reverses the bytes of each.
+
+        Several are copied at once, so `width` times `count` must be a multiple of `VECTOR` bits. Both addresses may be
+        unaligned; the two places must be equal or not overlap.
+        """
+        done = 0
+        while done < count:
+            lanes = (2 if (count - done) * width >= 2 * VECTOR else 1) * VECTOR // width
+            kind = ll.VectorType(integer(width), lanes)
+            value = self.b.load(self.at(source, done * width // 8), typ=kind, align=1)
+            if width > 8:
+                name = f"llvm.bswap.v{lanes}i{width}"  # llvmlite does not know the names of vectors
+                known = self.unit.module.globals.get(name)
+                swap = known or ll.Function(self.unit.module, ll.FunctionType(kind, [kind]), name)
+                value = self.b.call(swap, [value])
+            self.b.store(value, self.at(target, done * width // 8), align=1)
+            done += lanes
 
     def swap_bytes(self, value: Value) -> Value:
         """Return an integer with its bytes in reverse order. Its width must be a multiple of 8."""
@@ -329,6 +372,16 @@ class Builder:
         branch = self.b.cbranch(condition, inside, after)
         if rarely:
             branch.set_weights([1, 1000])
+        self.b.position_at_end(inside)
+        yield
+        self.go(after)
+        self.b.position_at_end(after)
+
+    @contextmanager
+    def unless(self, condition: Value) -> Iterator[None]:
+        """Make code conditional like `when`, but on a false `condition`."""
+        inside, after = self.block("then"), self.block("after")
+        self.b.cbranch(condition, after, inside)
         self.b.position_at_end(inside)
         yield
         self.go(after)

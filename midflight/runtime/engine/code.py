@@ -61,6 +61,10 @@ class RecordKind:
     log: bool = False
 
 
+VARIABLE, CELL = "variable", "cell"
+"""The kinds of memory for `Builder.load`: that of the program's variables, headers included, and that of registers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The result of applying a table: whether an entry matched (i1), and the number of the action that ran (i32)."""
@@ -202,7 +206,7 @@ class Code(Builder):
         Raises P4Error for a place whose type is not scalar.
         """
         width, stored = self._widths(place.type)
-        loaded = self.load(place.pointer, stored)
+        loaded = self.load(place.pointer, stored, kind=VARIABLE)
         return loaded if stored == width else self.resize(loaded, width)
 
     def write(self, value: Value, place: Place) -> None:
@@ -211,7 +215,7 @@ class Code(Builder):
         Raises P4Error for a place whose type is not scalar.
         """
         _, stored = self._widths(place.type)
-        self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer)
+        self.store(value if value.type.width == stored else self.resize(value, stored), place.pointer, kind=VARIABLE)
 
     def _widths(self, kind: Type) -> tuple[int, int]:
         """Return the widths in bits that a scalar has while it is computed on, and in memory."""

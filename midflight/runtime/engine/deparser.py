@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from midflight.p4 import ir
-from midflight.p4.types import HeaderType, StackType, StructType, Type, UnionType, width_of
+from midflight.p4.types import HeaderType, StackType, StructType, Type, UnionType, Varbit, width_of
 from midflight.runtime.engine.code import Code, Place, Value
 from midflight.runtime.engine.expressions import components, flatten, is_valid, place, value
-from midflight.runtime.engine.layout import fixed_bytes
+from midflight.runtime.engine.layout import fixed_bytes, scalar_width
 from midflight.runtime.engine.statements import lower, lower_all
-from midflight.runtime.engine.wire import write_items
+from midflight.runtime.engine.wire import Item, Run, Scalar, runs, write_items
 from midflight.stackless import Walk, in_turn, run
 
 __all__ = ["lower_deparser", "most_bytes"]
@@ -83,5 +85,19 @@ def _emit(code: Code, whole: Place, out: Value, position: Value) -> None:
     fixed_bytes(whole.type)
     with code.when(is_valid(code, whole)):
         so_far = code.unit.target.forget(code, code.load(position, 32))
-        written = write_items(code, code.at(out, so_far), flatten(code, whole))
+        written = write_items(code, code.at(out, so_far), _items(code, whole))
         code.store(code.b.add(so_far, written), position)
+
+
+def _items(code: Code, header: Place) -> Sequence[Item | Run]:
+    """Emit loads of a header's scalars, and return what is to be written, in wire order."""
+    if not code.unit.target.vectors:
+        return flatten(code, header)
+    items: list[Item | Run] = []
+    for offset, kind, count in runs(code.layout.leaves(header.type)):
+        where = Place(code.at(header.pointer, offset), kind)
+        if isinstance(kind, Varbit):
+            items.append(where)
+        else:
+            items.append(Scalar(code.read(where)) if count == 1 else Run(where.pointer, scalar_width(kind), count))
+    return items

@@ -12,15 +12,17 @@ __all__ = ["Native"]
 
 PASSES = (
     "sroa",
+    "simplify_cfg",
+    "new_gvn",
     "instruction_combine",
     "simplify_cfg",
     "new_gvn",
     "dead_store_elimination",
-    "instruction_combine",
     "simplify_cfg",
 )
 """The optimization passes. Packet programs are long with few branches: LLVM's standard pipelines take five to ten times
-as long, for code that is a tenth faster."""
+as long, for code that is a tenth faster. The second `new_gvn` removes the
+checks of indexes that the program has made itself."""
 
 MOST_BLOCKS = 4000
 """The maximum number of blocks in a function that is optimised. Beyond it, LLVM's time and memory grow with the square

@@ -14,11 +14,11 @@ from midflight.p4 import ir
 from midflight.p4.nodes import within
 from midflight.p4.types import HeaderType, Varbit
 from midflight.runtime.engine.code import Code, Cursor, Frame, Place, Value, unsupported
-from midflight.runtime.engine.expressions import leaves, place, value
+from midflight.runtime.engine.expressions import place, value
 from midflight.runtime.engine.layout import VARBIT_BYTES, fixed_bytes, scalar_width
 from midflight.runtime.engine.noting import Event, note
 from midflight.runtime.engine.statements import bind, branch, exclude_others, in_union, lower, lower_all
-from midflight.runtime.engine.wire import read_bits
+from midflight.runtime.engine.wire import read_bits, runs
 from midflight.stackless import Walk, run
 
 __all__ = ["MAX_STEPS", "lower_parser", "matches"]
@@ -186,8 +186,14 @@ def _extract(code: Code, header: Place, bits: Value | None) -> None:
         cursor.need(code, b.add(variable, code.i32(fixed)))
         cursor.fail(code, b.icmp_unsigned(">", wide, code.i64(limit)), "HeaderTooShort")
     pointer, offset = cursor.pointer(code), 0
-    for target in leaves(code, header):
-        if isinstance(target.type, Varbit):
+    leaves = code.layout.leaves(header.type)
+    for where, kind, count in runs(leaves) if code.unit.target.vectors else ((*leaf, 1) for leaf in leaves):
+        target = Place(code.at(header.pointer, where), kind)
+        if count > 1:
+            width = scalar_width(kind)
+            code.copy_swapped(target.pointer, code.at(pointer, offset // 8), width, count)
+            offset += width * count
+        elif isinstance(kind, Varbit):
             if offset % 8:
                 raise unsupported(f"a varbit that does not begin at a byte boundary, in header {header.type}")
             code.clear(target.pointer, code.layout.size(target.type))

@@ -271,7 +271,7 @@ class Passes:
     def _replicate(self, code: Code, directory: str, number: Value, arguments: list[Value], round_: Value) -> None:
         """Pass a copy of the state to egress, or a queue, for each replica."""
         context, state, packet, length, consumed = arguments
-        copy = code.allocate(self.unit.state.size)
+        copy = code.allocate(self.unit.state.size, 64)
 
         def one(port: Value, instance: Value) -> None:
             code.copy(copy, state, self.unit.state.size)

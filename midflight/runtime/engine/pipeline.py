@@ -95,7 +95,7 @@ class _Batch:
         function.args[0].add_attribute("noalias")
         code = Code(unit, function)
         b = code.b
-        state = code.allocate(unit.state.size)
+        state = code.allocate(unit.state.size, 64)
         data, offsets = code.slot_pointer("in.data"), code.slot_pointer("in.offsets")
         lengths, ports = code.slot_pointer("in.lengths"), code.slot_pointer("in.ports")
         with code.loop(code.slot_value("in.count")) as index:

@@ -21,6 +21,9 @@ class Target(Protocol):
     located: bool
     """Whether `locate` does anything."""
 
+    vectors: bool
+    """Whether there are instructions for several numbers at once."""
+
     def slot(self, code: Builder, name: str, size: int) -> Value:
         """Return the address of the context's slot with a name. A new name gets a slot of `size` bytes."""
 

@@ -5,13 +5,15 @@ The parser, the deparser, digests, checksums and hashes all use these functions,
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from midflight.p4.types import Varbit
+from midflight.p4.types import Type, Varbit
+from midflight.runtime.engine.builder import VECTOR
 from midflight.runtime.engine.code import Code, Place, Value, unsupported
-from midflight.runtime.engine.layout import VARBIT_BYTES
+from midflight.runtime.engine.layout import VARBIT_BYTES, scalar_width, stored_width
 
-__all__ = ["Item", "Scalar", "read_bits", "write_items"]
+__all__ = ["Item", "Run", "Scalar", "read_bits", "runs", "write_items"]
 
 
 RUN = 64
@@ -31,8 +33,40 @@ class Scalar:
         return width
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The address of `count` integers of `width` bits that lie side by side in memory, as on the wire.
+
+    `width` is 8, 16, 32 or 64, and all of them together fill whole vectors of `VECTOR` bits.
+    """
+
+    pointer: Value
+    width: int
+    count: int
+
+
 Item = Scalar | Place
-"""Something to be written: a scalar, or the place of a varbit."""
+"""Something to be written: a scalar, a run of them, or the place of a varbit."""
+
+
+def runs(leaves: list[tuple[int, Type]]) -> Iterator[tuple[int, Type, int]]:
+    """Group the leaves of a header, as `Layout.leaves` returns them, to runs that can be copied at once.
+
+    Yields the offset and type of the first leaf, and how many there are: 1 for a leaf of its own.
+    """
+    at = bits = 0
+    while at < len(leaves):
+        offset, kind = leaves[at]
+        count = 1
+        if not isinstance(kind, Varbit):
+            width = scalar_width(kind)
+            if bits % 8 == 0 and width == stored_width(width) <= 64:
+                while leaves[at + count : at + count + 1] == [(offset + count * width // 8, kind)]:
+                    count += 1
+                count = count - count % (VECTOR // width) or 1
+            bits += count * width
+        yield offset, kind, count
+        at += count
 
 
 def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
@@ -47,7 +81,7 @@ def read_bits(code: Code, pointer: Value, offset: int, width: int) -> Value:
     return code.resize(code.b.lshr(value, code.constant(span, right)) if right else value, width)
 
 
-def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
+def write_items(code: Code, pointer: Value, items: Sequence[Item | Run]) -> Value:
     """Emit the writing of items without gaps at an address, and return the number of bytes written (i32).
 
     Zero bits fill the last byte. Raises P4Error for a varbit that does not begin at a byte boundary.
@@ -57,6 +91,15 @@ def write_items(code: Code, pointer: Value, items: list[Item]) -> Value:
     for item in items:
         if isinstance(item, Scalar):
             pending.append(item)
+            continue
+        if isinstance(item, Run):
+            written = _write_scalars(code, pointer, pending)
+            pending = []
+            pointer = code.at(pointer, written)
+            code.copy_swapped(pointer, item.pointer, item.width, item.count)
+            size = item.width * item.count // 8
+            pointer = code.at(pointer, size)
+            total = code.b.add(total, code.i32(written + size))
             continue
         assert isinstance(item.type, Varbit)
         if sum(each.width for each in pending) % 8:

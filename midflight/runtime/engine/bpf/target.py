@@ -75,6 +75,7 @@ class Bpf:
     """
 
     located = True
+    vectors = False
 
     direct: bool = False
     exclusive: bool = False

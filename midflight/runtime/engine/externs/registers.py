@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from midflight.p4 import ir
 from midflight.p4.types import Bits, Bool, EnumType
-from midflight.runtime.engine.code import I8, Code, Value, unsupported
+from midflight.runtime.engine.code import CELL, I8, Code, Value, unsupported
 from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
 
@@ -24,9 +24,9 @@ def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     Raises P4Error for an element type that the engine does not support.
     """
     width, stored = _widths(instance)
-    inside, pointer = _element(code, instance, value(code, call.arguments[1]), stored)
+    outside, pointer = _element(code, instance, value(code, call.arguments[1]), stored)
     zero = code.constant(stored, 0)
-    element = code.choose(inside, lambda: code.load(pointer, stored), lambda: zero)
+    element = code.choose(outside, lambda: zero, lambda: code.load(pointer, stored, kind=CELL))
     store(code, call.arguments[0], code.resize(element, width))
 
 
@@ -36,11 +36,11 @@ def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     Raises P4Error for an element type that the engine does not support.
     """
     _, stored = _widths(instance)
-    inside, pointer = _element(code, instance, value(code, call.arguments[0]), stored)
+    outside, pointer = _element(code, instance, value(code, call.arguments[0]), stored)
     new = value(code, call.arguments[1])
-    with code.when(inside):
+    with code.unless(outside):
         signed = is_signed(instance.type_arguments[0])
-        code.store(code.resize(new, stored, signed=signed), pointer)
+        code.store(code.resize(new, stored, signed=signed), pointer, kind=CELL)
 
 
 def _widths(instance: ir.Instance) -> tuple[int, int]:
@@ -54,12 +54,14 @@ def _widths(instance: ir.Instance) -> tuple[int, int]:
 
 
 def _element(code: Code, instance: ir.Instance, index: Value, stored: int) -> tuple[Value, Value]:
-    """Return whether an index is in range, and the address of the element, which has `stored` bits there.
+    """Return whether an index is out of range, and the address of the element, which has `stored` bits there.
 
-    The address is valid only if the index is in range.
+    The address is valid only if the index is in range. The comparison has the form that LLVM gives to the one of a
+    program that checks `index >= size` itself, so that it sees that they are the same.
     """
-    wide = code.resize(index, max(64, index.type.width))
-    inside = code.b.icmp_unsigned("<", wide, code.constant(wide.type.width, size_of(instance)))
+    wide, size = code.resize(index, max(64, index.type.width)), size_of(instance)
+    last = code.constant(wide.type.width, size - 1)
+    outside = code.b.icmp_unsigned(">", wide, last) if size else code.constant(1, 1)
     base = code.slot_pointer(instance.name)
     offset = code.b.mul(code.resize(wide, 64), code.i64(stored // 8))
-    return inside, code.b.gep(base, [offset], source_etype=I8)
+    return outside, code.b.gep(base, [offset], source_etype=I8)
