@@ -18,12 +18,13 @@ from midflight.p4.types import (
     Integer,
     ListType,
     StackType,
+    StringType,
     StructType,
     TupleType,
     Type,
 )
 
-__all__ = ["anonymous", "coerce", "compatible", "has_integer", "settle", "settled", "warn_cut"]
+__all__ = ["anonymous", "coerce", "compatible", "has_integer", "has_string", "settle", "settled", "warn_cut"]
 
 
 def anonymous(kind: Type) -> bool:
@@ -172,6 +173,18 @@ def has_integer(kind: Type) -> bool:
             return any(map(has_integer, elements))
         case StructType(fields=fields):
             return any(has_integer(each.type) for each in fields)
+    return False
+
+
+def has_string(kind: Type) -> bool:
+    """Return whether a type is `string`, or contains one."""
+    match kind:
+        case StringType():
+            return True
+        case TupleType(elements=elements):
+            return any(map(has_string, elements))
+        case StructType(fields=fields):
+            return any(has_string(each.type) for each in fields)
     return False
 
 

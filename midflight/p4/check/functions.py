@@ -9,6 +9,7 @@ from midflight.p4 import declarations as d
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import argument, bind, ordered
+from midflight.p4.check.coerce import has_string
 from midflight.p4.check.context import Context
 from midflight.p4.check.fold import is_literal
 from midflight.p4.check.order import pinned
@@ -103,6 +104,8 @@ def _written_out(
             ctx.scope.declare(parameter.name, Local(variable, reason, True), parameter.place)
         kind: Type = (yield type_of(ctx, prototype.result)) if prototype.result is not None else VOID
         made: list[ir.Statement] = []
+        if has_string(kind):
+            raise P4Error(f"a function cannot return a {kind}", place=prototype.place)
         if kind != VOID:
             ctx.result = ir.Variable(prototype.name, kind, prototype.place)
             made.append(ir.Declare(ctx.result, None, place=prototype.place))

@@ -8,7 +8,7 @@ from midflight.errors import P4Error
 from midflight.p4 import ir
 from midflight.p4 import syntax as s
 from midflight.p4.check.arguments import lvalue
-from midflight.p4.check.coerce import coerce, has_integer
+from midflight.p4.check.coerce import coerce, has_integer, has_string
 from midflight.p4.check.context import Context
 from midflight.p4.check.effects import application, call_statement, may_apply
 from midflight.p4.check.expressions import applied_table, constant, expression, probe, value
@@ -161,7 +161,7 @@ def _declare_variable(ctx: Context, node: s.Variable) -> Walk[ir.Statement | Non
     if has_integer(kind):
         hint = "Give it a width, such as bit<32>, or make it a const."
         raise P4Error("a variable cannot be an int without a width", place=node.place, hint=hint)
-    if isinstance(kind, ExternType | ListType) or kind == VOID:
+    if isinstance(kind, ExternType | ListType) or kind == VOID or has_string(kind):
         raise P4Error(f"a variable cannot be of type {kind}", place=node.place)
     initial: ir.Expression | None = None
     if node.value is not None:
