@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -45,12 +46,13 @@ T = TypeVar("T")
 @click.option(
     "--listen", metavar="HOST:PORT", default="127.0.0.1:7700", show_default=True, help="Receive updates here."
 )
+@click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, help="Announce updates to this path selector.")
 @click.option(
-    "--peer",
-    "peers",
-    metavar="HOST:PORT",
-    multiple=True,
-    help="Forward updates of agents to this path selector. May be repeated.",
+    "--peer-tls",
+    metavar="CERTIFICATE KEY AUTHORITY",
+    nargs=3,
+    type=click.Path(path_type=Path),
+    help="PEM files for TLS in sessions with peers, which all need a certificate of the authority.",
 )
 @click.option("--switch", default="", help="Select for the requests that enter the network at this switch only.")
 @click.option("--period", default=1.0, show_default=True, type=FiniteRange(0.05, DAY), help="Seconds between rounds.")
@@ -102,6 +104,7 @@ T = TypeVar("T")
 def cps(
     listen: str,
     peers: tuple[str, ...],
+    peer_tls: tuple[Path, Path, Path] | None,
     switch: str,
     period: float,
     detect: float,
@@ -121,6 +124,11 @@ def cps(
     updates, or answering --probe, gets no requests after --detect seconds, so agents should send updates at least three
     times in that time. Weights hold for five periods; if this command ends, the static weights then return.
 
+    Path selectors keep sessions over TCP with their peers, at the same addresses and port numbers as for updates. Each
+    announces the updates that it hears, and those of other peers, with their signatures. When a session ends, or a peer
+    is silent for --detect seconds, the updates that came only from there are withdrawn, and their instances get nothing
+    until they are heard again.
+
     With --authority, only signed records count, from instances whose descriptors are given. What contradicts the
     answers to --probe is refused.
 
@@ -130,7 +138,9 @@ def cps(
     from midflight.errors import MidflightError
     from midflight.runtime.controller.service.remote import RemoteServices
     from midflight.runtime.steering.agents.channel import Collector
+    from midflight.runtime.steering.cps.exchange import Exchange
     from midflight.runtime.steering.cps.health import HealthProbes
+    from midflight.runtime.steering.cps.peering import Closed, Heard, Opened, Peering, PeerTls
     from midflight.runtime.steering.cps.rounds import Rounds
     from midflight.runtime.steering.cps.selector import PathSelector
 
@@ -153,10 +163,34 @@ def cps(
         probing = {hosts.get(each, each): where for each, where in reflectors.items()}
         interval = max(min(period, detect / PROBES), 0.005)
         health = stack.enter_context(HealthProbes(probing, selector.liveness, time.time_ns, round(interval * 1e9)))
-        heard, to = selector.heard, [address(each) for each in peers]
+        speaker = secrets.randbits(64)
+        exchange = Exchange(speaker, selector, lambda record, now: collector.check(record, now))
         collector = stack.enter_context(
-            Collector(selector.board, verifier, *address(listen), measured=selector.measured, heard=heard, peers=to)
+            Collector(
+                selector.board,
+                verifier,
+                *address(listen),
+                measured=selector.measured,
+                heard=selector.heard,
+                learned=exchange.learned,
+            )
         )
+        tls = PeerTls(*peer_tls) if peer_tls else None
+        to = [address(each) for each in peers]
+        peering = stack.enter_context(Peering(speaker, *collector.address, peers=to, hold=detect, tls=tls))
+
+        def talk() -> None:
+            for event in peering.events():
+                match event:
+                    case Opened(peer=peer):
+                        peering.tell(exchange.table(), peer)
+                    case Heard(source=source, message=message):
+                        exchange.received(source, message, time.time_ns())
+                    case Closed(source=source, reason=reason):
+                        click.echo(f"midflight: a session of a peer has ended: {reason}", err=True)
+                        exchange.closed(source)
+            peering.tell(exchange.news())
+
         click.echo(f"listening for updates at {collector.address[0]}:{collector.address[1]}", err=True)
         rounds = Rounds(selector, network, switch=switch, valid=5 * period, service=service_time)
         said: dict[str, str] = {}
@@ -167,10 +201,12 @@ def cps(
             while not stop.is_set() and (left := until - time.monotonic()) > 0:
                 collector.collect(time.time_ns(), min(left, 0.1, interval))
                 health.poll()
+                talk()
             if stop.is_set():
                 break
             try:
                 decisions, problem = rounds.round(time.time_ns()), ""
+                exchange.expire()
             except MidflightError as error:
                 decisions, problem = {}, str(error)
             if problem and said.get("") != problem:

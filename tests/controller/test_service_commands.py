@@ -14,7 +14,10 @@ import pytest
 from midflight.runtime.controller.service.commands import Commands
 from midflight.runtime.controller.service.server import CommandServer
 from midflight.runtime.steering.agents.channel import Sender
+from midflight.runtime.steering.cps.messages import Announce
+from midflight.runtime.steering.cps.peering import Peering
 from midflight.runtime.steering.metrics import Update, raw
+from midflight.runtime.steering.metrics.binary import encode
 from midflight.runtime.steering.trust.descriptor import Descriptor, issue
 from midflight.runtime.steering.trust.identity import SpiffeId
 from midflight.runtime.steering.trust.keys import SigningKey
@@ -151,9 +154,36 @@ def test_a_path_selector_weighs_classes_too(running: Running) -> None:
     finally:
         ended.set()
         reporting.join()
+    assert done.exit_code == 0, done.output
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["classes"]["urgent"]["weights"] == {"10.0.0.2": 1.0, "10.0.0.3": 0.0}, last
     assert running.run("service", "remove", "classed").exit_code == 0
+
+
+def test_a_path_selector_listens_to_its_peers(running: Running) -> None:
+    running.run("service", "add", "peered", CS_ID, "h2=1", "h3=1")
+    port = 20_000 + time.time_ns() // 1000 % 20_000
+
+    def announce() -> None:
+        with Peering(9, peers=[("127.0.0.1", port)]) as peering:
+            number = 0
+            while not ended.wait(0.05):
+                number += 1
+                for address, up in (("10.0.0.2", 0), ("10.0.0.3", 1)):
+                    update = Update(CS_ID, address, number, time.time_ns(), SECOND, raw=(raw("service_available", up),))
+                    peering.tell([Announce(encode(update, with_raw=True), (9,))])
+
+    ended = Event()
+    announcing = Thread(target=announce)
+    announcing.start()
+    try:
+        done = running.run("cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "12", "--json")
+    finally:
+        ended.set()
+        announcing.join()
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["weights"] == {"10.0.0.2": 0.0, "10.0.0.3": 1.0}, done.output
+    assert running.run("service", "remove", "peered").exit_code == 0
 
 
 def test_a_weight_of_an_instance_to_which_no_way_leads_is_a_warning(running: Running) -> None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from midflight.errors import MidflightError
-from midflight.runtime.steering.agents.channel import Collector, Sender
 from midflight.runtime.steering.agents.reflector import Reflector
 from midflight.runtime.steering.cps.health import HealthProbes
 from midflight.runtime.steering.cps.liveness import Liveness
@@ -275,30 +274,6 @@ def test_an_answer_to_a_probe_counts_when_it_arrives(stack: ExitStack) -> None:
         health.poll()
     assert liveness.dead(["10.0.0.2"], NOW + 4 * SECOND) == {}
     assert "10.0.0.2" in liveness.dead(["10.0.0.2"], NOW + 4 * SECOND + 1), "no round is lost"
-
-
-def test_path_selectors_pass_updates_on_to_their_peers_once(stack: ExitStack) -> None:
-    selectors = [PathSelector() for _ in range(3)]
-    ports = []
-    with ExitStack() as reserved:
-        for _ in range(2):
-            free = reserved.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname())
-    ring: list[Collector] = []
-    for number, selector in enumerate(selectors):
-        # Each sends to both others: a full mesh, in which every update comes back.
-        others = [each.address for each in ring] + ports[number:]
-        port = ports[number - 1][1] if number else 0
-        made = Collector(selector.board, port=port, heard=selector.heard, peers=others)
-        ring.append(stack.enter_context(made))
-    sender = stack.enter_context(Sender([ring[0].address]))
-    sender.send(Update(CS_ID, NAMES["h2"], 1, NOW, SECOND))
-    for each in ring * 3:
-        each.collect(NOW, 0.2)
-    assert [len(each.board) for each in selectors] == [1, 1, 1]
-    assert [each.counts["accepted"] for each in ring] == [1, 1, 1]
-    assert sum(each.counts["repeated"] for each in ring) > 0
 
 
 def test_the_path_selector_gives_a_drained_instance_nothing() -> None:

@@ -107,6 +107,11 @@ class Board:
         instances[update.csci_id] = Entry(update, now)
         return True
 
+    def remove(self, cs_id: str, csci_id: str) -> None:
+        """Remove what is known about an instance of a service. Idempotent."""
+        if self._entries.get(cs_id, {}).pop(csci_id, None) is not None:
+            self._count -= 1
+
     def entry(self, cs_id: str, csci_id: str) -> Entry | None:
         """Return what the board holds about an instance (CSCI-ID) of a service (CS-ID), or None if nothing is known."""
         return self._entries.get(cs_id, {}).get(csci_id)

@@ -7,7 +7,6 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from hashlib import sha256
 from types import TracebackType
 
 from midflight.errors import DeviceError, WireError
@@ -22,7 +21,6 @@ from midflight.runtime.steering.trust.verifier import Verifier
 __all__ = ["Collector", "Sender"]
 
 _BATCH = 256  # datagrams that are received at a time
-_REMEMBERED = 4096  # datagrams whose repetition is noticed
 
 
 class Sender:
@@ -75,11 +73,8 @@ class Collector:
 
     With a `verifier`, only signed records of instances that it has admitted count, as far as they do not contradict
     what `measured` returns (see `Verifier.check`); without, everybody is believed, and only networks of one owner can
-    do without. `heard` is called with each update that the board accepts, and the time.
-
-    What the board accepts is also sent on to `peers`, which are IP addresses and UDP ports of other collectors, as it
-    was received. So path selectors that know each other in any graph without partition all get every update: an update
-    that was received before is dropped. DeviceError if the address cannot be bound.
+    do without. `heard` is called with each update that the board accepts, and the time; then `learned` is, with the
+    datagram as it was received, its update, and the time. DeviceError if the address cannot be bound.
     """
 
     def __init__(
@@ -91,13 +86,12 @@ class Collector:
         *,
         measured: Callable[[str], Mapping[str, float]] | None = None,
         heard: Callable[[Update, int], object] = lambda _update, _now: None,
-        peers: Iterable[tuple[str, int]] = (),
+        learned: Callable[[bytes, Update, int], object] = lambda _record, _update, _now: None,
     ) -> None:
         self._board, self._verifier = board, verifier
-        self._measured, self._heard, self._peers = measured, heard, tuple(peers)
-        self._known: dict[bytes, None] = {}  # digests of the latest datagrams, the oldest first
+        self._measured, self._heard, self._learned = measured, heard, learned
         self.counts: Counter[str] = Counter()
-        """Datagrams by outcome: "accepted", "ignored" (old, or the board is full), "repeated" by a peer, "refused"."""
+        """Datagrams by outcome: "accepted", "ignored" (old, or the board is full), "refused"."""
         self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
         try:
             self._socket.bind((address, port))
@@ -131,6 +125,17 @@ class Collector:
             accepted += self._accept(data, now)
         return accepted
 
+    def check(self, data: bytes, now: int) -> Update | None:
+        """Return the update of a datagram at `now`, in nanoseconds since 1970, or None if it is none, or refused.
+
+        Errors of the verifier propagate.
+        """
+        if self._verifier is not None:
+            return self._verifier.check(data, now, self._measured)
+        with suppress(WireError):
+            return decode(data)
+        return None
+
     def close(self) -> None:
         """Close the socket. Idempotent."""
         self._socket.close()
@@ -144,20 +149,7 @@ class Collector:
         self.close()
 
     def _accept(self, data: bytes, now: int) -> bool:
-        update: Update | None = None
-        if self._peers:
-            digest = sha256(data).digest()
-            if digest in self._known:
-                self.counts["repeated"] += 1
-                return False
-            self._known[digest] = None
-            if len(self._known) > _REMEMBERED:
-                del self._known[next(iter(self._known))]
-        if self._verifier is not None:
-            update = self._verifier.check(data, now, self._measured)
-        else:
-            with suppress(WireError):
-                update = decode(data)
+        update = self.check(data, now)
         if update is None:
             self.counts["refused"] += 1
             return False
@@ -165,9 +157,7 @@ class Collector:
         self.counts["accepted" if accepted else "ignored"] += 1
         if accepted:
             self._heard(update, now)
-            for peer in self._peers:
-                with suppress(OSError):  # a peer that is not there, or is reached by another version of IP
-                    self._socket.sendto(data, peer)
+            self._learned(data, update, now)
         return accepted
 
 

@@ -80,6 +80,13 @@ class PathSelector:
             self.heard(update, now)
         return accepted
 
+    def withdrawn(self, cs_id: str, csci_id: str) -> None:
+        """Remove the update of an instance that no path selector vouches for any longer: it counts as dead until the
+        next one.
+        """
+        self.board.remove(cs_id, csci_id)
+        self.liveness.fail(csci_id, UPDATE, "its updates are withdrawn")
+
     def measured(self, instance: str) -> dict[str, float]:
         """Return the scores, 0 to 10, of an instance that follow from the selector's own probes, for `Verifier.check`.
 
