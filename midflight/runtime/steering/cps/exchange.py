@@ -34,7 +34,7 @@ class _Route:
 
 
 class Exchange:
-    """The routes of a path selector, and what it tells its peers. Has no sockets and no clock.
+    """The routes of a path selector, and what it announces to its peers. Has no sockets and no clock.
 
     * speaker: its id, a random number of 64 bits.
     * selector: gets the updates, and hears of those that are withdrawn.
@@ -91,13 +91,13 @@ class Exchange:
             del self._routes[key], self._best[key]
 
     def news(self) -> list[Announce | Withdraw]:
-        """Return what all peers are to be told, and forget it."""
+        """Return what to announce to all peers, and forget it."""
         news, self._news = self._news, []
         return news
 
     def table(self) -> list[Announce]:
-        """Return what a peer whose session begins is to be told: the best route to each record."""
-        return [self._told(each) for each in self._best.values()]
+        """Return what to announce to a peer whose session begins: the best route to each record."""
+        return [self._announced(each) for each in self._best.values()]
 
     def _examined(self, message: Announce, now: int) -> Update | None:
         """Return the update of a record, given to the selector if it is new, or None if it does not count."""
@@ -145,7 +145,7 @@ class Exchange:
         best = min(routes, key=lambda each: (-each.number, len(each.path), each.path))
         if best != self._best.get(key):
             self._best[key] = best
-            self._news.append(self._told(best))
+            self._news.append(self._announced(best))
 
-    def _told(self, route: _Route) -> Announce:
+    def _announced(self, route: _Route) -> Announce:
         return Announce(route.record, (*route.path, self.speaker))

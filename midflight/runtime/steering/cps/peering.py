@@ -43,7 +43,7 @@ _FAILURES = (WireError, OSError, EOFError, TimeoutError, ssl.SSLError)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session to a peer has begun, which is to be told everything. `peer` is its place in the list of peers."""
+    """A session to a peer has begun: send it the whole table. `peer` is its place in the list of peers."""
 
     peer: int
 
