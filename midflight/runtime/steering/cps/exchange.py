@@ -1,4 +1,4 @@
-"""What path selectors tell each other: routes to records, as BGP has routes to networks.
+"""The exchange of records between path selectors: routes to records, as BGP has routes to networks.
 
 The records of agents reach each path selector by several ways. Of each, the newest record counts, by the shortest path.
 A path names the path selectors that passed it on, so none takes its own announcement for news. When the last way to an
