@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from weakref import WeakSet
 
 from midflight.errors import DeviceError, WireError
 from midflight.runtime.steering.agents.reflector import reason
@@ -119,8 +118,8 @@ class Peering:
         )
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._outgoing: dict[int, asyncio.Queue[Announce | Withdraw]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._writers: dict[asyncio.StreamWriter, None] = {}
         self._sources = 0
         self._loop = asyncio.new_event_loop()
         try:
@@ -173,9 +172,16 @@ class Peering:
 
     def _start(self, work: object) -> None:
         assert asyncio.iscoroutine(work)
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._keep_task(self._loop.create_task(work))
+
+    def _keep_task(self, task: asyncio.Task[None]) -> None:
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    def _keep_writer(self, writer: asyncio.StreamWriter) -> None:
+        if len(self._writers) > 2 * _SESSIONS:
+            self._writers = {each: None for each in self._writers if not each.is_closing()}
+        self._writers[writer] = None
 
     def _put(self, message: Announce | Withdraw, peer: int | None) -> None:
         for number, waiting in list(self._outgoing.items()):
@@ -188,11 +194,10 @@ class Peering:
     async def _end(self) -> None:
         self._server.close()
         while self._tasks:  # again, as a task that awaits the end of another one may lose a cancellation
-            for each in self._tasks:
+            for each in list(self._tasks):
                 each.cancel()
             await asyncio.wait(list(self._tasks), timeout=1.0)
-            self._tasks = {each for each in self._tasks if not each.done()}
-        for writer in list(self._writers):
+        for writer in self._writers:
             writer.transport.abort()
             with suppress(*_FAILURES):
                 await writer.wait_closed()
@@ -203,7 +208,7 @@ class Peering:
             with suppress(*_FAILURES):
                 async with asyncio.timeout(self._hold):
                     reader, writer = await asyncio.open_connection(address, port, ssl=self._client_tls)
-                self._writers.add(writer)
+                self._keep_writer(writer)
                 try:
                     await self._tell(number, reader, writer)
                 finally:
@@ -244,9 +249,8 @@ class Peering:
         """Listen to a session that a peer has opened."""
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self._writers.add(writer)
+        self._keep_task(task)
+        self._keep_writer(writer)
         self._sources += 1
         source, why = self._sources, "this path selector ends"
         keeping: asyncio.Task[None] | None = None
