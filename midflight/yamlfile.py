@@ -46,7 +46,7 @@ class YamlFile:
     def mapping(self, node: yaml.Node | None, what: str, example: str = "") -> Pairs:
         """Return the pairs of a mapping node, in order: by key, the key's own node and the value's node.
 
-        `what` names the mapping in the error, and `example` is its hint. MidflightError if it is no mapping, or if a
+        `what` names the mapping in the error, and `example` is its hint. MidflightError if it is not a mapping, or if a
         key occurs twice.
         """
         if not isinstance(node, yaml.MappingNode):
@@ -61,7 +61,7 @@ class YamlFile:
         return found
 
     def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return the item nodes of a list node. `what` names the list in the error. MidflightError if it is no list."""
+        """Return the item nodes of a list node, which `what` names in errors. MidflightError if it is not a list."""
         if not isinstance(node, yaml.SequenceNode):
             self.fail(node, f"{what} is expected here", "write [one, another], or lines that begin with -")
         self._untagged(node, "seq")
@@ -69,7 +69,7 @@ class YamlFile:
         return items
 
     def names(self, node: yaml.Node) -> list[str]:
-        """Return the items of a list node as texts. MidflightError if it is no list, or an item is a list or
+        """Return the items of a list node as texts. MidflightError if it is not a list, or an item is a list or
         mapping.
         """
         return [str(self.scalar(each)) for each in self.sequence(node, "a list of names")]

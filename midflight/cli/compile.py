@@ -136,7 +136,7 @@ def program_of(source: str, name: str | None, settings: tuple[str, ...]) -> tupl
 
 
 def _files(program: Program, checked: CheckedProgram | str, output: Path, stem: str) -> dict[str, tuple[Path, str]]:
-    """Return the paths and contents of all files. Of P4 for other architectures than v1model, `checked` is the text."""
+    """Return the paths and contents of all files. `checked` is the text of P4 for other architectures than v1model."""
     import json
 
     from midflight.p4.p4info import to_text

@@ -154,7 +154,7 @@ def conformance(
     result of the kernel in Python. The exit status is 1 if a case fails, if a case that is known to fail passes, or if
     the self-test misses a broken program. After an interrupt (Ctrl-C), the current case is finished, the results so far
     are printed and written, and the exit status is 130. With --sheet, programs that exceed the sheet are refused, which
-    is no failure.
+    is not a failure.
 
     FILE.py has a primitive of yours: a class derived from Primitive, a Program, or Subjects. Its traces are generated,
     and the reference is the executed kernel. If the file has a function `oracle(parameters, requests)`, the kernel is

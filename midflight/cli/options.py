@@ -244,7 +244,7 @@ def p4_options(command: Command) -> Command:
 def defines(definitions: tuple[str, ...]) -> dict[str, str]:
     """Return the values of macros by name, from texts NAME=VALUE. A name alone has the value 1.
 
-    click.BadParameter if a name is no identifier.
+    click.BadParameter if a name is not an identifier.
     """
     found = {}
     for each in definitions:

@@ -168,7 +168,7 @@ def declassify(name: str, traffic_class: str, state: Path | None, as_json: bool)
 
 
 def _warn(state: Path | None, name: str, hosts: list[str]) -> None:
-    """Warn of instances with a weight to which no way leads over switches that are on."""
+    """Warn of instances with a weight that no path over switches that are on reaches."""
     found = call(state, "services")["services"]
     pools = [pool for each in found if each["name"] == name for pool in (each, *each["classes"])]
     there = {it["host"]: it["reachable"] for pool in pools for it in pool["instances"]}
@@ -185,8 +185,8 @@ def balance(name: str, application: str, state: Path | None, as_json: bool) -> N
     """Make APPLICATION, a Balance of the program, follow the weights of a service on all switches.
 
     It chooses between two instances by the loads that replies carry. Without APPLICATION, no Balance follows the
-    service any longer. Fails if there is no such service, if APPLICATION is no Balance or follows another service, or
-    if it has too few instances or another number of buckets than the Steering.
+    service any longer. Fails if there is no such service, if APPLICATION is not a Balance or follows another service,
+    or if it has too few instances or another number of buckets than the Steering.
     """
     found = call(state, "balance_service", service=name, application=application)
     text = f"{application} follows its weights" if application else "no Balance follows its weights"

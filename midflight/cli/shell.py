@@ -58,7 +58,7 @@ def shell(
     """Open p4runtime-shell on a running switch, by default the one at 127.0.0.1:9559.
 
     Without --config, the switch keeps its program. Without SCRIPT, there is a prompt, or standard input is the script
-    if it is no terminal.
+    if it is not a terminal.
 
     On first use, pip installs p4runtime-shell into its own environment in the user's cache folder, because it needs
     versions of packages that conflict with current ones.

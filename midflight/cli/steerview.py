@@ -55,7 +55,8 @@ class Standings:
 def live_view(console: Console, policies: Sequence[str], seeds: int) -> Iterator[Callable[[str, Figures], None]]:
     """Show a table of the policies while the context is active, and yield a function that adds figures to it.
 
-    The function receives the policy and its figures with one more seed. Nothing is shown if the console is no terminal.
+    The function receives the policy and its figures with one more seed. Nothing is shown if the console is not a
+    terminal.
     """
     from rich.live import Live
 

@@ -30,7 +30,7 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]
     """Show a progress bar while the context is active, and yield a function that updates it.
 
     `what` is its title. The function receives the number of finished steps, the number of all steps, and a description.
-    Nothing is shown if the console is no terminal.
+    Nothing is shown if the console is not a terminal.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -64,7 +64,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def table(console: Console, title: str, columns: tuple[str, ...]) -> Table:
-    """Return an empty table for a console, without rules if it is no terminal. Only the first column is
+    """Return an empty table for a console, without rules if it is not a terminal. Only the first column is
     left-aligned.
     """
     from rich import box

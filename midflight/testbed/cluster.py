@@ -88,7 +88,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _log_little() -> None:
-    """Leave the log of a worker to what is critical: futures report its errors, and the rest is about its end."""
+    """Limit a worker's log to critical messages: futures report its errors, and the others are about its end."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 

@@ -53,7 +53,7 @@ class _Pipeline:
         return self._declarations, body
 
     def _order(self) -> list[str]:
-        """Return the nodes so that each comes after all that lead to it. Raises P4Error if there is a circle."""
+        """Return the nodes in an order in which each follows all that lead to it. P4Error if there is a circle."""
         order: list[str] = []
         state: dict[str, int] = {}
         start = self._found["init_table"]

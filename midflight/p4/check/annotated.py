@@ -84,5 +84,5 @@ def _parsed(ctx: Context, node: s.Annotation) -> list[tuple[str, s.Expression]]:
 
 
 def _at(error: P4Error, node: s.Annotation) -> P4Error:
-    """Return an error in an annotation's body with the place of the annotation, for the body has none of its own."""
+    """Return an error in an annotation's body with the place of the annotation, because its parts have no places."""
     return P4Error(f"@{node.name}: {error.message}", place=node.place, hint=error.hint)

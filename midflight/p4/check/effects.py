@@ -24,7 +24,7 @@ __all__ = ["application", "call_statement", "may_apply"]
 def call_statement(ctx: Context, node: s.Call) -> Walk[ir.Statement | None]:
     """Check a call as a statement and return the statement, or None for a call without side effects.
 
-    P4Error if the call is invalid, or if the expression is no call and so has no effect.
+    P4Error if the call is invalid, or if the expression is not a call and so has no effect.
     """
     made: ir.Statement | None
     match node.callee:

@@ -22,7 +22,7 @@ def keyset(ctx: Context, node: s.SimpleKeyset | s.TupleKeyset, kinds: Sequence[T
     """Check a keyset against the types of its fields, and return a key for each field.
 
     `what` names the owner in error messages. Raises P4Error for a wrong number of fields, for values of another type or
-    not known at compile time, for a mask or range where the field is no number, for a value set as one of several
+    not known at compile time, for a mask or range where the field is not a number, for a value set as one of several
     fields, and for an empty range.
     """
     if isinstance(node, s.TupleKeyset):

@@ -25,7 +25,7 @@ Row = Callable[[Context, Iterable[s.Statement]], Walk[list[ir.Statement]]]
 def counted(ctx: Context, node: s.For, row: Row) -> Walk[ir.Statement | None]:
     """Check a loop with a condition, and return it with the statements before it.
 
-    P4Error if the condition is no bool, and for the first error inside.
+    P4Error if the condition is not a bool, and for the first error inside.
     """
     with ctx.scope.block():
         first: list[ir.Statement] = yield row(ctx, node.first)

@@ -179,7 +179,7 @@ def _expected(
     wanted: d.Parser | d.Control,
     given: Type,
 ) -> Walk[Type]:
-    """Return the type that a part's parameter must have. A type parameter without a type yet gets the given one."""
+    """Return the type that a part's parameter must have. A type parameter without a type takes the given one."""
     if not isinstance(node, s.TypeName) or node.name not in wanted.type_parameters:
         kind: Type = yield type_of(_with_bound(ctx, own, node.place), node)
         return kind

@@ -49,7 +49,7 @@ def parser(ctx: Context, node: d.Parser, values: Sequence[Entity]) -> Walk[ir.Pa
 
 
 def _demand_end(node: d.Parser, states: Sequence[ir.State]) -> None:
-    """Raise P4Error if no way through the states leads from `start` to `accept` or `reject`."""
+    """Raise P4Error if no path through the states leads from `start` to `accept` or `reject`."""
     following = {each.name: each.next for each in states}
     reached, waiting = {"start"}, ["start"]
     while waiting:

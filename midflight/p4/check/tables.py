@@ -171,7 +171,7 @@ def _direct(ctx: Context, node: d.TableProperty, table: str) -> Walk[ir.Instance
 
 
 def _implementation(ctx: Context, node: d.TableProperty, table: str) -> Walk[ir.Instance]:
-    """Return the action profile or selector that a table names or creates. The `@name` of one created is complete."""
+    """Return the action profile or selector that a table names or creates. A created one has exactly its `@name`."""
     made: ir.Instance | ir.Control | ir.Parser | None = None
     if isinstance(node.value, s.Name):
         entity = ctx.scope.lookup(node.value.name, node.value.top, node.value.place)

@@ -41,7 +41,7 @@ class Filter(Primitive):
     fields: Mapping[str, Kind] | None = None
 
     def validate(self) -> None:
-        """Check parameters' types: KernelError if `keep` is no string, or `fields` neither None nor a dict of types.
+        """Check parameters' types: KernelError if `keep` is not a string, or `fields` neither None nor a dict of types.
 
         The condition itself is checked when it is parsed and when the kernel is compiled.
         """

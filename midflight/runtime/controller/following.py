@@ -114,7 +114,7 @@ class Following:
         """Plan again for the switches that are on, and return the steps that have moved. Those in `idle` only forward,
         and those that were full may have room again.
 
-        MidflightError if there is no plan, or if one of `idle` is no switch. DeviceError if a switch rejects its
+        MidflightError if there is no plan, or if one of `idle` is not a switch. DeviceError if a switch rejects its
         program. Then the switches follow the last plan.
         """
         controller = self._controller

@@ -91,7 +91,7 @@ class Planner:
 
         The switches that are `absent` are on no route, and those that are `idle` only forward. Each of `full` is a step
         and a switch that has no room for it. A step is left to the hosts only if no plan has it on a switch beside the
-        others. MidflightError if a step is no application of the
+        others. MidflightError if a step is not an application of the
         program or an end no host of the network, if there is no route between two ends of the application that avoids
         the absent switches, or if no plan keeps all limits.
         """

@@ -75,7 +75,7 @@ def _ingresses(graph: Graph) -> list[str]:
 
 
 def _seen(whole: Graph, alive: Graph, host: str, ingresses: Sequence[str]) -> tuple[float, bool]:
-    """Return the mean delay from the ingresses to a host in seconds, and whether a way leads there from one of them."""
+    """Return the mean delay from the ingresses to a host in seconds, and whether one of them has a path there."""
     hops = whole.towards(host)
     delays = [hops[each].delay / 1e9 for each in ingresses if each in hops]
     there = alive.towards(host)

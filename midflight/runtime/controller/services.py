@@ -339,7 +339,7 @@ class Services:
         return replace(desired, instances=numbers), {numbers[name]: float(each) for name, each in weights.items()}
 
     def _check_hosts(self, network: IPNetwork) -> None:
-        """Check that no host has an address of a service, as what is sent to that host would go to an instance."""
+        """Check that no host has an address of a service: packets to that host would go to an instance."""
         address, length = mapped_prefix(network)
         for host in self._fleet.whole.hosts:
             if mapped(host.address) >> 128 - length == address >> 128 - length:

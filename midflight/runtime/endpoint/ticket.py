@@ -67,7 +67,7 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 def _address(value: Any) -> Address:
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"{value!r} is no address")
+        raise TypeError(f"{value!r} is not an address")
     host, port = value
     return str(host), int(port)
 

@@ -336,7 +336,7 @@ def _value(pass_: _Pass, expression: ir.Expression, control: _Control) -> Step[N
 
 
 def _add(pass_: _Pass, kind: str, what: str, place: Place | None, needs: Names, control: _Control) -> Names:
-    """Add an operation that is no table or register, and return its name as the operations that its result needs."""
+    """Add an operation that is not a table or register, and return its name as the operations that its result needs."""
     base = f"{pass_.scope}.{what}" + (f" (line {place.line})" if place else "")
     name, number = base, 1
     while name in pass_.nodes:

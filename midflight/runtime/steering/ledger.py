@@ -81,7 +81,7 @@ class Ledger:
         self.session, self._done = session, {}
 
     def _holds(self, entry: Entry) -> bool:
-        """Return whether an entry has been written, or deleted, as it is wanted."""
+        """Return whether the switch holds an entry as wanted: written, or deleted if it has no action."""
         held = self._done.get(entry.key)
         return held == entry if held is not None else not entry.action
 

@@ -101,8 +101,8 @@ def candidates(
     """Return the candidates for `select`: each instance with each of its up to `paths` shortest paths from `ingress`.
 
     `ingress` is the switch at which traffic enters. `sites` has the node of each instance, by CSCI-ID, and `reports`
-    the latest report on it; an instance without a report is no candidate. `agent` scores each path from the readings of
-    its links, which `links` gives by pair of nodes; None is idle and lossless links. `now` is the time of the path's
+    the latest report on it; an instance without a report is not a candidate. `agent` scores each path from the readings
+    of its links, which `links` gives by pair of nodes; None is idle and lossless links. `now` is the time of the path's
     reports, in the unit of `Report.at`. MidflightError if a node is unknown, or if a reading that `agent` scores is
     missing.
     """

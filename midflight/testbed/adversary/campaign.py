@@ -37,8 +37,8 @@ class Campaign:
     """The results of many simulated schedules of faults: totals over all of them, and the failures.
 
     `moves` counts the moves of all schedules. `faults` counts those played that restart or replace a worker, or kill,
-    revive, reset or give up a switch. `forged` counts the messages that a host which is no member forged or replayed,
-    and `sums` the sums of chunks that were checked.
+    revive, reset or give up a switch. `forged` counts the messages that a host outside the job forged or replayed, and
+    `sums` the sums of chunks that were checked.
     """
 
     schedules: int

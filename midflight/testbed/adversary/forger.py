@@ -1,4 +1,4 @@
-"""The forging host of a game: a host that is no member of the job, and sends forged, replayed and spoofed messages."""
+"""The forging host of a game, which is outside the job, and sends forged, replayed and spoofed messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIE = 666
 class Forged:
     """A message of the forging host: the port that it arrives by, and the source address that it carries.
 
-    `port` and `source` are numbers of hosts: the workers from 0, then the host that is no member; -1 is the server.
+    `port` and `source` are numbers of hosts: the workers from 0, then the host outside the job; -1 is the server.
     `datagram` is the UDP payload. `replay` is whether it is an unchanged message of its source, which the protocol
     treats as a duplicate.
     """

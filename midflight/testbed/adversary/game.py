@@ -20,7 +20,7 @@ __all__ = ["Game", "ViolationError", "address_of"]
 
 _SERVER: Address = ("10.0.255.254", 19782)
 _STRANGER: Address = ("10.0.0.66", 5555)
-_REMEMBERED = 200  # messages that the host that is no member can replay or change
+_REMEMBERED = 200  # messages that the host outside the job can replay or change
 _TIMING = Timing(initial=1_000_000, minimum=1_000_000, maximum=50_000_000, patience=10_000_000_000)
 _PATIENCE = 50_000  # steps within which every job must end once the network delivers everything
 
@@ -34,7 +34,7 @@ class Game:
     """One all-reduce job under a schedule of faults. `switch` computes at first, and `server` after the switch was
     given up.
 
-    Both start with empty state when the game is created. One host is no member of the job. It sees every message, and
+    Both start with empty state when the game is created. One host is outside the job. It sees every message, and
     forges, replays and spoofs: see `forged`. None of that may change anything at the switch or at a worker, except for
     counters of refused messages. `faults` counts the faults played so far, and `forged` the messages forged.
     """
@@ -49,7 +49,7 @@ class Game:
         self._random = np.random.default_rng(schedule.seed)
         self._addresses = [address_of(worker) for worker in range(schedule.workers)]
         self._numbers = {address: number for number, address in enumerate(self._addresses)}
-        # The workers' addresses, then that of the host that is no member, and with -1 the server's.
+        # The workers' addresses, then that of the host outside the job, and with -1 the server's.
         self._sources = [*self._addresses, _STRANGER, _SERVER]
         self._tokens = random.Random(f"{schedule.seed}/tokens")
         self._token = self._tokens.getrandbits(64)

@@ -74,7 +74,7 @@ class Place(Protocol):
         """Process a datagram at a switch, and return what the switch sends.
 
         It arrives by the port of worker number `port`, directly or through another switch, with the source address of
-        that worker, or of host number `source`. After the workers comes a host that is no member; -1 is the server.
+        that worker, or of host number `source`. The host outside the job follows the workers; -1 is the server.
         """
 
 
@@ -297,5 +297,5 @@ def _empty(table: Table) -> None:
 
 
 def _address(host: int) -> IPv4Address:
-    """Return the address of a worker, of the host that is no member, or with -1 of the server."""
+    """Return the address of a worker, of the host outside the job, or with -1 of the server."""
     return IPv4Address("10.0.255.254") if host < 0 else IPv4Address("10.0.0.1") + host

@@ -61,7 +61,7 @@ def remove_leftover(left: Leftover) -> None:
 
 
 def _lives(process: int, made: Path) -> bool:
-    """Return whether a process exists and is no later one with the same id: such a one began after the last change."""
+    """Return whether a process exists, and not a later one with the same id, which began after the last change."""
     begun = janitor.birth(process) / os.sysconf("SC_CLK_TCK")
     if not begun:
         return False

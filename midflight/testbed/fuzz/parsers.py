@@ -122,7 +122,7 @@ def _keyset(draw: Draw, width: int) -> str:
 
 
 def _stack_state(draw: Draw, name: str, extract: str | Tree, element: HeaderAt, later: list[str]) -> Tree:
-    """Return a state that extracts one element of a stack, and may come again."""
+    """Return a state that extracts one element of a stack, and that the parser may enter again."""
     numbers = [field for field, kind in element.fields if kind.startswith("bit<")]
     targets = [*later, "accept"]
     if not numbers:

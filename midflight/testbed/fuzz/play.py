@@ -291,7 +291,7 @@ def _receive(session: Session, wanted: int) -> dict[str, tuple[tuple[int, ...], 
 
 
 def _guarded(run: Callable[[], Outcome]) -> Outcome | Finding:
-    """Return the outcome of a way on the embedded switch, or what went wrong."""
+    """Return the outcome of `run`, which plays a case on the embedded switch, or a finding if it raises an error."""
     try:
         return run()
     except P4Error as error:

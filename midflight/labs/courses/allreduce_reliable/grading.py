@@ -157,7 +157,7 @@ def ahead(bench: Bench) -> None:
 
 
 def others(bench: Bench) -> None:
-    """Packets that are no contributions."""
+    """Packets that are not contributions."""
     random, count = bench.random, 3
     oracle = Oracle(random, count)
     sent = []
@@ -244,7 +244,7 @@ def receive(worker: Worker, data: bytes, now: int, transmit: Transmit) -> None:
     """Accept a result, and go on with the next round of its slot."""
     parts, _ = LAYOUT.parse(data)
     if len(parts) < 2 or parts[1][1]["kind"] != 2:
-        raise Incorrect("a worker gets a packet that is no result")
+        raise Incorrect("a worker gets a packet that is not a result")
     values = parts[1][1]
     slot, number = values["slot"], values["round"]
     if worker.rounds.get(slot) != number:

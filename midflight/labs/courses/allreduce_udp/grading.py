@@ -92,7 +92,7 @@ def datagram(random: Random, destination: int, slot: int, *, magic: int = MAGIC,
 
 
 def foreign(random: Random, oracle: Oracle, slot: int) -> tuple[str, bytes]:
-    """Return a packet that is no contribution, and what is wrong."""
+    """Return a packet that is not a contribution, and what is wrong."""
     me = oracle.address
     kind = random.choice(
         ["wrong magic", "slot", "wrong length", "wrong port", "fragment", "wrong protocol", "options", "other traffic",

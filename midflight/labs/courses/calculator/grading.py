@@ -109,7 +109,7 @@ def unknown(bench: Bench) -> None:
 
 
 def others(bench: Bench) -> None:
-    """Test that packets that are no requests of version 1 are dropped. Incorrect as by `play`."""
+    """Test that packets that are not requests of version 1 are dropped. Incorrect as by `play`."""
     random, made = bench.random, []
     for kind in packet_order(random, {"op 1": 8, "wrong pattern": 6, "wrong version": 6, "an answer": 6, "other": 6}):
         a, b = operand(random), operand(random)

@@ -33,7 +33,7 @@ class Commands:
 
     Each takes a JSON object with the arguments named in its docstring, and returns or yields JSON objects. The client
     receives any MidflightError, of which DeviceError is one: a switch does not answer or refuses. A missing argument
-    raises KeyError, and one that is no number where a number is expected raises ValueError or TypeError.
+    raises KeyError, and one that is not a number where a number is expected raises ValueError or TypeError.
     """
 
     def __init__(self, deployment: Deployment) -> None:

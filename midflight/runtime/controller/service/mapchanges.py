@@ -25,8 +25,8 @@ def amend(
     """Delete entries of a map and put others, all or none; with `clear`, all others are deleted. Return what changed.
 
     `places` are where the texts in `put` are written, such as "cached.txt:3", for error messages; empty or left out if
-    that is the command line. KernelError if a text is no entry or key of the map, if two entries have the same key, or
-    if the map is full; MidflightError if an entry to delete is missing; DeviceError if the switch refuses.
+    that is the command line. KernelError if a text is not an entry or key of the map, if two entries have the same key,
+    or if the map is full; MidflightError if an entry to delete is missing; DeviceError if the switch refuses.
     """
     shape = it.shape
     entries = _entries(shape, put, places)
@@ -43,8 +43,9 @@ def amend(
 
 
 def _entries(shape: Map, put: Sequence[str], places: Sequence[str]) -> list[tuple[Key, int, int]]:
-    """Return the key, value and priority of each text. KernelError, with its place, if one is no entry of the map or
-    has the key of an earlier one.
+    """Return the key, value and priority of each text.
+
+    KernelError, with its place, if one is not an entry of the map or has the key of an earlier one.
     """
     found: dict[Key, tuple[Key, int, int]] = {}
     for text, place in zip(put, [*places, *[""] * len(put)], strict=False):

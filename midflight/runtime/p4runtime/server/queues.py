@@ -64,7 +64,7 @@ class Queues:
     def set_port(self, port: int | None = None, *, rate: Rate | str) -> None:
         """Set the rate at which a port takes packets from its queues. Without `port` (None), it is set for all ports.
 
-        DeviceError if the port is not 0 to 511, or if the rate is no rate.
+        DeviceError if the port is not 0 to 511, or if the text is not a rate.
         """
         with self._lock:
             self._check_settable()

@@ -123,7 +123,7 @@ class Stream:
     def take(self, requests: Iterable[object]) -> bool:
         """Process messages of the controller, in order. Return False if the stream has ended. Raises nothing.
 
-        A refused arbitration update, or what is no message of P4Runtime, ends the stream with an error; the rest of
+        A refused arbitration update, or what is not a message of P4Runtime, ends the stream with an error; the rest of
         `requests` is ignored. For other refused messages, such as a packet-out, the controller gets an error message.
         """
         try:

@@ -55,7 +55,7 @@ class Strings:
             if _DECIMAL.fullmatch(text):
                 value = int(text)
                 if value >> self.width or value in self._texts:
-                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {text} is no free number of {self.width} bits")
+                    raise Refusal(Code.INVALID_ARGUMENT, f"{what}: {text} is not a free number of {self.width} bits")
                 self._plain.add(value)
                 return value
             return self._assign(text, what)

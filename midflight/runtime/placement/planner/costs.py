@@ -28,7 +28,7 @@ class Costs:
     def of(cls, program: CheckedProgram) -> Costs:
         """Return the costs of a program whose applications have the names of the steps.
 
-        Steps that are no applications of the program take nothing. `reasons` and `fit` then raise P4Error if the
+        Steps that are not applications of the program take nothing. `reasons` and `fit` then raise P4Error if the
         program is invalid.
         """
         return cls(lambda sheet, steps: reasons_against_applications(program, sheet, steps))

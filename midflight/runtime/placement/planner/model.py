@@ -50,7 +50,7 @@ class Link:
 class Network:
     """Devices by name, and links.
 
-    MidflightError if a link's end is no device, its ends are the same, or its rate or delay is negative.
+    MidflightError if a link's end is not a device, its ends are the same, or its rate or delay is negative.
     """
 
     devices: Mapping[str, Device]

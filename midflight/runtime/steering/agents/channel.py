@@ -110,8 +110,8 @@ class Collector:
         """Receive what is there, after waiting up to `timeout` seconds for something. Return how many updates the board
         accepted.
 
-        `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest. A datagram that is no update, or
-        that the verifier refuses, raises nothing: `counts` has it under "refused". Errors of `heard` and of the
+        `now` is in nanoseconds since 1970. Returns after 256 datagrams at the latest. A datagram that is not an update,
+        or that the verifier refuses, raises nothing: `counts` has it under "refused". Errors of `heard` and of the
         verifier, such as UnsupportedError if the extra `trust` is not installed, propagate.
         """
         accepted = 0

@@ -68,7 +68,7 @@ class PathStamps:
         """Packets that passed more switches than they have room for; the stamps of the others count."""
 
     def add(self, fields: Mapping[str, Any], now: int) -> None:
-        """Measure with the fields of a `Telemetry` packet that arrived at `now`. WireError if they are no stamps."""
+        """Measure with the fields of a `Telemetry` packet that arrived at `now`. WireError if they are not stamps."""
         found: Sequence[Hop] = hops(fields)
         self.truncated += int(fields["count"]) > len(found)
         route = tuple(each.switch for each in found)

@@ -43,7 +43,7 @@ class Reflector:
         """
         if not select.select([self._socket], [], [], timeout)[0]:
             return False
-        with suppress(OSError, WireError):  # a sender that has gone, or a datagram that is no probe
+        with suppress(OSError, WireError):  # a sender that has gone, or a datagram that is not a probe
             data, sender = self._socket.recvfrom(65_535)
             arrived = self._clock()
             answer = reflect(data, arrived, self._clock())

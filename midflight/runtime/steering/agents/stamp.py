@@ -28,7 +28,7 @@ _ERROR = 0x0001  # error estimate: an NTP timestamp, not synchronised, multiplie
 def reflect(probe: bytes, arrived: int, leaving: int, ttl: int = 0) -> bytes:
     """Return the answer to a probe that arrived and is answered at these times, in nanoseconds since 1970.
 
-    `ttl` is that of the probe's IP header, 0 if it is not known. WireError if this is no probe.
+    `ttl` is that of the probe's IP header, 0 if it is not known. WireError if this is not a probe.
     """
     if len(probe) < SIZE:
         raise WireError(f"a probe has {SIZE} octets, not {len(probe)}")

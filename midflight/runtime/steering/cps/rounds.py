@@ -18,8 +18,8 @@ __all__ = ["Network", "Rounds", "Served", "ServedClass", "ServedInstance"]
 class ServedInstance:
     """An instance of a service: its host, the host's address (CSCI-ID), and its weights.
 
-    `static` is the weight that it got when it was added, and `weight` the present one. `delay` is the time of the way
-    to it in seconds, as the network's description has it. `reachable` says whether a path leads to it over switches
+    `static` is the weight that it was added with, and `weight` the present one. `delay` is that of the path to it in
+    seconds, by the description of the network. `reachable` says whether a path leads to it over switches
     that are on. `requests` counts the requests that have been sent to it since some time in the past, for all services.
     A `drained` instance gets no new flows: its operator says so.
     """

@@ -73,7 +73,7 @@ class PathSelector:
         """Keep an update on the board, and record its signs of life. Return whether the board keeps it.
 
         `now` is in nanoseconds of the selector's clock. An update that is not kept, as it is old or the board is full,
-        is no sign of life.
+        is not a sign of life.
         """
         accepted = self.board.accept(update, now)
         if accepted:

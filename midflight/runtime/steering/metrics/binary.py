@@ -131,7 +131,7 @@ def _parse_raw(kind: int, how: int, _: int, value: float) -> RawMetric | None:
 def canonical(name: str, text: str) -> str:
     """Return an IP address in the form in which `decode` returns ids.
 
-    `name` is the name of the id, for the error. WireError if `text` is no IP address.
+    `name` is the name of the id, for the error. WireError if `text` is not an IP address.
     """
     return _address(_packed(name, text))
 

@@ -54,7 +54,7 @@ def dumps(updates: Iterable[Update], indent: int | None = 1) -> str:
 def loads(text: str) -> tuple[Update, ...]:
     """Return the updates in a JSON text, in its order.
 
-    Members that the model does not know and scores of unknown types are ignored. WireError if the text is no JSON or
+    Members that the model does not know and scores of unknown types are ignored. WireError if the text is not JSON or
     does not conform to the model; UnsupportedError if the extra `yang` is not installed.
     """
     try:

@@ -42,7 +42,7 @@ class Descriptor:
 def issue(descriptor: Descriptor, authority: SigningKey) -> bytes:
     """Return a descriptor signed by an authority, to be given to the instance and to path selectors.
 
-    MidflightError if an id is no IP address, the public key has not 32 octets, or the descriptor is never valid;
+    MidflightError if an id is not an IP address, the public key has not 32 octets, or the descriptor is never valid;
     UnsupportedError if the extra `trust` is not installed.
     """
     if len(descriptor.public_key) != PUBLIC_KEY or not descriptor.not_before < descriptor.not_after:

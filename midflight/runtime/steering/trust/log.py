@@ -138,7 +138,7 @@ def _verified(path: Path, data: bytes, head: str = "") -> Verified:
             events[str(entry["event"])] += 1
             events.update({str(event): int(count) for event, count in entry.get("skipped", {}).items()})
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            wrong = "this is no entry"
+            wrong = "this line is not an entry"
         if wrong:
             raise MidflightError(f"the chain is broken: {wrong}", place=Place(str(path), number, 1))
         previous, found = digest, found or digest == head

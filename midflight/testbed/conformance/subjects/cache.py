@@ -19,7 +19,7 @@ OPERATIONS = (*[Cache.GET] * 6, *[Cache.UPDATE] * 4, Cache.REMOVE, Cache.PUT, Ca
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield reads, writes and deletions of few keys, updates in and out of order, and operations that there are not.
+    """Yield reads, writes and deletions of few keys, updates in and out of order, and unknown operations.
 
     Now and then the controller takes a key out of the cache, or puts it where it was.
     """

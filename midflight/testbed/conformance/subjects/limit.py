@@ -18,7 +18,7 @@ COLOURS = {"green": Limit.GREEN, "yellow": Limit.YELLOW, "red": Limit.RED}
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield bursts, pauses and steady requests of few classes, some late, while classes get other rates."""
+    """Yield bursts, pauses and steady requests of few classes, some late, while the rates of classes change."""
     rate, classes = parameters["rate"], parameters["classes"]
     time = random.choice((0, 1, 2**47, 2**48 - 10**6 // rate, random.randrange(2**48)))
     usual = 10**6 // rate

@@ -17,7 +17,7 @@ MEASURED = {"inlet": 16, "outlet": 16, "depth": 32, "delay": 32, "arrival": 48, 
 
 
 def _requests(random: Random, parameters: Parameters) -> Iterator[Request]:
-    """Yield packets after any number of hops, while the switch gets other numbers."""
+    """Yield packets after any number of hops, while the switch's number changes."""
     hops = parameters["hops"]
     for sequence in range(random.randint(10, 40)):
         writes = []
