@@ -86,6 +86,7 @@ class Report:
                     "digests": [{"name": each.name, "values": dict(each.values)} for each in packet.digests],
                     "log": packet.log,
                     "trace": [list(step) for each in packet.traces for step in each.steps],
+                    "details": [list(detail) for each in packet.traces for detail in each.details],
                 }
             )
 
@@ -170,9 +171,9 @@ def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
     """
     for number, trace in enumerate(packet.traces):
         head = f"packet {packet.number}: " if not number else "  "
-        yield f"{head}in by port {trace.port}, {trace.length} bytes"
-        for what, how in trace.steps:
-            places = _places(what, how, program)
+        yield f"{head}in by port {trace.port}, {trace.length} bytes, at {trace.time} us"
+        for what, how, place in trace.details:
+            places = place or _parser_places(what, how, program)
             yield f"  {what:<10} {how}" + (f"   ({places})" if places else "")
     for text in packet.log:
         yield f"  log        {text}"
@@ -180,18 +181,14 @@ def trace_lines(packet: Played, program: ir.Program) -> Iterator[str]:
         yield f"packet {packet.number}: no trace"
 
 
-def _places(what: str, how: str, program: ir.Program) -> str:
-    """Return the places of the states, or of the table and action, in a step of a trace; empty for other steps."""
+def _parser_places(what: str, how: str, program: ir.Program) -> str:
+    """Return the places of the parser's states in a step of a trace; empty for other steps."""
     found = []
     if what == "parser":
         for name in how.split(", "):
             state = program.parser.states.get(name)
             if state is not None and state.place is not None:
                 found.append(state.place)
-    elif what == "table":
-        name, _, result = how.partition(": ")
-        table, action = program.tables.get(name), program.actions.get(result.rpartition(", ")[2])
-        found += [each.place for each in (table, action) if each is not None and each.place is not None]
     if not found:
         return ""
     lines = ", ".join(str(each.line) for each in found)

@@ -315,7 +315,7 @@ class _SwitchTraces:
     def __init__(self, switch: Switch) -> None:
         self._waiting: list[str] = []
         self._switch = switch
-        switch.trace(self, lambda trace: self._waiting.append(str(trace)))
+        switch.trace(self, lambda trace: self._waiting.append(trace.detailed()))
 
     def take(self) -> list[str]:
         taken, self._waiting[:] = list(self._waiting), []

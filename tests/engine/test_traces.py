@@ -133,3 +133,49 @@ def test_lost_steps_of_a_full_buffer_are_reported() -> None:
     run(switch, b"\0\0")
     (trace,) = switch.traces()
     assert trace.steps == (("parser", "start, accept"), ("egress", "port 4"), ("out", "by port 4, 2 bytes"))
+
+
+def test_details_have_keys_entries_parameters_assignments_registers_and_branches() -> None:
+    text = """
+        register<bit<8>>(4) seen;
+        action to(bit<9> port, bit<8> mark) { std.egress_spec = port; hdr.h.what = mark; }
+        action no() { mark_to_drop(std); }
+        table way { key = { hdr.h.what: ternary; } actions = { to; no; } default_action = no(); }
+    """
+    switch = engine(
+        header=HEADER,
+        declarations=text,
+        ingress="""
+            bit<8> before;
+            seen.read(before, 2);
+            if (before > 5) { no(); } else { way.apply(); }
+            seen.write((bit<32>) std.egress_spec, hdr.h.what + 1);
+        """,
+    )
+    table = next(name for name in switch.tables if name.endswith("way"))
+    action = table.replace("way", "to")
+    for value, mask, priority, port in ((16, 240, 1, 1), (17, 255, 2, 3), (0, 0, 3, 2)):
+        if priority < 3:
+            switch.tables[table].insert(Entry((ir.EntryKey(value, mask),), action, (port, 99), priority))
+    switch.trace(True)
+    switch.process(Packets.from_list([(4, bytes([17, 0]))]))
+    (trace,) = switch.traces()
+    assert trace.steps[1] == ("table", f"{table}: hit, {action}")
+    found = [(what.strip(), how) for what, how, _ in trace.details]
+    register = table.replace("way", "seen")
+    assert found[:9] == [
+        ("parser", "start, accept"),
+        ("register", f"read {register}[2] = 0"),
+        ("set", "before = 0 (unchanged)"),
+        ("if", "false: if (before > 5) { no(); } else { way.apply(); }"),
+        ("table", f"{table}: hit, {action}"),
+        ("key", "hdr.h.what = 17 (0x11)"),
+        ("entry", "hdr.h.what = 17 (0x11) &&& 0xff, priority 2"),
+        ("param", "port = 3"),
+        ("param", "mark = 99 (0x63)"),
+    ]
+    assert ("set", "hdr.h.what = 99 (0x63) (was 17 (0x11))") in found
+    assert ("register", f"write {register}[3] = 100 (0x64)") in found
+    places = [place.rpartition(":")[2] for what, _, place in trace.details if what in ("if", "register", "set")]
+    assert all(each.isdecimal() for each in places)
+    assert f"in by port 4, 2 bytes, at {trace.time} us" in trace.detailed()

@@ -188,7 +188,7 @@ def test_failures_say_what_differs_field_by_field_with_the_trace(pytester: pytes
             "E * ipv4.dst is 10.0.2.2, must be 10.0.2.3",
             "E * byte 38 is 6f, must be 21",
             "E * trace of the last packets:",
-            "E * in by port 1, 39 bytes",
+            "E * in by port 1, 39 bytes, at * us",
             "E * table * ingress.routes: hit, ingress.forward*",
             "E * out * by port 2, 39 bytes",
             "E * port 3: a packet must leave, but none did",

@@ -12,9 +12,10 @@ from midflight.runtime.engine.entrylayout import ACTION, NUMBER, EntryLayout, Me
 from midflight.runtime.engine.expressions import value
 from midflight.runtime.engine.externs.counters import count_direct
 from midflight.runtime.engine.externs.meters import execute_direct, forget_direct
+from midflight.runtime.engine.layout import SCALARS, is_signed, scalar_width
 from midflight.runtime.engine.lookup import direct_lookup, lookup_function
 from midflight.runtime.engine.members import chosen_member, number_in
-from midflight.runtime.engine.noting import Event, note
+from midflight.runtime.engine.noting import Event, note, note_values
 from midflight.runtime.engine.statements import bind, lower_all, run_frame
 from midflight.stackless import run
 
@@ -76,6 +77,9 @@ class Tables:
         if code.unit.names is not None:
             how = code.i64(2) if layout.search == "none" else code.resize(hit, 64)
             note(code, Event.TABLE, table.name, b.or_(b.shl(how, code.i64(32)), code.resize(action, 64)))
+            for each, found in zip(table.keys, keys, strict=True) if layout.search != "none" else ():
+                kind = each.expression.type
+                note_values(code, Event.KEY, each.name, [(found, scalar_width(kind), is_signed(kind))])
         self._run(code, table, data, entry, action)
         return Applied(hit, action)
 
@@ -139,6 +143,9 @@ class Tables:
                 home = code.temporary(parameter.variable.type)
                 code.copy(home.pointer, code.at(entry, offset), code.layout.size(home.type))
                 code.variables[parameter.variable] = Place(home.pointer, home.type)
+                if code.unit.names is not None and isinstance(home.type, SCALARS):
+                    form = scalar_width(home.type), is_signed(home.type)
+                    note_values(code, Event.DATA, parameter.variable.name, [(code.read(home), *form)])
             run(run_frame(code, copy_outs, [reference.action.body]))
             code.go(done)
         b.position_at_end(done)

@@ -82,8 +82,8 @@ class Unit(Module):
     digest and log message that it sends, and `touched` the fields of the standard metadata that it uses.
     `reads_payload` is whether it computes with bytes that the parser does not consume. `slots` are those of the same
     program compiled before, so that one context fits both. With `traced`, the code records traces; `names` are the
-    names that these refer to, or None without tracing. `pure` caches, by the identity of a node, whether evaluating it
-    unnecessarily is harmless and cheap. P4Error for a program with externs of its own.
+    names that these refer to, or None without tracing, and `numbers` their indexes. `pure` caches, by the identity of a
+    node, whether evaluating it unnecessarily is harmless and cheap. P4Error for a program with externs of its own.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Unit(Module):
             raise P4Error(message, place=place)
         super().__init__("midflight", slots, target)
         self.names: list[str] | None = [] if traced else None
+        self.numbers: dict[str, int] = {}
         self.program = program
         self.call = call
         self.apply = apply

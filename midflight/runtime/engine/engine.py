@@ -218,7 +218,9 @@ class Engine:
         """
         compiled = self.compiled
         if on and self._traces is None:
-            self._traces = Traces(self.program, compiled.records, self._context)
+            self._traces = Traces(
+                self.program, compiled.records, self._context, lambda name: self.tables[name].entries()
+            )
         compiled.variant(traced=on, queued=self.queueing.configured)
         with self._lock:
             self._tracing = on

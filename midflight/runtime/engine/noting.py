@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from llvmlite import ir as ll
 
+from midflight.errors import Place as SourcePlace
 from midflight.runtime.engine.code import I32, I64, POINTER, Code, Value
 
-__all__ = ["RECORD", "SLOTS", "Event", "note"]
+__all__ = ["RECORD", "SLOTS", "Event", "note", "note_values"]
 
 RECORD = 16
 """The size of a record in bytes: the event and its first number, 32 bits each, and its second number, 64 bits."""
@@ -50,6 +52,22 @@ class Event(IntEnum):
     """The packet left its queue: queue; nanoseconds that it waited."""
     LATER = 15
     """The following is about a packet from an earlier batch: ingress port; length."""
+    TIME = 16
+    """The time at which the packet enters ingress: 0; microseconds."""
+    KEY = 17
+    """The value of a table's key: description. This event and those below have the words of values as VALUE events."""
+    DATA = 18
+    """The value of an action's parameter from the table: description."""
+    ASSIGN = 19
+    """An assignment: description; the values before and after."""
+    BRANCH = 20
+    """The condition of an `if` or the subject of a `switch`: description; its value."""
+    READ = 21
+    """A read of a register: description; index and value."""
+    WRITE = 22
+    """A write to a register: description; index and value."""
+    VALID = 23
+    """A header became valid or invalid: description; whether it is valid."""
 
 
 def note(code: Code, event: Event, first: Value | str | int = 0, second: Value | int = 0) -> None:
@@ -62,13 +80,35 @@ def note(code: Code, event: Event, first: Value | str | int = 0, second: Value |
     if names is None:
         return
     if isinstance(first, str):
-        if first not in names:
+        numbers = code.unit.numbers
+        if first not in numbers:
+            numbers[first] = len(names)
             names.append(first)
-        first = names.index(first)
+        first = numbers[first]
     one = code.i32(first) if isinstance(first, int) else code.resize(first, 32)
     other = code.i64(second) if isinstance(second, int) else code.resize(second, 64)
     helper = code.unit.helper("note", [POINTER, I32, I32, I64], ll.VoidType(), _append)
     code.b.call(helper, [code.context, code.i32(int(event)), one, other])
+
+
+def note_values(
+    code: Code, event: Event, name: str, values: Sequence[tuple[Value, int, bool]], place: SourcePlace | None = None
+) -> None:
+    """Emit code that records an event with values, if the program is compiled with tracing.
+
+    `values` are (value, width in bits, whether it is signed). `place` is that of the event in the P4. The record's
+    description has the name, the forms of the values, and the place with the text of its line.
+    """
+    if code.unit.names is None:
+        return
+    forms = ",".join(f"{'-' if signed else ''}{width}" for _, width, signed in values)
+    where = ("", "", "") if place is None else (place.file, str(place.line), place.text.strip())
+    note(code, event, "\t".join((name, forms, *where)))
+    for value, width, _ in values:
+        wide = code.resize(value, -(-width // 64) * 64)
+        for shift in range(0, width, 64):
+            word = code.b.lshr(wide, code.constant(wide.type.width, shift)) if shift else wide
+            note(code, Event.VALUE, 0, code.resize(word, 64))
 
 
 def _append(code: Code) -> None:

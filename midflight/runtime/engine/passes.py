@@ -232,6 +232,7 @@ class Passes:
             instance = b.shl(self._get(code, state, "instance_type", 64), code.i64(32))
             arrival = b.or_(instance, code.resize(length, 64))
             note(code, Event.PACKET, self._get(code, state, "ingress_port", 32), arrival)
+            note(code, Event.TIME, 0, code.slot_value("now"))
         set_standard(code, state, "packet_length", length)
         consumed = b.call(stages.parse, [context, state, packet, length, code.i32(0)])
         code.store(length, code.at(state, unit.state.length))

@@ -18,7 +18,9 @@ from midflight.runtime.engine.expressions import (
     zero,
 )
 from midflight.runtime.engine.externs.traffic import drop
-from midflight.runtime.engine.layout import SCALARS, fixed_bytes, scalar_width
+from midflight.runtime.engine.layout import SCALARS, fixed_bytes, is_signed, scalar_width
+from midflight.runtime.engine.noting import Event, note_values
+from midflight.runtime.engine.tracing import changes, spelled
 from midflight.stackless import Step, Walk
 
 __all__ = ["MAX_ROUNDS", "bind", "branch", "exclude_others", "in_union", "lower", "lower_all", "run_frame"]
@@ -48,7 +50,8 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
             if in_union(target):
                 _assign_in_union(code, target, source)
             else:
-                assign(code, target, source)
+                with changes(code, [target], statement.place):
+                    assign(code, target, source)
         case ir.Declare(variable=variable, value=initial):
             home = code.variables[variable] = code.temporary(variable.type)
             if initial is None:
@@ -69,9 +72,12 @@ def lower(code: Code, statement: ir.Statement) -> Step[None]:
             copy_outs = bind(code, control.parameters, arguments)
             return run_frame(code, copy_outs, (*control.locals, control.body))
         case ir.CallStatement(call=call):
-            code.unit.call(code, call)
+            written = zip(call.arguments, call.directions, strict=False)
+            with changes(code, [each for each, way in written if way is not ir.Direction.IN], statement.place):
+                code.unit.call(code, call)
         case ir.SetValidity(header=header, valid=valid):
             _set_validity(code, place(code, header), valid)
+            note_values(code, Event.VALID, spelled(header), [(code.constant(1, valid), 1, False)], statement.place)
             if valid and in_union(header):
                 exclude_others(code, header)
         case ir.Shift(stack=stack, count=count):
@@ -231,7 +237,9 @@ def branch(code: Code, node: ir.If, body: Callable[[ir.Statement], Step[None]]) 
     """
     first, after = code.block("then"), code.block("endif")
     second = code.block("else") if node.no else after
-    code.b.cbranch(value(code, node.condition), first, second)
+    condition = value(code, node.condition)
+    note_values(code, Event.BRANCH, "if", [(condition, 1, False)], node.place)
+    code.b.cbranch(condition, first, second)
     code.b.position_at_end(first)
     yield body(node.yes)
     code.go(after)
@@ -289,6 +297,8 @@ def _switch(code: Code, switch: ir.Switch) -> Walk[None]:
         numbers = {action: code.i32(number) for number, action in enumerate(actions)}
     else:
         subject, numbers = value(code, switch.subject), {}
+        form = scalar_width(switch.subject.type), is_signed(switch.subject.type)
+        note_values(code, Event.BRANCH, "switch", [(subject, *form)], switch.place)
     default, bodies = after, []
     chooser = code.b.block
     targets = []

@@ -89,7 +89,7 @@ def run(
         switch = Switch(cpu_port=cpu_port, make=in_kernel if device == "xdp" else embedded)
         switch.load(source, program)
         if traces is not None and device == "host":
-            switch.trace("stf", lambda trace: traces.append(str(trace)))
+            switch.trace("stf", lambda trace: traces.append(trace.detailed()))
         return _Player(SwitchTarget(switch), switch.process).play(lines, mentioned, _typed(checked))
     except (P4Error, UnsupportedError) as error:
         return Outcome(Verdict.UNSUPPORTED, (str(error),))

@@ -7,6 +7,7 @@ from midflight.p4.types import Bits, Bool, EnumType
 from midflight.runtime.engine.code import CELL, I8, Code, Value, unsupported
 from midflight.runtime.engine.expressions import store, value
 from midflight.runtime.engine.layout import is_signed, scalar_width, stored_width
+from midflight.runtime.engine.noting import Event, note_values
 
 __all__ = ["read", "size_of", "write"]
 
@@ -27,6 +28,7 @@ def read(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     outside, pointer = _element(code, instance, value(code, call.arguments[1]), stored)
     zero = code.constant(stored, 0)
     element = code.choose(outside, lambda: zero, lambda: code.load(pointer, stored, kind=CELL))
+    _note(code, Event.READ, call, instance, call.arguments[1], code.resize(element, width))
     store(code, call.arguments[0], code.resize(element, width))
 
 
@@ -38,9 +40,18 @@ def write(code: Code, call: ir.Call, instance: ir.Instance) -> None:
     _, stored = _widths(instance)
     outside, pointer = _element(code, instance, value(code, call.arguments[0]), stored)
     new = value(code, call.arguments[1])
+    _note(code, Event.WRITE, call, instance, call.arguments[0], new)
     with code.unless(outside):
         signed = is_signed(instance.type_arguments[0])
         code.store(code.resize(new, stored, signed=signed), pointer, kind=CELL)
+
+
+def _note(code: Code, event: Event, call: ir.Call, instance: ir.Instance, index: ir.Expression, element: Value) -> None:
+    """Record an access to a register, if the program is compiled with tracing."""
+    if code.unit.names is not None:
+        kind = instance.type_arguments[0]
+        where, what = (scalar_width(index.type), is_signed(index.type)), (scalar_width(kind), is_signed(kind))
+        note_values(code, event, instance.name, [(value(code, index), *where), (element, *what)], call.place)
 
 
 def _widths(instance: ir.Instance) -> tuple[int, int]:
