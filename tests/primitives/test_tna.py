@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -28,13 +29,14 @@ from midflight.primitives import (
     hash_,
 )
 from midflight.primitives.emit.tna.architecture import ARCHITECTURES
-from midflight.runtime.fit.barefoot import allocate, find
+from midflight.runtime.fit.barefoot import Allocation, allocate, find
 from midflight.testbed.conformance.network import EPOCH
 from midflight.testbed.conformance.subject import Request, names, subject
 from tests.cli.run import midflight
 from tests.primitives.golden import check_golden
 from tests.primitives.more_kernels import Walk
 from tests.primitives.pipeline import Pipeline
+from tests.primitives.tofino import SHEETS, Compiled, column, refused
 
 PROGRAMS = {
     "filter": lambda: Program(Filter("telemetry", keep="temperature > 80 and status != 0")),
@@ -216,6 +218,27 @@ def test_few_bits_are_counted_by_a_table(acceptors: int, entries: int) -> None:
     assert text.count("ones_of_is(") == (entries + 2 if entries else 0)
     assert "7: ones_of_is(3);" in text or not entries
     assert ("takes 13 stages" in chain(program)) == bool(entries)
+
+
+def test_a_verdict_of_the_compiler_replaces_that_primitive_in_the_column() -> None:
+    found = [
+        Compiled("Bloom", "t2na", 9, Allocation(10, ())),
+        Compiled("Lock", "t2na", 0, None, "no room\nfor it"),
+    ]
+    made = column("t2na", found, "9.13", {"Bloom": ("refused", "two hashes"), "Filter": ("compiles", "8 stages")})
+    assert dict(made.primitives) == {
+        "Bloom": ("compiles", "10 stages"),
+        "Filter": ("compiles", "8 stages"),
+        "Lock": ("refused", "no room"),
+    }
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_column_has_what_cannot_be_emitted(arch: str) -> None:
+    file = Path(__file__).parents[2] / "docs" / "matrix" / f"{SHEETS[arch]}.json"
+    cells = json.loads(file.read_text())["primitives"]
+    shown = {name for name, each in cells.items() if each["verdict"] == "refused"}
+    assert shown >= {each.name for each in refused(arch)}
 
 
 def test_lanes_are_computed_side_by_side() -> None:

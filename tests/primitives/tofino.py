@@ -1,24 +1,26 @@
 """Every primitive through p4c's Tofino compiler: columns of the capability matrix, and a table beside our estimates.
 
 python -m tests.primitives.tofino            writes docs/matrix/tofino*.json, and prints the table
+python -m tests.primitives.tofino Bloom      does so for these primitives only; the others keep their verdicts
+python -m tests.primitives.tofino --refused  writes what our emitter refuses; p4c-barefoot only gives its version
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from midflight import __version__
 from midflight.errors import DeviceError, KernelError, MidflightError, P4Error
-from midflight.primitives import HeavyHitter, Primitive, Program, Skyline
+from midflight.primitives import Chain, Filter, HeavyHitter, Primitive, Program, Skyline, Threshold
 from midflight.runtime.checked import CheckedProgram
 from midflight.runtime.devices.sheetfile import named_sheet
 from midflight.runtime.fit import fit
 from midflight.runtime.fit.barefoot import COMPILER, Allocation, allocate
-from midflight.testbed.conformance.columns import Column
+from midflight.testbed.conformance.columns import Column, load_columns
 from midflight.testbed.conformance.subject import names, subject
 
 __all__ = ["Compiled", "compiled", "small"]
@@ -26,10 +28,11 @@ __all__ = ["Compiled", "compiled", "small"]
 DOCS = Path(__file__).parents[2] / "docs"
 SHEETS = {"tna": "tofino", "t2na": "tofino2"}
 SHORTER: dict[str, Callable[[], Primitive]] = {
-    "HeavyHitter": lambda: HeavyHitter("app", above=100, window=8, rows=1, columns=8, slots=4),
+    "Chain": lambda: Chain("app", Filter("hot", keep="value > 3"), Threshold("pressure", above=9, clear=8, sensors=8)),
+    "HeavyHitter": lambda: HeavyHitter("app", above=100, window=8, rows=1, columns=8, slots=4, item_bits=32),
     "Skyline": lambda: Skyline("app", points=1, dimensions=2, width=8),
 }
-"""Parameters with a shorter chain of operations than those of the conformance traces, where these exceed 20 stages."""
+"""Parameters that suit the chip, where those of the conformance traces do not or take more than 20 stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,17 @@ def compiled(arch: str, chosen: list[str]) -> Iterator[Compiled]:
             yield Compiled(name, arch, estimate, None, error.message)
 
 
-def column(arch: str, found: list[Compiled], version: str) -> Column:
-    """Return the results as a column of the capability matrix."""
-    cells = {}
+def refused(arch: str) -> Iterator[Compiled]:
+    """Return the primitives that cannot be emitted, with the reasons."""
+    for name in names():
+        program, reason = small(name, arch)
+        if program is None:
+            yield Compiled(name, arch, 0, None, reason)
+
+
+def column(arch: str, found: list[Compiled], version: str, before: Mapping[str, tuple[str, str]]) -> Column:
+    """Return a column of the capability matrix with the results, and for other primitives the cells of `before`."""
+    cells = dict(before)
     for each in found:
         if each.allocation is None:
             cells[each.name] = "refused", each.reason.splitlines()[0]
@@ -87,16 +98,27 @@ def column(arch: str, found: list[Compiled], version: str) -> Column:
             stages = each.allocation.stages
             cells[each.name] = "compiles", f"{stages} stage{'s' * (stages != 1)}"
     versions = {"midflight": __version__, COMPILER: version}
-    return Column(SHEETS[arch], "python -m tests.primitives.tofino", versions, cells)
+    return Column(SHEETS[arch], "python -m tests.primitives.tofino", versions, dict(sorted(cells.items())))
+
+
+def write(arch: str, found: list[Compiled]) -> None:
+    """Write the results of an architecture to its column, and leave the others in it."""
+    path = DOCS / "matrix" / f"{SHEETS[arch]}.json"
+    known = [each for each in load_columns(path.parent) if each.device == SHEETS[arch]]
+    made = column(arch, found, _version(), known[0].primitives if known else {})
+    path.write_text(json.dumps(made.json(), indent=2) + "\n")
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--refused"]:
+        for arch in SHEETS:
+            write(arch, [*refused(arch)])
+        return
     rows = ["| | arch | stages | estimate | SRAM | TCAM | stateful ALUs | header vector |"]
     rows.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for arch in SHEETS:
-        found = []
         for each in compiled(arch, sys.argv[1:] or list(names())):
-            found.append(each)
+            write(arch, [each])
             it = each.allocation
             if it is None:
                 _say(f"{each.name} {arch}: {each.reason}")
@@ -104,9 +126,6 @@ def main() -> None:
             parts = (it.stages, each.estimate, it.total("sram"), it.total("tcam"), it.total("register"))
             rows.append(f"| {each.name} | {arch} | {' | '.join(map(str, parts))} | {it.header_vector or ''} |")
             _say(rows[-1])
-        if not sys.argv[1:]:
-            made = column(arch, found, _version())
-            (DOCS / "matrix" / f"{SHEETS[arch]}.json").write_text(json.dumps(made.json(), indent=2) + "\n")
     _say("\n".join(rows))
 
 
