@@ -23,10 +23,10 @@ from midflight.runtime.controller.controller import Controller
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.service.client import CommandClient
 from midflight.runtime.controller.service.commands import Commands
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.endpoint.ticket import worker_from_ticket
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import Session
-from midflight.testbed.sim.frames import UdpFlow
 from tests.cli.run import midflight
 from tests.controller.lab import APP2, Lab
 from tests.controller.processes import Process, processes

@@ -19,6 +19,8 @@ FLOORS = [
     "midflight.labs",
     "midflight.testing",
     "midflight.testbed",
+    "midflight.torch",
+    "midflight.collectives",
     "midflight.runtime.controller",
     "midflight.runtime.endpoint",
     "midflight.runtime.steering",

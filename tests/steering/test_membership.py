@@ -11,9 +11,9 @@ from midflight.primitives import Aggregate, Message, Program, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
 from midflight.runtime.devices import open_device
 from midflight.runtime.devices.base import PacketDevice
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.engine import Packets
 from midflight.runtime.steering import Member, Offload, Route, Sender
-from midflight.testbed.sim.frames import UdpFlow
 from tests.bmv2 import BMV2
 
 TOKEN = 0xFEED_FACE_CAFE_BEEF

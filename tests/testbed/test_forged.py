@@ -30,11 +30,11 @@ from midflight.primitives import (
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, UDP_PORT
 from midflight.runtime.endpoint import Address
 from midflight.runtime.endpoint.aggregation import ASK, BEGUN, OVERFLOW, SHARE
+from midflight.runtime.endpoint.frames import UdpFlow, decode
 from midflight.runtime.endpoint.messages import FOUND, MISSING, Refused
 from midflight.runtime.endpoint.ordering import Payload
 from midflight.runtime.endpoint.paxos import PaxosHost
 from midflight.testbed import Star
-from midflight.testbed.sim.frames import UdpFlow, decode
 from tests.testbed.coordination import PORT, TIMING, address, admit, listen
 
 LIE = 666

@@ -13,10 +13,10 @@ import pytest
 from midflight.primitives import Aggregate, Barrier, Lock, Message, Program, Schema
 from midflight.primitives.wire import REQUEST, RESULT_FOR_ALL
 from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.frames import UdpFlow, decode
 from midflight.testbed import Star
 from midflight.testbed.hierarchy import Hierarchy
 from midflight.testbed.net import Net
-from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.topology import Topology
 
 NOT_ADMITTED, WRONG_TOKEN, NO_MEMBER = range(3)

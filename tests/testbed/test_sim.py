@@ -14,8 +14,8 @@ from scapy.layers.l2 import Ether
 
 from midflight.errors import MidflightError, WireError
 from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.frames import UdpFlow, decode
 from midflight.testbed.sim import Network
-from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.sim.simulator import Simulator
 from midflight.testbed.topology import Link, LinkQuality, Port, Topology, star
 from tests.testbed.standin import StandIn

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from midflight.runtime.endpoint.aggregation import OVERFLOW, RESULT, SHARE, Form
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.testbed.adversary import Move, ViolationError
 from midflight.testbed.adversary.live import draw_live
 from midflight.testbed.adversary.witness import Capture, Frame, Witness
-from midflight.testbed.sim.frames import UdpFlow
 
 SERVER = IPv4Address("10.0.0.9")
 HOSTS = [("h1", int(IPv4Address("10.0.0.1"))), ("h2", int(IPv4Address("10.0.0.2")))]

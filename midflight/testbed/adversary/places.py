@@ -15,10 +15,10 @@ from midflight.p4.frontend import check
 from midflight.primitives import Aggregate, Message, Program, Schema, Verdict
 from midflight.primitives.kernel.primitive import Reference
 from midflight.primitives.wire import REQUEST, RESULT, UDP_PORT
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.engine import Engine, Packets
 from midflight.runtime.engine.entries import Entry
 from midflight.runtime.engine.tables import Table
-from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["NAME", "EnginePlace", "KernelPlace", "Place", "Shape", "TreePlace"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from midflight.errors import WireError
+from midflight.runtime.endpoint.frames import decode
 from midflight.testbed.adversary.referee import Referee, ViolationError
-from midflight.testbed.sim.frames import decode
 
 __all__ = ["Capture", "Frame", "Witness"]
 

@@ -19,9 +19,9 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check, check_file
 from midflight.primitives import Aggregate, Program
 from midflight.runtime.endpoint.aggregation import Form
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.engine import Engine, Entry, Packets
 from midflight.testbed.bench.rate import Clock, Progress, Rate, Timed, silent
-from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["EngineBench", "aggregation", "bench_engine"]
 

@@ -29,6 +29,7 @@ from midflight.p4 import ir
 from midflight.p4.frontend import check_file
 from midflight.runtime.devices.bmv2 import Bmv2Device
 from midflight.runtime.devices.toolchain import P4C, SIMPLE_SWITCH_GRPC
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.engine import Engine, Entry, Gate
 from midflight.runtime.engine.ports import linux
 from midflight.runtime.engine.ports.interface import Interface
@@ -36,7 +37,6 @@ from midflight.runtime.engine.ports.namespace import Namespace
 from midflight.runtime.engine.ports.packetloop import PacketLoop
 from midflight.testbed.bench.rate import Progress
 from midflight.testbed.bench.traffic import BareForwarder, Generator
-from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["FORWARDER", "NEXT_HOP", "Course", "Figures", "PortsBench", "bench_ports"]
 

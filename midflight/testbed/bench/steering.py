@@ -19,6 +19,7 @@ from midflight.primitives import REQUEST, UDP_PORT, Message, Program, Steering, 
 from midflight.primitives.steering import bucket_of
 from midflight.primitives.wire import Schema
 from midflight.runtime.devices.host import HostDevice
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.runtime.engine import Engine, Packets
 from midflight.runtime.steering import Graph, Host, Link, Offload, Switch, routes
 from midflight.runtime.steering.mapped import mapped
@@ -26,7 +27,6 @@ from midflight.runtime.steering.routes import Route
 from midflight.runtime.steering.service import Pool, Service, steering_entries
 from midflight.runtime.steering.ways import find_ways
 from midflight.testbed.bench.rate import Clock, Progress, silent
-from midflight.testbed.sim.frames import UdpFlow
 
 __all__ = ["SteeringBench", "SteeringCost", "bench_steering"]
 

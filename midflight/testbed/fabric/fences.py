@@ -11,8 +11,8 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.testbed.fabric.cards import NetnsCard
-from midflight.testbed.sim.frames import UdpFlow
 from midflight.testbed.topology import Topology
 
 __all__ = ["Fences"]

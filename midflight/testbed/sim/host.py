@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from midflight.errors import MidflightError, WireError
 from midflight.runtime.endpoint.base import Endpoint
+from midflight.runtime.endpoint.frames import UdpFlow, decode
 from midflight.runtime.endpoint.reliable import Address
 from midflight.runtime.steering import IPAddress
-from midflight.testbed.sim.frames import UdpFlow, decode
 from midflight.testbed.sim.link import Channel
 from midflight.testbed.sim.simulator import Simulator
 

@@ -13,8 +13,8 @@ from midflight.errors import WireError
 from midflight.primitives.record import FieldValue
 from midflight.primitives.wire import FOR_HOST, REQUEST, RESULT, Message, Schema
 from midflight.runtime.endpoint import Address
+from midflight.runtime.endpoint.frames import Datagram, decode
 from midflight.runtime.steering import IPAddress
-from midflight.testbed.sim.frames import Datagram, decode
 
 __all__ = ["MOST", "Arrival", "Inbox", "Received"]
 

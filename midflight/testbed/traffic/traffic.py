@@ -13,8 +13,8 @@ from midflight.errors import MidflightError, WireError
 from midflight.primitives import Message, Program, Schema
 from midflight.primitives.wire import REQUEST, UDP_PORT
 from midflight.runtime.controller.jobs import WORKER_PORT
+from midflight.runtime.endpoint.frames import UdpFlow
 from midflight.testbed.fabric.base import Fabric, Host, Schedule
-from midflight.testbed.sim.frames import UdpFlow
 from midflight.testbed.traffic.arrivals import Arrival, Inbox, Received
 from midflight.testbed.traffic.fields import Columns
 

@@ -1,4 +1,4 @@
-"""Encoding and decoding of Ethernet frames with UDP over IPv4 or IPv6, for simulated hosts."""
+"""Encoding and decoding of Ethernet frames with UDP over IPv4 or IPv6, for hosts without a kernel network stack."""
 
 from __future__ import annotations
 
