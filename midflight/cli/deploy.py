@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from midflight.cli.controlled import folder_of, state_option
+from midflight.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     import threading
@@ -58,6 +59,12 @@ network.yaml, for two switches that serve P4Runtime:
     type=click.Path(path_type=Path),
     help="The application of `midflight place`. Each switch runs the steps that the planner gives it.",
 )
+@click.option(
+    "--shift",
+    metavar="SECONDS",
+    type=FiniteRange(1, 1e6),
+    help="Plan again when sources have sent over twice, or under half, of what the plan expects, for this long.",
+)
 @state_option
 @click.option("--keep", is_flag=True, help="At the end, leave the switches unchanged, for the next controller.")
 @click.option(
@@ -77,6 +84,7 @@ def deploy(
     network_file: Path,
     name: str | None,
     plan_file: Path | None,
+    shift: float | None,
     state: Path | None,
     keep: bool,
     standby: bool,
@@ -92,7 +100,8 @@ def deploy(
     may then be left out.
 
     With --plan, a planner decides which switch runs which step of an application. The steps are admitted for all hosts.
-    When a switch fails or returns, the plan is made again, and steps move with their state where it can be read.
+    When a switch fails or returns, the plan is made again, and steps move with their state where it can be read. With
+    --shift, it is also made again for what the sources send, when that has changed for good.
 
     If another controller uses the state folder, this is an error, unless --standby is given. A standby takes over when
     the other controller's process ends; if it does not respond for 5 s, the standby kills it. Metrics are served only
@@ -129,7 +138,7 @@ def deploy(
             return
         store = stack.enter_context(Store(folder.path))
         deployment = stack.enter_context(
-            Deployment(network, store, load_program, source, plan=plan, sinks=[log], metrics=measured)
+            Deployment(network, store, load_program, source, plan=plan, shift=shift, sinks=[log], metrics=measured)
         )
         if metrics is not None:
             port, close = measured.serve(metrics)

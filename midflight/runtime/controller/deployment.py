@@ -15,6 +15,7 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.packet import Verdict
 from midflight.runtime.controller.controller import Controller
+from midflight.runtime.controller.demand import DemandWatch
 from midflight.runtime.controller.deployed import DeployedSwitch
 from midflight.runtime.controller.expiry import Expiry
 from midflight.runtime.controller.following import Following
@@ -51,7 +52,8 @@ class Deployment:
     deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes only
     the differences. `source` is then only compared with the deployed program, and may be None. With `plan`, each switch
     runs the steps that a plan gives it, which are admitted at once for all hosts; when a switch fails or returns, the
-    plan is made again. A deployment that is resumed follows its plan, and `plan` may be None. Each of `sinks` is called
+    plan is made again, as it is when the demand has shifted for `shift` seconds (see `DemandWatch`); None never notices
+    that. A deployment that is resumed follows its plan, and `plan` may be None. Each of `sinks` is called
     with each event. `metrics` counts requests, events and alerts; None is a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
@@ -71,6 +73,7 @@ class Deployment:
         source: ProgramSource | None = None,
         *,
         plan: PlanSource | None = None,
+        shift: float | None = None,
         sinks: Iterable[OnEvent] = (),
         metrics: Metrics | None = None,
     ) -> None:
@@ -106,6 +109,9 @@ class Deployment:
             again = (lambda: None) if self.following is None else self.following.again
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit, again))
             self.expiry = stack.enter_context(Expiry(self.controller, self.emit))
+            self._demand: DemandWatch | None = None
+            if self.following is not None and shift is not None:
+                self._demand = stack.enter_context(DemandWatch(self.following, self._read, self.emit, shift))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
             self._close = Closer(self, stack.pop_all().close)  # it keeps this object alive until closed
 
@@ -174,6 +180,8 @@ class Deployment:
         cannot be written; the deployment has then not ended, but the switches are withdrawn.
         """
         absent: list[str] = []
+        if self._demand is not None:
+            self._demand.close()
         self.expiry.close()
         self.monitor.close()  # before taking the lock, since its threads may wait for the lock
         with self.controller.fleet.lock:

@@ -16,6 +16,7 @@ from midflight.runtime.controller.plan_change import Move
 from midflight.runtime.controller.planned import Planned
 from midflight.runtime.controller.planning import Planner, PlanSource
 from midflight.runtime.placement.planner import Plan
+from midflight.runtime.placement.planner.model import Application
 from midflight.runtime.placement.planner.solution import Solution
 
 __all__ = ["Following"]
@@ -123,6 +124,29 @@ class Following:
             for name in idle:
                 controller.fleet.switch(name)
             return self._renew(controller, tuple(idle), ())
+
+    @property
+    def application(self) -> Application:
+        """The application that is planned, with the rates of sources that are expected."""
+        return self._planner.application
+
+    def rate(self, rates: Mapping[str, float], idle: Collection[str] | None = None) -> tuple[Move, ...]:
+        """Plan again for other rates of sources, in bits a second, and return the steps that have moved.
+
+        Later plans expect these rates, too. `idle` are as in `renew`; None are those of the last plan. MidflightError
+        if there is no source of a name, if a rate is not above 0 and finite, or if there is no plan; DeviceError if a
+        switch rejects its program. Then the switches follow the last plan, and its rates stay.
+        """
+        controller = self._controller
+        assert controller is not None
+        with controller.fleet.lock:
+            before = self._planner.source
+            self._planner.expect({**before.rates, **rates})
+            try:
+                return self.renew(self._idle if idle is None else idle)
+            except BaseException:
+                self._planner.expect(before.rates)
+                raise
 
     def _renew(
         self,

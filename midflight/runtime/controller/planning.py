@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,14 @@ _LEFT = "the controller starts nothing on hosts"
 
 @dataclass(frozen=True, slots=True)
 class PlanSource:
-    """The file of an application for the planner: its absolute path, and its text when it was read."""
+    """The file of an application for the planner: its absolute path, and its text when it was read.
+
+    `rates` are those of sources, in bits a second, that replace the rates in the text.
+    """
 
     file: Path
     text: str
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> PlanSource:
@@ -39,17 +43,26 @@ class PlanSource:
 
     @property
     def parsed(self) -> ApplicationFile:
-        """The application of the text. MidflightError, with file and line, if the text is wrong."""
-        return parse_application(self.text, str(self.file))
+        """The application of the text, with its rates replaced.
+
+        MidflightError, with file and line, if the text is wrong, and if there is no source of a name in `rates`, or if
+        a rate is not above 0 and finite.
+        """
+        found = parse_application(self.text, str(self.file))
+        names = [each.name for each in found.application.sources]
+        if unknown := [each for each in self.rates if each not in names]:
+            raise MidflightError(f"the application has no source {unknown[0]}", hint=f"it has {', '.join(names)}")
+        sources = tuple(replace(it, rate=self.rates.get(it.name, it.rate)) for it in found.application.sources)
+        return replace(found, application=replace(found.application, sources=sources))
 
     def document(self) -> dict[str, Any]:
         """Return the source as a JSON object, for `of`."""
-        return {"file": str(self.file), "text": self.text}
+        return {"file": str(self.file), "text": self.text, "rates": dict(self.rates)}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> PlanSource:
         """Return the source that a JSON object describes: one that `document` returned. KeyError if it is damaged."""
-        return cls(Path(document["file"]), document["text"])
+        return cls(Path(document["file"]), document["text"], document.get("rates", {}))
 
 
 class Planner:
@@ -62,7 +75,8 @@ class Planner:
 
     def __init__(self, source: PlanSource, network: Network) -> None:
         self.source = source
-        self._application = source.parsed.application
+        self.application = source.parsed.application
+        """The application, with the rates of the source."""
         self._sheets: dict[str, Capabilities] = {}
         for name, each in network.switches.items():
             if each.sheet is None:
@@ -77,7 +91,16 @@ class Planner:
     @property
     def steps(self) -> tuple[str, ...]:
         """The names of the steps, which are those of applications of the program."""
-        return tuple(each.name for each in self._application.steps)
+        return tuple(each.name for each in self.application.steps)
+
+    def expect(self, rates: Mapping[str, float]) -> None:
+        """Expect these rates of sources, in bits a second, and those of the text for the others.
+
+        MidflightError if there is no source of a name, or if a rate is not above 0 and finite.
+        """
+        source = replace(self.source, rates=dict(rates))
+        self.application = source.parsed.application
+        self.source = source
 
     def plan(
         self,
@@ -105,7 +128,7 @@ class Planner:
         without = {id(sheets[name]): steps for name, steps in barred.items()}
 
         def planned(left: Collection[str]) -> Plan:
-            return plan(devices, self._application, self._costs(program, left, without))
+            return plan(devices, self.application, self._costs(program, left, without))
 
         try:
             return planned(())
@@ -141,7 +164,7 @@ class Planner:
         self, graph: Graph, absent: Collection[str], idle: Collection[str], sheets: Mapping[str, Capabilities]
     ) -> Devices:
         """Return the hosts, and the switches and links on the routes between the ends."""
-        ends = [*dict.fromkeys(at for each in self._application.ends for at in each.at)]
+        ends = [*dict.fromkeys(at for each in self.application.ends for at in each.at)]
         for each in ends:
             if each not in self._hosts:
                 raise MidflightError(f"the network has no host {each}", hint=f"it has {', '.join(self._hosts)}")

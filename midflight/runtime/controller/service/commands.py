@@ -249,15 +249,17 @@ class Commands:
     def replan(self, arguments: Json) -> Json:
         """Plan again which switch runs which step, and move the steps with their state.
 
-        Argument: `without`, the names of switches that only forward from now on. Return `steps`, the device of each
-        step, and `moved`, with `step`, `before`, `after` and `state` of each move (see `Move`). MidflightError if the
-        deployment has no plan, if a switch is unknown, or if there is no plan; DeviceError if a switch rejects its
-        program. Then nothing has changed.
+        Arguments: `without`, the names of switches that only forward from now on, and `rates`, the bits a second of
+        sources by name, which later plans expect, too. Return `steps`, the device of each step, and `moved`, with
+        `step`, `before`, `after` and `state` of each move (see `Move`). MidflightError if the deployment has no plan,
+        if a switch or source is unknown, if a rate is not above 0, or if there is no plan; DeviceError if a switch
+        rejects its program. Then nothing has changed.
         """
         following = self._deployment.following
         if following is None:
             raise MidflightError("the deployment has no plan", hint="deploy with --plan")
-        moves = following.renew([str(each) for each in arguments.get("without", ())])
+        rates = {str(name): float(rate) for name, rate in dict(arguments.get("rates", {})).items()}
+        moves = following.rate(rates, [str(each) for each in arguments.get("without", ())])
         steps = following.document(self._deployment.controller)["at"]
         return {"steps": steps, "moved": [asdict(each) for each in moves]}
 
