@@ -41,7 +41,7 @@ class Shift:
         self._since: dict[str, tuple[float, float, float]] = {}  # since when a step is off, with the bits since then
 
     def sample(self, octets: Mapping[tuple[str, str], int], now: float) -> dict[str, float]:
-        """Take a sample of the bytes that have arrived for each step at each switch, at `now` in seconds.
+        """Process a sample of the bytes that have arrived for each step at each switch, at `now` in seconds.
 
         Return the rates of sources that have shifted, in bits a second as `Source.rate` is; empty if none has.
         """
