@@ -466,6 +466,12 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
             drop();
         } else {
             if (hdr.midflight.isValid() && (hdr.midflight.kind == REQUEST || hdr.midflight.kind == RESULT_FOR_ALL)) {
+                // Before `admission`, so that these do not wait for it: `membership` then follows in the next stage.
+                if (hdr.ipv6.isValid()) {
+                    meta.sender = hdr.ipv6.source;
+                } else {
+                    meta.sender = (bit<128>)hdr.ipv4.source;
+                }
                 admission.apply();
                 if (meta.refused) {
                     meta.reason = NOT_ADMITTED;
@@ -481,11 +487,6 @@ control ingress(inout headers_t hdr, inout metadata_t meta, in ingress_intrinsic
                 } else {
                     meta.admitted = true;
                     if (meta.bound == 1) {
-                        if (hdr.ipv6.isValid()) {
-                            meta.sender = hdr.ipv6.source;
-                        } else {
-                            meta.sender = (bit<128>)hdr.ipv4.source;
-                        }
                         membership.apply();
                     }
                 }

@@ -182,6 +182,13 @@ def _count(parts: Parts) -> list[str]:
 
 
 def _admission(out: Writer, parts: Parts) -> None:
+    out.line("// Before `admission`, so that these do not wait for it: `membership` then follows in the next stage.")
+    with out.block("if (hdr.ipv6.isValid())"):
+        out.line("meta.sender = hdr.ipv6.source;")
+    out.undo()
+    with out.block("} else"):
+        out.line("meta.sender = (bit<128>)hdr.ipv4.source;")
+    member(out, parts.applications)
     out.line("admission.apply();")
     out.line("if (meta.refused) {")
     out.line("    meta.reason = NOT_ADMITTED;")
@@ -194,12 +201,6 @@ def _admission(out: Writer, parts: Parts) -> None:
     with out.block("} else"):
         out.line("meta.admitted = true;")
         with out.block("if (meta.bound == 1)"):
-            with out.block("if (hdr.ipv6.isValid())"):
-                out.line("meta.sender = hdr.ipv6.source;")
-            out.undo()
-            with out.block("} else"):
-                out.line("meta.sender = (bit<128>)hdr.ipv4.source;")
-            member(out, parts.applications)
             out.line("membership.apply();")
 
 
