@@ -51,7 +51,7 @@ def tree(**changes: Any) -> Program:
         (lambda: tree(left=3), "a tree must be a dict of arrays of equal length"),
         (lambda: tree(left=["x"]), "left must be an array of integers"),
         (lambda: tree(votes=[3]), "the votes of leaf 0 must be integers"),
-        (lambda: estimate(np.zeros(0, np.uint8)), "no registers"),
+        (lambda: estimate(np.zeros(0, np.uint8)), "at least one register"),
     ],
 )
 def test_wrong_parameters_are_refused(make: Callable[[], object], message: str) -> None:
