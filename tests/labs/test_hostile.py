@@ -107,7 +107,14 @@ def test_the_labs_cannot_be_imported_or_listed(agent: Student) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [COURSES / "forwarding" / "grading.py", COURSES / "new.py", Path("/tmp/forged"), Path("/dev/shm/forged")],
+    [
+        COURSES / "forwarding" / "grading.py",
+        COURSES / "new.py",
+        Path("/tmp/forged"),
+        Path("/dev/shm/forged"),
+        Path("huge"),
+        Path("../forged"),
+    ],
     ids=str,
 )
 def test_nothing_can_be_written(agent: Student, path: Path) -> None:
@@ -175,7 +182,16 @@ def test_a_subclass_cannot_equal_what_is_expected(submit: Submit) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["while True: pass", "import time\ntime.sleep(100)", "x = []\nwhile True: x.append(bytes(1 << 24))"]
+    "body",
+    [
+        "while True: pass",
+        "import time\ntime.sleep(100)",
+        "x = []\nwhile True: x.append(bytes(1 << 24))",
+        "while True: print('x' * 1000)",
+        "import sys\nwhile True: sys.stderr.write('x' * 1000)",
+        "import os\nwhile True: os.write(1, bytes(1 << 16))",
+        "import threading\nwhile True: threading.Thread(target=print).start()",
+    ],
 )
 def test_limits_end_a_submission(submit: Submit, body: str) -> None:
     lines = "\n".join(f"    {line}" for line in body.splitlines())

@@ -38,7 +38,8 @@ def allocate(nodes: Sequence[Node], room: Mapping[str, int], patience: float = 4
     """Return an assignment of nodes to the fewest stages that have `room`, by the names of `RESOURCES`.
 
     The number of stages is not limited. `patience` limits the search, in seconds; what it did not prove is not
-    `optimal`. A node that takes more than a stage has is placed as if it took all of it. Never raises.
+    `optimal`. A node that takes more than a stage has is placed as if it took all of it, unless its memory can be
+    divided among several stages. Never raises.
     """
     heads, tails = _levels(nodes)
     bound = lower_bound(nodes, room)
@@ -140,7 +141,7 @@ class _Stage:
     def fits(self, node: Node, memory: Mapping[str, int]) -> bool:
         for key, amount in {**node.takes, **memory, "table": self.table(node)}.items():
             if key in self.room:
-                splits = node.split and key in _MEMORY
+                splits = node.split and key in _MEMORY and self.room[key] > 0
                 if self.taken[key] + (amount if splits else min(amount, self.room[key])) > self.room[key]:
                     return False
         return True
@@ -163,7 +164,10 @@ def _listed(nodes: Sequence[Node], room: Mapping[str, int], order: Sequence[int]
     stages: list[_Stage] = []
     spans: dict[int, tuple[int, int]] = {}
     blocks: list[dict[int, dict[str, int]]] = [{} for _ in nodes]
-    rest = {n: dict(node.memory) for n, node in enumerate(nodes)}
+    # Memory that no stage has cannot be divided among stages.
+    rest = {
+        n: {kind: amount for kind, amount in each.memory.items() if room.get(kind, 1)} for n, each in enumerate(nodes)
+    }
     started: dict[int, int] = {}
     waiting = list(order)
     while waiting:

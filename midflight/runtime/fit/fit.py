@@ -227,12 +227,12 @@ def _used(nodes: Sequence[Node], made: Allocation) -> tuple[dict[str, int], ...]
 
 
 def _too_large(nodes: Sequence[Node], room: Mapping[str, int]) -> list[Problem]:
-    """Return the operations that take more than a whole stage has, and cannot be split."""
+    """Return the operations that take more than a whole stage has, and cannot be split, or of what no stage has."""
     found = []
     for node in nodes:
         for key, amount in node.takes.items():
             limit = room.get(key)
-            if limit is not None and amount > limit and not (node.split and key in ("sram", "tcam")):
+            if limit is not None and amount > limit and not (node.split and limit and key in ("sram", "tcam")):
                 found.append(
                     Problem(
                         f"{node.name} needs {amount:,} {RESOURCES[key]} in one stage, {amount - limit:,} more than"
