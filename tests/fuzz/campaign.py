@@ -24,8 +24,8 @@ class Target:
     """A way into Midflight.
 
     `run` takes any bytes and raises MidflightError or nothing. `seeds` are valid inputs, and `words` the language's
-    tokens, empty for binary inputs. `slice` is the number of inputs that the tests run. `mutate` makes a new input, for
-    targets whose first check the general mutations would not pass.
+    tokens, empty for binary inputs. `slice` is the number of inputs of each campaign of the tests. `mutate` makes a new
+    input, for targets whose first check the general mutations would not pass.
     """
 
     name: str

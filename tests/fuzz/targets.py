@@ -231,14 +231,14 @@ def targets() -> dict[str, Target]:
     kernels = [each.encode() for each in _KERNELS]
     requests = examples(_pipeline().config.p4info)
     listed = [
-        Target("preprocessor", _preprocess, small, _words("p4"), 300),
-        Target("parser", _parse, p4, _words("p4"), 100),
-        Target("checker", _check, p4, _words("p4"), 60),
-        Target("kernel", _kernel, kernels, _words("kernel"), 150),
-        Target("request", _request, requests, [], 2000, _change_request),
-        Target("wire", _wire, wire, [], 5000),
-        Target("topology", _topology, [each.encode() for each in _TOPOLOGIES], _words("yaml"), 500),
-        Target("network", _network, [_NETWORK.encode()], _words("yaml"), 500),
-        Target("pcap", _pcap, [HEADER + packets], [], 3000),
+        Target("preprocessor", _preprocess, small, _words("p4"), 5_000),
+        Target("parser", _parse, p4, _words("p4"), 500),
+        Target("checker", _check, p4, _words("p4"), 1_500),
+        Target("kernel", _kernel, kernels, _words("kernel"), 8_000),
+        Target("request", _request, requests, [], 60_000, _change_request),
+        Target("wire", _wire, wire, [], 600_000),
+        Target("topology", _topology, [each.encode() for each in _TOPOLOGIES], _words("yaml"), 40_000),
+        Target("network", _network, [_NETWORK.encode()], _words("yaml"), 15_000),
+        Target("pcap", _pcap, [HEADER + packets], [], 35_000),
     ]
     return {each.name: each for each in listed}
