@@ -136,6 +136,12 @@ CASES: Mapping[str, tuple[str, int, Callable[[], bytes]]] = {
     "too long, IPv6": ("s1", 5, lambda: ether(ipv6() / UDP(sport=1, dport=2) / Raw(bytes(1233)))),
     "as long as possible, IPv6": ("s1", 5, lambda: ether(ipv6() / UDP(sport=1, dport=2) / Raw(bytes(1232)))),
     "too long, TCP": ("s1", 1, lambda: ether(ipv4(tos=46 << 2) / TCP(sport=1, dport=2, seq=77) / Raw(bytes(1300)))),
+    # The words of the error's IP header add up to 0x1FFFF, so that adding the carry carries again.
+    "too long, a second carry": (
+        "s1",
+        1,
+        lambda: ether(ipv4(src="192.168.176.20", tos=46 << 2) / UDP(sport=1, dport=2) / Raw(bytes(1273))),
+    ),
     "too long, another protocol": ("s1", 1, lambda: ether(ipv4(tos=46 << 2, proto=99) / Raw(bytes(1300)))),
     "a host's tunnel": ("s1", 1, lambda: tunnel(ipv4(src="10.0.0.9") / datagram())),
     "transit": ("s1", 9, lambda: tunnel(ipv4() / datagram(), dst="10.0.0.4", ttl=1)),
@@ -257,6 +263,9 @@ def test_a_request_that_does_not_fit_is_answered_with_what_does(kind: str) -> No
         assert (packet[ICMP].type, packet[ICMP].code, packet[ICMP].nexthopmtu) == (3, 4, 1300)
         assert bytes(packet[ICMP])[8:] == bytes(quoted)[:28]
         assert internet_checksum(bytes(packet[ICMP])) == 0
+    packet = arrived(found["too long, a second carry"])[1]
+    assert packet[IP].dst == "192.168.176.20"
+    assert internet_checksum(bytes(packet[IP])[:20]) == 0
     port, packet = arrived(found["too long, IPv6"])
     assert (port, packet[IPv6].src, packet[IPv6].dst) == (5, str(CS_ID_IPV6), "2001:db8::5")
     assert packet[ICMPv6PacketTooBig].mtu == 1280
@@ -333,6 +342,7 @@ BROKEN: Mapping[str, tuple[str, str]] = {
     "the outer length is wrong": ("(length + 28)", "(length + 20)"),
     "the tunnel's length is wrong": ("(length + 8) ++ 16w0", "length ++ 16w0"),
     "the outer checksum lacks a carry": ("sum = (sum >> 16) + (sum & 0xFFFF);", ""),
+    "the outer checksum lacks a second carry": ("~(bit<16>)((sum >> 16) + sum)", "~(bit<16>)sum"),
     "the outer checksum lacks the traffic class": ("(start & 0xFFFF) +", "(start & 0xFFFF) - (bit<32>)traffic_class +"),
     "routers cannot tell flows apart": ("2w3 ++ flow[31:18]", "2w3 ++ 14w0"),
     "hosts may send as forwarders": ("if (!trunks.apply().hit)", "if (!trunks.apply().hit && false)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -167,6 +168,64 @@ def test_requests_fall_back_to_the_edge_and_the_cloud_and_come_back() -> None:
         assert served(Cache.GET, OTHER)[1] == 17
         assert once.repeated >= 2
         assert not client.open, "none is lost"
+
+
+def test_running_requests_are_neither_lost_nor_executed_twice() -> None:
+    """The switch gets and loses its admission and restarts, and the edge dies and returns, between any two requests."""
+    program = Program(
+        Cache("store", entries=1, lanes=1, item_bits=16, columns=16, keys=[CACHED]),
+        Steering(services=2, rules=2, pools=2, buckets=16, instances=4),
+    )
+    links: list[Ends] = [("h1", "s1"), ("h2", "s1"), ("h3", "s2"), ("s1", "s2")]
+    with Net(Topology.of(links), program=program) as net:
+        schema, shared, once = Schema(program.schema()), {CACHED: 5, OTHER: 7}, Once()
+        services = net.steer("vision", CS_ID, {"h2": 100, "h3": 1})
+        edge, cloud = Instance(schema, shared, once), Instance(schema, shared, once)
+        net.listen(net.host("h2"), edge, UDP_PORT)
+        net.listen(net.host("h3"), cloud, UDP_PORT)
+        client = Client(schema, copies=2)
+        net.listen(net.host("h1"), client, UDP_PORT)
+        selector = PathSelector(10 * MS)
+        rounds = Rounds(selector, services)
+
+        def fill() -> None:
+            update: dict[str, int | list[int]] = {"operation": Cache.UPDATE, "status": 0, "hits": 0, "version": 1}
+            update |= {"item": CACHED, "value": [shared[CACHED]]}
+            data = schema.encode(Message(REQUEST, "store", 0, update))
+            edge.answers.append(((str(net.host("h2").address), UDP_PORT), bytes(data)))
+
+        events: dict[int, Callable[[], object]] = {
+            5: lambda: net.admit("store", switch="s1"),
+            8: fill,
+            15: lambda: net.withdraw("store", "s1"),
+            20: lambda: net.admit("store", switch="s1"),
+            25: lambda: setattr(edge, "alive", False),
+            45: lambda: net.revive("s1"),
+            55: fill,
+            60: lambda: setattr(edge, "alive", True),
+        }
+        gets, puts = [], []
+        for step in range(80):
+            gets.append(client.ask(Cache.GET, CACHED))
+            puts.append(client.ask(Cache.PUT, OTHER, 1))
+            if step in events:
+                events[step]()
+            late: list[int] = []
+            net.after(MS, late.append, 1)
+            net.run(lambda late=late: bool(late))  # type: ignore[misc]
+            for name, each in (("h2", edge), ("h3", cloud)):
+                if each.alive:
+                    up = (raw("service_available", 1), raw("service_time", 0.001))
+                    address = str(net.host(name).address)
+                    selector.accept(Update(CS_ID, address, net.now // MS, net.now, 30 * MS, raw=up), net.now)
+            rounds.round(net.now)
+        net.run(lambda: not client.open)
+        net.settle()
+        assert [client.values[number] for number in gets] == [5] * 80, "none is lost"
+        assert shared[OTHER] == 7 + 80, "each PUT has one effect"
+        assert once.repeated > 0, "there were copies"
+        assert min(edge.came, cloud.came) > 0
+        assert sum(client.came.values()) > edge.came + cloud.came, "the switch answered, too"
 
 
 def test_a_request_that_failed_is_not_remembered_and_old_ones_are_forgotten() -> None:

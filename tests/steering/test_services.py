@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from unittest.mock import patch
@@ -118,6 +119,31 @@ def test_requests_reach_the_predicted_instances(lab: Lab) -> None:
     assert {*found.values()} == {"h2", "h3", "h4"}
     counts = services.counters("s1")
     assert {name: count.packets for name, count in counts.items()} == dict(Counter(found.values()))
+
+
+def test_the_control_plane_keeps_nothing_about_who_uses_a_service(lab: Lab) -> None:
+    """Requests leave counts by instance behind, and no trace of clients (R21)."""
+    services = lab.net.steer("vision", CS_ID, {"h2": 1, "h3": 1, "h4": 2})
+    fleet = lab.net.controller.fleet
+    before = services.served(), SavedState.of(fleet, lab.net.controller.jobs).document
+
+    def tables() -> dict[tuple[str, str], list[object]]:
+        """Return the entries of all tables of all switches."""
+        sessions = lab.net.sessions
+        names = {name: [each.preamble.name for each in session.p4info.tables] for name, session in sessions.items()}
+        return {(name, table): [*sessions[name].read_table(table)] for name in names for table in names[name]}
+
+    entries = tables()
+    lab.ask()
+    after = services.served()
+    uncounted = [
+        replace(each, instances=tuple(replace(it, requests=0) for it in each.instances))
+        for each in (*before[0], *after)
+    ]
+    assert uncounted[0] == uncounted[1]
+    assert sum(it.requests for it in after[0].instances) == FLOWS
+    assert SavedState.of(fleet, lab.net.controller.jobs).document == before[1]
+    assert tables() == entries, "no switch has state for a flow"
 
 
 def test_few_flows_move_when_weights_change(lab: Lab) -> None:
