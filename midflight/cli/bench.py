@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from midflight.cli.benchallreduce import allreduce
 from midflight.cli.options import FiniteRange, json_file_option
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ Examples:
   midflight bench open
   midflight bench placement
   midflight bench steering
+  midflight bench allreduce
   sudo midflight bench ports
   sudo midflight bench xdp
   sudo midflight bench soak --minutes 60
@@ -86,6 +88,9 @@ Examples:
 @click.group(epilog=EPILOG)
 def bench() -> None:
     """Measure how fast the toolkit's parts are."""
+
+
+bench.add_command(allreduce)
 
 
 @bench.command(epilog=ENGINE)

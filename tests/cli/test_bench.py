@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -87,3 +88,21 @@ def test_the_cost_of_steering(tmp_path: Path) -> None:
         ratios = sorted(after / before for before, after in zip(each["without"], each["with_steering"], strict=True))
         assert each["cost"] == pytest.approx(1 - ratios[1])
         assert any(line.startswith(each["packets"]) for line in result.stdout.splitlines())
+
+
+def test_allreduce_beside_gloo(tmp_path: Path) -> None:
+    figures = tmp_path / "allreduce.json"
+    sizes = ("--workers", "2", "--floats", "5000", "--lanes", "32", "--runs", "2")
+    result = midflight("bench", "allreduce", *sizes, "--json", figures)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(figures.read_text())
+    assert (found["workers"], found["floats"]) == (2, 5000)
+    ours, *gloo = found["results"]
+    assert (ours["fabric"], ours["lanes"], len(ours["seconds"])) == ("udp", 32, 2)
+    assert ours["packet_bytes"] == 42 + 24 + 4 * 32
+    assert ours["floats_per_second"] == 5000 / (sum(ours["seconds"]) / 2)
+    assert [each["fabric"] for each in gloo] == (["gloo"] if importlib.util.find_spec("torch") else [])
+    for each in gloo:
+        assert ours["ratio_to_gloo"] == pytest.approx(ours["floats_per_second"] / each["floats_per_second"])
+        assert each["ratio_to_gloo"] == 1.0
+    assert any(line.startswith("switch, UDP ports, 32 lanes") for line in result.stdout.splitlines())

@@ -29,7 +29,7 @@ def run(case: str, folder: Path) -> tuple[list[int], str]:
         for rank in range(SIZE)
     ]
     try:
-        printed = [each.communicate(timeout=280)[0] for each in ranks]
+        printed = [each.communicate(timeout=600)[0] for each in ranks]
     finally:
         for each in ranks:
             each.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -322,6 +323,7 @@ CASES: dict[str, tuple[list[Any], int]] = {
 
 def main(case: str, rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(500)  # a rank that hangs says where
     functions, timeout = CASES[case]
     dist.init_process_group(
         "midflight",
