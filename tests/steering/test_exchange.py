@@ -330,5 +330,5 @@ def test_sessions_with_tls_need_a_certificate_of_the_authority(stack: ExitStack,
     peer.tell([Withdraw(CS_ID, ONE)])
     assert until(listener, Heard)[-1] == Heard(1, Withdraw(CS_ID, ONE, 1))
     assert plain.events() == []
-    with pytest.raises(DeviceError, match="these are not certificate"):
+    with pytest.raises(DeviceError, match="authority of sessions cannot be used"):
         PeerTls(tmp_path / "missing", tmp_path / "missing", papers.ca).context(0x10)

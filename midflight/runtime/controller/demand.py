@@ -23,9 +23,9 @@ _LEAST = 1e-3  # of the planned rate: the plan never expects less
 class Shift:
     """Decides whether the demand on an application has shifted for good. Has no clock.
 
-    For `seconds`, the sources of a step must have sent more than twice, or less than half, of what the application
-    says, in each sample. A step that takes from other steps says nothing about sources, nor does one that no switch
-    counts, as it is left to hosts.
+    It has if the sources of a step have sent more than twice or less than half of what the application says, in each
+    sample for `seconds`. Steps that take from other steps do not count, and neither do those that are left to hosts,
+    whose packets no switch counts.
     """
 
     def __init__(self, application: Application, seconds: float) -> None:

@@ -91,8 +91,8 @@ class Following:
     def make_room(self, step: str, switch: str) -> bool:
         """Plan again without a step on a switch that is full. Return whether another switch runs the step now.
 
-        Nothing changes if each plan leaves to hosts what a switch runs now. Later plans avoid the switch for the step,
-        too, until `renew`. Raises nothing.
+        Nothing changes if the plan would move a step from a switch to hosts. Later plans avoid the switch for the
+        step, too, until `renew`. Raises nothing.
         """
         controller = self._controller
         if controller is None or step not in self._planner.steps or self._moving:

@@ -126,7 +126,7 @@ class Collector:
         return accepted
 
     def check(self, data: bytes, now: int) -> Update | None:
-        """Return the update of a datagram at `now`, in nanoseconds since 1970, or None if it is none, or refused.
+        """Return the update of a datagram at `now`, in nanoseconds since 1970, or None if it is malformed or refused.
 
         Errors of the verifier propagate.
         """

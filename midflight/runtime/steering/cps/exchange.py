@@ -1,8 +1,9 @@
 """The exchange of records between path selectors: routes to records, as BGP has routes to networks.
 
-The records of agents reach each path selector by several ways. Of each, the newest record counts, by the shortest path.
-A path names the path selectors that passed it on, so none takes its own announcement for news. When the last way to an
-instance's record is lost, the record is withdrawn, there and at all that had it from there.
+The records of agents reach each path selector by several paths. For each instance, the newest record counts, by the
+shortest path. A path names the path selectors that passed the record on, so none takes its own announcement for news.
+When the last path to an instance's record is lost, the record is withdrawn here, and at all peers that have it from
+here.
 """
 
 from __future__ import annotations

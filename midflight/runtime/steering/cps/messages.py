@@ -51,7 +51,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """A record, and the ids of the path selectors by which it came, the first one first, each at most once."""
+    """A record, and the ids of the path selectors that passed it on, in order, each at most once."""
 
     record: bytes
     path: tuple[int, ...]
@@ -83,7 +83,11 @@ Message = Open | Announce | Withdraw | Keepalive | Notice
 
 
 def encode_message(message: Message) -> bytes:
-    """Return the octets of a message. WireError if it is longer than 65,535 octets, or if a number is out of range."""
+    """Return the octets of a message.
+
+    WireError if it is longer than 65,535 octets, if a number is out of range, or if a CS-ID or CSCI-ID is not an IP
+    address.
+    """
     try:
         match message:
             case Open(speaker=speaker, hold=hold):
@@ -109,15 +113,15 @@ def decode_message(kind: int, body: bytes) -> Message:
             case 1:
                 version, hold, speaker = _OPEN.unpack(body)
                 if version != _VERSION:
-                    raise WireError(f"a session of version {version}, not {_VERSION}")
+                    raise WireError(f"the session has version {version}, not {_VERSION}")
                 if not hold:
-                    raise WireError("a session without a hold time")
+                    raise WireError("the session has no hold time")
                 return Open(speaker, hold * _TICK)
             case 2:
                 count = body[4]
                 end = 5 + 8 * count
                 if len(body) <= end:
-                    raise WireError("an announcement without a record")
+                    raise WireError("the announcement has no record")
                 path = tuple(int.from_bytes(body[at : at + 8]) for at in range(5, end, 8))
                 return Announce(body[end:], path, *_SEQUENCE.unpack_from(body))
             case 3 if len(body) == 36:

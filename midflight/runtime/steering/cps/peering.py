@@ -80,7 +80,7 @@ class PeerTls:
     def context(self, side: int) -> ssl.SSLContext:
         """Return the settings of one side, `ssl.PROTOCOL_TLS_SERVER` or `ssl.PROTOCOL_TLS_CLIENT`.
 
-        DeviceError if a file cannot be read, or is no certificate or key.
+        DeviceError if a file cannot be read, or is not a certificate or key.
         """
         made = ssl.SSLContext(side)
         made.check_hostname = False
@@ -89,7 +89,7 @@ class PeerTls:
             made.load_cert_chain(self.certificate, self.key)
             made.load_verify_locations(self.authority)
         except (OSError, ValueError) as error:
-            raise DeviceError(f"these are not certificate, key and authority of a session: {error}") from None
+            raise DeviceError(f"the certificate, key or authority of sessions cannot be used: {error}") from None
         return made
 
 
@@ -147,7 +147,7 @@ class Peering:
     def tell(self, messages: Iterable[Announce | Withdraw], peer: int | None = None) -> None:
         """Send messages to a peer, or to all for None, if the session is open. Does not wait.
 
-        A peer that takes so little that 200,000 messages wait for it loses its session.
+        If more than 200,000 messages wait for a slow peer, its session ends.
         """
         for each in messages:
             self._loop.call_soon_threadsafe(self._put, each, peer)
@@ -221,7 +221,7 @@ class Peering:
         writer.write(encode_message(Open(self._speaker, self._hold)))
         opening = await _read(reader, self._hold)
         if not isinstance(opening, Open) or opening.speaker == self._speaker:
-            raise WireError("the peer is none")
+            raise WireError("the peer is not another path selector")
         hold = min(self._hold, opening.hold)
         waiting: asyncio.Queue[Announce | Withdraw] = asyncio.Queue(_WAITING)
         self._outgoing[number] = waiting

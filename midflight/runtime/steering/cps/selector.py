@@ -81,8 +81,9 @@ class PathSelector:
         return accepted
 
     def withdrawn(self, cs_id: str, csci_id: str) -> None:
-        """Remove the update of an instance that no path selector vouches for any longer: it counts as dead until the
-        next one.
+        """Remove the update of an instance of which no path selector has a record any longer.
+
+        The instance counts as dead until its next update.
         """
         self.board.remove(cs_id, csci_id)
         self.liveness.fail(csci_id, UPDATE, "its updates are withdrawn")
