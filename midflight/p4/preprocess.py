@@ -151,7 +151,7 @@ def expand(
 
 def _line_place(where: str, number: int, file: str, source: str, texts: Mapping[str, str], needle: str = "") -> Place:
     """Return the place of a line, or of `needle` in it. `where` is the preprocessor's name of the file."""
-    where = file if where == str(Path(file).absolute()) else where
+    where = file if Path(where).resolve() == Path(file).resolve() else where
     lines = (source if where == file else texts.get(where, "")).split("\n")
     line = lines[number - 1] if 0 < number <= len(lines) else ""
     column = max(0, line.find(needle)) if needle else len(line) - len(line.lstrip())
@@ -177,7 +177,7 @@ def plain(text: str, file: str, source: str, types: frozenset[str]) -> Source:
 
 def _with_lines(output: str, file: str, source: str, included: Mapping[str, str], blanked: Mapping[str, str]) -> Source:
     originals = {file: (source.split("\n"), blanked[file].split("\n"))}
-    absolute = str(Path(file).absolute())
+    own = Path(file).resolve()
     where, number = file, 1
     lines: list[Line] = []
     start = 0
@@ -185,7 +185,7 @@ def _with_lines(output: str, file: str, source: str, included: Mapping[str, str]
         if text.startswith("#line") and (marker := _LINE_MARKER.match(text)):
             number = int(marker[1])
             where = marker[2] or where
-            where = file if where == absolute else where
+            where = file if Path(where).resolve() == own else where
             continue
         if where not in originals:
             originals[where] = included.get(where, "").split("\n"), blanked.get(where, "").split("\n")

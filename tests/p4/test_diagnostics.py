@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from midflight.errors import P4Error
-from midflight.p4.frontend import check
+from midflight.p4.frontend import check, check_file
 from tests.p4.skeleton import skeleton
 
 GOLDEN = Path(__file__).parent / "golden" / "diagnostics.txt"
@@ -44,6 +44,15 @@ CASES = cases()
 @pytest.mark.parametrize(("title", "source", "message"), CASES, ids=[title for title, _, _ in CASES])
 def test_a_mistake_is_reported_as_in_the_golden_file(title: str, source: str, message: str) -> None:
     assert complaint(title, source) == message
+
+
+def test_places_name_the_file_as_given_whatever_folders_are_searched(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.p4"
+    file.write_text("#include <core.p4>\nextern Object { Object(); }\nObject() main;\n")
+    with pytest.raises(P4Error) as caught:
+        check_file(file, [tmp_path])
+    assert caught.value.place is not None
+    assert (caught.value.place.file, caught.value.place.line) == (str(file), 3)
 
 
 def test_places_are_correct_after_includes_and_comments() -> None:

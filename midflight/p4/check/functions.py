@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from midflight.errors import P4Error
 from midflight.p4 import declarations as d
@@ -73,10 +74,15 @@ def _constant(parameter: d.Parameter, value: ir.Expression) -> Constant:
     return Constant(value)
 
 
-def check_alone(ctx: Context, function: d.Function) -> Walk[None]:
-    """Check a function that is never called, and discard the result. Raises P4Error for the first error in it."""
+def check_alone(ctx: Context, function: d.Function, given: Mapping[str, Type] = MappingProxyType({})) -> Walk[None]:
+    """Check a function that is never called, and discard the result.
+
+    `given` are its type arguments by the names of the parameters. Raises P4Error for the first error in it.
+    """
     prototype = function.prototype
     inner = Context(ctx.state, Scope(ctx.scope.top), "function", prototype.name)
+    for name, kind in given.items():
+        inner.scope.declare(name, Named(kind), prototype.place)
     kinds: list[Type] = yield in_turn(type_of(inner, each.type) for each in prototype.parameters)
     variables = [
         ir.Variable(each.name, kind, each.place) for each, kind in zip(prototype.parameters, kinds, strict=True)

@@ -264,7 +264,9 @@ def cast(ctx: Context, node: s.Cast) -> Walk[ir.Expression]:
     number = number_in(operand)
     if not _castable(given, kind, number):
         hint = ""
-        if isinstance(given, Bits) and isinstance(kind, Bits):
+        if isinstance(given, Bits) and isinstance(kind, Bits) and (given.new or kind.new):
+            hint = "Change the width before or after the cast: a new type has that of the type that it is made of."
+        elif isinstance(given, Bits) and isinstance(kind, Bits):
             hint = f"Change the sign and the width in two steps: ({kind})({Bits(given.width, kind.signed)})..."
         raise P4Error(
             f"{'a list' if anonymous(given) else given} cannot be cast to {kind}", place=node.place, hint=hint
@@ -278,6 +280,8 @@ def cast(ctx: Context, node: s.Cast) -> Walk[ir.Expression]:
 
 def _castable(given: Type, kind: Type, number: int | None) -> bool:
     match given, kind:
+        case Bits(), Bits() if given.new or kind.new:  # only from and to the type that a new type is made of
+            return given.signed == kind.signed and given.width == kind.width
         case Bits(), Bits():
             return given.signed == kind.signed or given.width == kind.width
         case (Integer(), Bits()) | (Bits(width=1, signed=False), _) if kind == BOOL or isinstance(given, Integer):

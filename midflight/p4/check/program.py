@@ -23,6 +23,7 @@ from midflight.p4.check.signatures import check_signature
 from midflight.p4.check.statements import declare_constant
 from midflight.p4.check.structures import enumeration, structure
 from midflight.p4.check.typing import type_of
+from midflight.p4.check.unfinished import check_unfinished
 from midflight.p4.types import StructType, Type
 from midflight.stackless import Walk, run
 
@@ -65,8 +66,9 @@ def _program(top: _Top, program: d.Program, source: str, runs: bool) -> Walk[ir.
         yield _declaration(top, node)
     if top.main is None:
         yield _check_unused(top)
-        own = [each.place for each in program.declarations if each.place.file == program.file]
-        last = own[-1] if own else Place(program.file, 1, 1, 1, source.partition("\n")[0])
+        own = [each for each in program.declarations if each.place.file == program.file]
+        yield check_unfinished(ctx, own)
+        last = own[-1].place if own else Place(program.file, 1, 1, 1, source.partition("\n")[0])
         hint = "End it with V1Switch(parser(), verify(), ingress(), egress(), compute(), deparser()) main;"
         raise P4Error("the program has no main", place=last, hint=hint)
     parts: dict[str, ir.Parser | ir.Control] = yield _parts(top, top.main)

@@ -128,7 +128,7 @@ def _bits(node: s.BaseType, place: Place, width: int) -> Type:
     if width == 0 and node.name == "bit":
         return Bits(0)
     least = 0 if node.name == "varbit" else 1
-    if not least <= width <= WIDEST and not (node.name == "varbit" and width <= 1 << 16):
+    if not least <= width <= (1 << 16 if node.name == "varbit" else WIDEST):
         raise P4Error(f"a width of {width} bits is out of range", place=place)
     return Varbit(width) if node.name == "varbit" else Bits(width, node.name == "int")
 
