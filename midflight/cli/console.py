@@ -10,6 +10,9 @@ import click
 
 from midflight.cli.following import Follower
 from midflight.errors import MidflightError
+from midflight.runtime.p4runtime.entryfiles.commands import USAGE, Commands
+from midflight.runtime.p4runtime.entryfiles.steps import SessionTarget, apply
+from midflight.testbed.net import Net
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from finsy.proto import p4i
 
     from midflight.runtime.devices.tracing import Tracer
-    from midflight.testbed import Net
+    from midflight.runtime.p4runtime.client.session import Session
+    from midflight.testbed.p4net import P4Net
 
 __all__ = ["Console"]
 
@@ -34,11 +38,12 @@ class Console(cmd.Cmd):
     undoc_header = ""
     ruler = ""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net | P4Net) -> None:
         super().__init__()
         self.net = net
         self.failed = False
         self._following: dict[str, tuple[Tracer, Follower]] = {}
+        self._commands: dict[str, Commands] = {}  # by switch, with the handles of entries
 
     def close(self) -> None:
         """Stop all traces that `trace on` has started. The network stays open."""
@@ -99,10 +104,13 @@ class Console(cmd.Cmd):
             ("s1 counter [NAME]", "list its counters, or the cells of one counter that are not zero"),
             ("s1 state [APP]", "list its registers, or the elements of one application that have changed"),
             ("s1 queues", "list its queues; to set one: s1 queues port=2 queue=0 rate=100pps depth=32"),
+            ("s1 table_add ...", "run a command of simple_switch_CLI: table_add, table_delete, register_read, ..."),
             ("s1 trace on", "print what happens to every packet in s1, until `s1 trace off`"),
             ("s1 log", "print the log of its process"),
             ("nodes", "list hosts with their addresses, and switches with their kinds"),
             ("links", "list links with their ports and packets"),
+            ("link h1 s1 down", "cut a link; `link h1 s1 up` joins it again"),
+            ("iperf h1 h2", "measure the throughput of TCP between two hosts, for 3 seconds"),
             ("picture FILE", "save a picture of the topology as SVG"),
             ("exit", "close the network"),
         ):
@@ -123,6 +131,25 @@ class Console(cmd.Cmd):
             back = self.net.fabric.statistics(other.node, one.node)
             lost = f", {there.lost + back.lost} lost" if link.quality.impaired else ""
             click.echo(f"{one!s:<10} {other!s:<10} {there.packets} packets there, {back.packets} back{lost}")
+
+    def do_link(self, arg: str) -> None:
+        """Cut or join the link between two nodes: `h1 s1 down`. MidflightError for another form or an unknown link."""
+        words = arg.split()
+        if len(words) != 3 or words[2] not in ("up", "down"):
+            raise MidflightError("link needs two nodes, and up or down", hint="for example: link h1 s1 down")
+        self.net.fabric.connect(words[0], words[1], up=words[2] == "up")
+
+    def do_iperf(self, arg: str) -> None:
+        """Print the throughput of TCP from a host to another. MidflightError unless `arg` names two hosts, and for
+        simulated hosts.
+        """
+        from midflight.testbed.host.throughput import measure
+
+        words = arg.split()
+        if len(words) != 2:
+            raise MidflightError("iperf needs two hosts", hint="for example: iperf h1 h2")
+        one, other = (self.net.host(each) for each in words)
+        click.echo(f"{words[0]} -> {words[1]}: {measure(one, other) / 1e6:,.1f} Mbit/s")
 
     def do_picture(self, arg: str) -> None:
         """Write a picture of the topology as SVG to the file named `arg`. MidflightError if it is missing or cannot be
@@ -167,12 +194,16 @@ class Console(cmd.Cmd):
                 for index, (packets, size) in enumerate(zip(counts.packets, counts.bytes, strict=True)):
                     if packets or size:
                         click.echo(f"[{index}] {packets} packets, {size} bytes")
+            case ["state", *rest] if not isinstance(self.net, Net):
+                self._registers(session, rest)
             case ["state"]:
+                assert isinstance(self.net, Net)
                 for application in self.net.program.applications:
                     for register in self.net.state(application, name).registers.values():
                         lanes = "" if register.lanes is None else f" of {register.lanes} lanes"
                         click.echo(f"{application}.{register.name}: {register.size} elements{lanes}")
             case ["state", application]:
+                assert isinstance(self.net, Net)
                 state = self.net.state(application, name)
                 for register_name, values in state.read().items():
                     initial = state.registers[register_name].initial
@@ -189,12 +220,33 @@ class Console(cmd.Cmd):
                 if log is None:
                     raise MidflightError(f"{name} has no log, because it has no process of its own")
                 click.echo(log(), nl=False)
+            case [command, *_] if command in USAGE:
+                self._run(name, words)
             case _:
                 command = " ".join(words)
                 raise MidflightError(
                     f"{name} has no command {command!r}" if command else f"{name} needs a command",
                     hint="`help` lists the commands",
                 )
+
+    def _registers(self, session: Session, names: list[str]) -> None:
+        """Print the registers of a P4 program, or the elements of one that are not 0."""
+        if not names:
+            for each in session.p4info.registers:
+                click.echo(f"{each.preamble.name}: {each.size} elements")
+        for each in names:
+            for index, value in enumerate(session.read_register(each)):
+                if value:
+                    click.echo(f"{each}[{index}] {value}")
+
+    def _run(self, name: str, words: list[str]) -> None:
+        """Run a command of simple_switch_CLI on a switch, and print what it reads."""
+        from midflight.testbed.stf.play import shown
+
+        target = SessionTarget(self.net.sessions[name])
+        commands = self._commands.setdefault(name, Commands(target.schema))
+        for what, entity in apply(commands.steps(words), target):
+            click.echo(f"{what}: {shown(entity)}")
 
     def _queues(self, name: str, settings: list[str]) -> None:
         from midflight.cli.queues import report_lines

@@ -91,6 +91,11 @@ def demo() -> None:
     callback=writable,
     help="Where to save the picture.",
 )
+@click.option(
+    "--titles/--no-titles",
+    default=True,
+    help="Titles in the picture, or none, for a paper whose captions say the rest.",
+)
 def allreduce(
     loss: float,
     seed: int,
@@ -100,6 +105,7 @@ def allreduce(
     sheet: str | None,
     json_to: str | None,
     picture: Path,
+    titles: bool,
 ) -> None:
     """Train a classifier on four workers, with gradients summed by the switch.
 
@@ -130,7 +136,7 @@ def allreduce(
     console = console_beside(json_to)
     with bar(console, "Training") as progress:
         done = run(settings, progress)
-    write_files({picture: drawn(done, picture.suffix.removeprefix(".") or "png")})
+    write_files({picture: drawn(done, picture.suffix.removeprefix(".") or "png", titles=titles)})
     console.print(_table(done, console))
     console.print(f"Picture: {picture}", soft_wrap=True)
     write_figures(done.figures.json(), json_to, console)

@@ -45,6 +45,24 @@ def test_the_pictures_show_every_state_and_kernel(html: str) -> None:
             assert y + high <= height
 
 
+def test_code_is_not_wrapped_and_transitions_have_their_values(html: str) -> None:
+    assert ".lines td { white-space: pre;" in html
+    assert "table-layout" not in html
+    assert "svg { max-width: 100%;" in html  # nothing is cut off at the right
+    [_, parser] = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert ">0x800</text>" in parser
+    assert "drop, reply<" in html
+    assert "..." not in html.partition("</svg>")[0]
+    assert "/midflight/primitives/library/" not in html  # no path of this machine
+    assert "<b>threshold.py</b>" in html
+
+
+def test_backticks_of_docstrings_are_code() -> None:
+    shown = page(Program(Threshold("pressure", above=900, clear=850)), check(PROGRAM.p4(), "edge.p4"), "t")
+    assert "`" not in shown.partition("<h2>Pipeline</h2>")[0]
+    assert "<code>above</code>" in shown
+
+
 def test_the_page_has_all_facts(html: str) -> None:
     assert "<h1>edge &lt;1&gt;</h1>" in html
     assert "keep=&#x27;temperature &lt; 80 and status != 0&#x27;" in html

@@ -220,6 +220,11 @@ def test_a_picture_shows_every_node_once_without_overlap(topology: Topology) -> 
     for _, x, y in texts:
         assert left < x < left + width
         assert top < y < top + height
+    ports = [each.attrib for each in root.iter(f"{SVG}text") if each.attrib["class"].startswith("port")]
+    spots = [(float(each["x"]), float(each["y"])) for each in ports]
+    for number, (x, y) in enumerate(spots):
+        for x2, y2 in spots[:number]:
+            assert abs(x - x2) > 8 or abs(y - y2) > 9, "two port numbers overlap"
     drawn = [each.attrib for each in root.iter(f"{SVG}rect") if "class" in each.attrib]
     assert [each["class"] for each in drawn].count("switch") == len(topology.switches)
     assert [each["class"] for each in drawn].count("host") == len(topology.hosts)

@@ -13,27 +13,33 @@ __all__ = ["parser_graph", "pipeline"]
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 172, 30, 56, 14
 _LABEL = 6.6  # width of a letter of a label, in pixels
+_SMALL = 6.0  # width of a letter on a line
+_MOST = 24  # letters on a line
 
 
 def parser_graph(parser: ir.Parser) -> str:
     """Return an SVG picture of a parser's state graph, from left to right, with transitions as lines.
 
+    A line has the values that a `select` compares with, or the first of them.
+
     States that cannot be reached from `start` are left out.
     """
     edges = {name: list(_edges(state)) for name, state in parser.states.items()}
     columns = _columns(edges)
+    longest = max((len(_values(labels)) for targets in edges.values() for _, labels in targets), default=0)
+    gap = max(_GAP_X, 40 + longest * _SMALL)
     places = {
-        name: (10 + column * (_WIDTH + _GAP_X), 10 + row * (_HEIGHT + _GAP_Y))
+        name: (10 + column * (_WIDTH + gap), 10 + row * (_HEIGHT + _GAP_Y))
         for column, names in enumerate(columns)
         for row, name in enumerate(names)
     }
-    width = 20 + len(columns) * (_WIDTH + _GAP_X) - _GAP_X
+    width = 20 + len(columns) * (_WIDTH + gap) - gap
     height = 20 + max(map(len, columns)) * (_HEIGHT + _GAP_Y) - _GAP_Y
     parts = [_open(width, height, "The parser's states")]
     for name, targets in edges.items():
         for target, labels in targets:
             if name in places and target in places:
-                parts.append(_edge(places[name], places[target], "; ".join(labels)))
+                parts.append(_edge(places[name], places[target], labels, gap))
     parts += [_box(*place, _WIDTH, _HEIGHT, name, _class_of(name)) for name, place in places.items()]
     return "".join(parts) + "</svg>"
 
@@ -51,14 +57,14 @@ def pipeline(program: Program, checked: ir.Program) -> str:
     stages = (
         (10, 110, "parser", (f"{len(checked.parser.states)} states",)),
         (150, 110, "admission", ("by application", "and port")),
-        (700, 74, "verdict", ("drop, reply", "...")),
+        (700, 74, "verdict", ("forward", "drop, reply", "multicast")),
         (794, 74, "route", ("by address",)),
         (888, 74, "egress", ("deliver", "deparser")),
     )
     for (x, size, title, _), (after, *_) in pairwise(stages):
         if title != "admission":  # whose arrows lead to the kernels
             parts.append(_arrow(x + size, middle, after, middle))
-    parts += [_titled_box(x, middle - 40, size, 80, title, lines, "stage") for x, size, title, lines in stages]
+    parts += [_titled_box(x, middle - 48, size, 96, title, lines, "stage") for x, size, title, lines in stages]
     y = (height + 12 - sum(each + 12 for each in boxes)) / 2
     for box, (name, belongings) in zip(boxes, kernels.items(), strict=True):
         kind = type(program.applications[name].primitive).__name__
@@ -154,13 +160,24 @@ def _titled_box(x: float, y: float, width: float, height: float, title: str, lin
     )
 
 
-def _edge(one: tuple[float, float], other: tuple[float, float], label: str) -> str:
+def _values(labels: Sequence[str]) -> str:
+    """Return the values of a transition for its line: as many as fit."""
+    text = "; ".join(labels)
+    return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
+
+
+def _edge(one: tuple[float, float], other: tuple[float, float], labels: Sequence[str], gap: float) -> str:
+    """Return a line with its values close to the state where it ends, where lines are apart."""
     x1, y1 = one[0] + _WIDTH, one[1] + _HEIGHT / 2
     x2, y2 = other[0], other[1] + _HEIGHT / 2
     bend = max(20.0, (x2 - x1) / 2)
-    title = f"<title>{escape(label)}</title>" if label else ""
+    title = f"<title>{escape('; '.join(labels))}</title>" if labels else ""
+    ahead = x2 - x1 <= gap + 1  # a longer line passes other states
+    place = f'x="{x2 - 8:g}" y="{y2 + 4:g}" text-anchor="end"' if ahead else f'x="{x1 + 8:g}" y="{y1 - 4:g}"'
+    values = f'<text class="small value" {place}>{escape(_values(labels))}</text>' if labels else ""
     return (
         f'<path class="way" d="M{x1:g} {y1:g} C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2:g} {y2:g}">{title}</path>'
+        f"{values}"
     )
 
 

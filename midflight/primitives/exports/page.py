@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
+from pathlib import Path
 
 from midflight.p4 import ir
 from midflight.primitives.explain import SourceLine, explain
@@ -15,19 +17,21 @@ from midflight.primitives.program import Application, Program
 __all__ = ["page"]
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1d2733; margin: 2em auto; padding: 0 1em;
+  max-width: min(1700px, 96vw); }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #d5dce4; }
 table { border-collapse: collapse; } th { text-align: left; color: #5b6875; font-weight: 600; }
 td, th { padding: .15em 1.2em .15em 0; vertical-align: top; }
 code, pre, .lines td { font: 12.5px/1.5 ui-monospace, monospace; }
-.lines { width: 100%; table-layout: fixed; } .lines td { white-space: pre-wrap; padding: 0 .6em 0 0; }
+.code { overflow-x: auto; } .lines td { white-space: pre; padding: 0 2em 0 0; }
 .lines .n { width: 3.4em; color: #9aa5b1; text-align: right; } .lines tr:hover { background: #fff4d6; }
-.lines .p4 { color: #0b5a8a; } .figure { overflow-x: auto; }
-svg { max-width: none; } svg text { font: 12px system-ui, sans-serif; fill: #1d2733; }
+.lines .p4 { color: #0b5a8a; }
+svg { max-width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: #1d2733; }
 svg .small { font-size: 11px; fill: #5b6875; } svg .bold { font-weight: 600; }
 svg rect { fill: #f4f7fa; stroke: #8795a5; } svg .kernel rect { fill: #e6f3ea; stroke: #4f9767; }
 svg .end rect { fill: #fbeee6; stroke: #c07a4a; } svg .way { fill: none; stroke: #a9b4c0; stroke-width: 1.3; }
 svg .way:hover { stroke: #d08a1d; stroke-width: 3; }
+svg .value { stroke: #fff; stroke-width: 4; paint-order: stroke; stroke-linejoin: round; }
 """
 _SHOWN = 12  # lines of P4 shown for a source line before the rest is folded
 
@@ -63,8 +67,13 @@ def page(program: Program, checked: ir.Program, title: str) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     cells = "".join(f"<th>{escape(each)}</th>" for each in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(each))}</td>' for each in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{_text(str(each))}</td>' for each in row)}</tr>\n" for row in rows)
     return f"<table><tr>{cells}</tr>\n{body}</table>" if body else "<p>None.</p>"
+
+
+def _text(text: str) -> str:
+    """Return text as HTML; what is between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _about(application: Application) -> tuple[object, ...]:
@@ -103,7 +112,7 @@ def _lines(lines: Iterable[SourceLine]) -> str:
     for each in lines:
         if each.file != file:
             file = each.file
-            rows.append(f"<tr><td colspan='4'><b>{escape(file)}</b></td></tr>")
+            rows.append(f"<tr><td colspan='3'><b>{escape(Path(file).name)}</b></td></tr>")
         became = [f"{line.number:>5}  {line.text}" for line in each.p4]
         shown = "\n".join(map(escape, became[:_SHOWN]))
         if len(became) > _SHOWN:
@@ -112,5 +121,4 @@ def _lines(lines: Iterable[SourceLine]) -> str:
         rows.append(
             f"<tr><td class='n'>{each.number}</td><td>{escape(each.text)}</td><td class='p4'>{shown}</td></tr>\n"
         )
-    columns = "<colgroup><col style='width:3.4em'><col><col></colgroup>"
-    return f"<table class='lines'>{columns}{''.join(rows)}</table>"
+    return f"<div class='code'><table class='lines'>{''.join(rows)}</table></div>"

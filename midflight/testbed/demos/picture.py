@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["drawn"]
 
 _SWITCH, _SERVER, _INK, _FAINT = "#0f766e", "#d97706", "#1f2937", "#9ca3af"
+# Behind notes, so that no line of the grid crosses them.
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
 
-def drawn(demo: Demo, form: str = "png") -> bytes:
+def drawn(demo: Demo, form: str = "png", *, titles: bool = True) -> bytes:
     """Return the picture of a demonstration as the contents of a file, in a format that matplotlib writes: png, svg,
     pdf and others.
 
-    MidflightError if matplotlib is not installed or does not know the format.
+    Without `titles`, it has only axes and curves, for a paper whose captions say the rest. MidflightError if matplotlib
+    is not installed or does not know the format.
     """
     try:
         from matplotlib import rc_context
@@ -45,15 +48,19 @@ def drawn(demo: Demo, form: str = "png") -> bytes:
         figure = Figure(figsize=(10, 4.6), dpi=160, layout=layout, facecolor="white")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        figure.suptitle(
-            f"{figures.workers} workers train one classifier, their gradients summed in the switch or by a server",
-            fontsize=13,
-            fontweight="bold",
-            x=0.015,
-            ha="left",
-        )
+        if titles:
+            figure.suptitle(
+                f"{figures.workers} workers train one classifier, their gradients summed in the switch or by a server",
+                fontsize=13,
+                fontweight="bold",
+                x=0.015,
+                ha="left",
+            )
         _draw_losses(left, demo)
         _draw_bytes(right, demo)
+        if not titles:
+            left.set_title("", loc="left")
+            right.set_title("", loc="left")
         made = BytesIO()
         try:
             figure.savefig(made, format=form)
@@ -81,7 +88,7 @@ def _draw_losses(axes: Axes, demo: Demo) -> None:
     if demo.figures.loss:
         axes.text(
             0.98, 0.72, f"links lose, repeat and delay\n{demo.figures.loss:.0%} of the packets each",
-            transform=axes.transAxes, ha="right", va="top", color=_FAINT,
+            transform=axes.transAxes, ha="right", va="top", color=_INK, bbox=_PAPER,
         )  # fmt: skip
 
 
@@ -103,6 +110,8 @@ def _draw_bytes(axes: Axes, demo: Demo) -> None:
             va="bottom",
             color=colour,
             fontweight="bold",
+            bbox=_PAPER,
+            zorder=4,
         )
     axes.set_ylim(0, 1.15 * largest / unit)
     axes.set_xlim(0, demo.figures.steps)

@@ -215,6 +215,12 @@ class Fabric(controller.HostSoftware, Protocol):
         MidflightError if this network's links cannot be changed.
         """
 
+    def connect(self, one: str, other: str, *, up: bool) -> None:
+        """Cut the link between two nodes (`up` False), so that it loses all frames, or join it again.
+
+        MidflightError if there is no such link.
+        """
+
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
         """Wait until all packets that hosts have sent have passed the network: been delivered, dropped or lost.
 

@@ -311,6 +311,22 @@ class NetnsFabric:
         self._relay.send(Impair(_with_jitter(quality)))
         self._relay.answer(_ANSWER)
 
+    def connect(self, one: str, other: str, *, up: bool) -> None:
+        """Turn the interface of the link between two nodes off (`up` False) or on, at the end that is a switch.
+
+        Neither end receives frames then. MidflightError if there is no such link, DeviceError if `ip` fails.
+        """
+        ends = [
+            end
+            for link in self.topology.links
+            if {each.node for each in link.ends} == {one, other}
+            for end in sorted(link.ends, key=lambda each: each.node in self.topology.hosts)[:1]
+        ]
+        if not ends:
+            raise MidflightError(f"there is no link between {one} and {other}")
+        for end in ends:
+            command([f"link set eth{end.number} {'up' if up else 'down'}"], netns=self._netns[end.node])
+
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:
         """Wait until all packets that hosts have sent have passed the network, for at most `timeout` seconds.
 

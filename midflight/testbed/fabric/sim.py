@@ -223,6 +223,17 @@ class SimFabric:
         for channel in self.network.channels.values():
             channel.impair(quality)
 
+    def connect(self, one: str, other: str, *, up: bool) -> None:
+        """Cut the link between two nodes (`up` False), so that frames sent on it are lost, or join it again.
+
+        Frames in flight are not affected. MidflightError if there is no such link.
+        """
+        for near, far in ((one, other), (other, one)):
+            channel = self.network.channels.get(f"{near}->{far}")
+            if channel is None:
+                raise MidflightError(f"there is no link between {one} and {other}")
+            channel.up = up
+
     def settle(self, senders: Sequence[str] | None = None, timeout: float = 5.0) -> str:  # noqa: ARG002
         """Run the simulation until no frame is in flight, for at most `timeout` seconds of virtual time.
 

@@ -82,6 +82,8 @@ class Channel:
         self._random = clock.random(f"link {name}")
         self._impaired = quality.impaired
         self._free_at = 0
+        self.up = True
+        """Whether frames pass; otherwise all that are sent are lost."""
 
     @property
     def free_at(self) -> int:
@@ -116,6 +118,10 @@ class Channel:
             self._free_at = departure
         statistics.packets += 1
         statistics.bytes += len(frame)
+        if not self.up:
+            statistics.lost += 1
+            clock.trace(self._tag, _LOST, frame)
+            return
         arrival = departure + quality.delay
         if not self._impaired:
             clock.at(arrival, self._deliver, frame)

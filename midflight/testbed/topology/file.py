@@ -15,6 +15,8 @@ or, with one of the builders' names and parameters:
     ipv6: true                     # for all hosts; for some: [h1, h2]; with addresses: {h1: "2001:db8::1"}
     queues: {depth: 32, rate: 100pps}                   # of all switches; for some: {leaf1: {queues: 2}}
     clocks: {leaf1: {offset: 2ms, drift: 40ppm}}
+
+The keys of `topology.programs` may be there as well.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import yaml
 from midflight.errors import MidflightError
 from midflight.testbed.topology import builders
 from midflight.testbed.topology.fileswitches import with_clocks, with_queues
+from midflight.testbed.topology.programs import KEYS
 from midflight.testbed.topology.quality import LinkQuality
 from midflight.testbed.topology.topology import Ends, Topology
 from midflight.testbed.topology.units import QUALITIES, quantity
@@ -39,7 +42,7 @@ __all__ = ["load_topology", "parse_topology"]
 
 _BUILDERS: dict[str, Callable[..., Topology]] = {name: getattr(builders, name) for name in builders.__all__}
 _EXAMPLE = "such as links: [h1 s1, h2 s1]"
-_BESIDE = ("defaults", "ipv6", "queues", "clocks")
+_BESIDE = ("defaults", "ipv6", "queues", "clocks", *KEYS)
 _KEYS = ("hosts", "switches", "links", *_BESIDE)
 
 

@@ -16,6 +16,9 @@ _WIDE, _NARROW = 86.0, 34.0  # distances between hosts, with and without address
 _FEW = 24  # up to so many hosts, addresses are shown
 _DETAILED = 60  # up to so many links, port numbers are shown
 _HALF_SWITCH = 38.0, 17.0
+_LABEL, _LINE = 12.0, 10.0  # the width and height of a port number
+_ROUNDS = 100  # of moving port numbers apart
+_CROWDED = 24  # up to so many ports of a switch, their numbers are shown
 
 _STYLE = """\
 text { font: 12px ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", sans-serif; text-anchor: middle; fill: #1f2937 }
@@ -36,7 +39,8 @@ def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], a
     """Return a picture of a network as the text of an SVG file. Equal arguments give equal text.
 
     `hosts` and `switches` are names. `addresses` are the hosts' addresses by name; they are shown for up to 24 hosts.
-    Port numbers are shown for up to 60 links, and qualities of links that differ from the default.
+    Port numbers are shown for up to 60 links, at switches with up to 24 of them, and qualities of links that differ
+    from the default.
     """
     wide = len(hosts) <= _FEW
     places = place(hosts, switches, links, _WIDE if wide else _NARROW)
@@ -55,7 +59,7 @@ def draw(hosts: Sequence[str], switches: Sequence[str], links: Sequence[Link], a
         *(line for name in hosts for line in _host(name, places[name], addresses[name] if wide else "", name in below)),
     ]
     if len(links) <= _DETAILED:
-        lines += [line for link in links for line in _ports(link, places, switches)]
+        lines += _port_numbers(links, places, switches)
     lines += [line for link in links for line in _note(link, places)]
     return "\n".join([*lines, "</svg>", ""])
 
@@ -100,10 +104,38 @@ def _host(name: str, at: Point, address: str, above: bool) -> Iterator[str]:
         yield f'<text class="address over" x="{x:.1f}" y="{y + down + 13:.1f}">{address}</text>'
 
 
-def _ports(link: Link, places: Mapping[str, Point], switches: Sequence[str]) -> Iterator[str]:
-    """Yield the port numbers of the link, each just outside of its switch."""
+def _port_numbers(links: Sequence[Link], places: Mapping[str, Point], switches: Sequence[str]) -> Iterator[str]:
+    """Yield the port numbers of switches with up to 24 ports."""
+    for switch in switches:
+        found = sorted(each for link in links for each in _ports(link, places, switch))
+        if len(found) <= _CROWDED:
+            for (x, y), (_, _, number) in zip(_apart([(x, y) for x, y, _ in found]), found, strict=True):
+                yield f'<text class="port over" x="{x:.1f}" y="{y:.1f}">{number}</text>'
+
+
+def _apart(points: Sequence[Point]) -> list[Point]:
+    """Return places close to the given ones, which are in order, so that labels there do not overlap.
+
+    Labels that overlap are moved apart to the left and the right, a pair at a time.
+    """
+    xs = [x for x, _ in points]
+    for _ in range(_ROUNDS):
+        moved = False
+        for number, (_, y) in enumerate(points):
+            for other in range(number):
+                short = _LABEL - (xs[number] - xs[other])
+                if 0.01 < short < 2 * _LABEL and abs(y - points[other][1]) < _LINE:
+                    xs[other], xs[number] = xs[other] - short / 2, xs[number] + short / 2
+                    moved = True
+        if not moved:
+            break
+    return [(x, y) for x, (_, y) in zip(xs, points, strict=True)]
+
+
+def _ports(link: Link, places: Mapping[str, Point], switch: str) -> Iterator[tuple[float, float, int]]:
+    """Yield the port of the link at a switch: where its number is, just outside of the switch, and the number."""
     for near, far in (link.ends, link.ends[::-1]):
-        if near.node in switches:
+        if near.node == switch:
             (x, y), (fx, fy) = places[near.node], places[far.node]
             if _passes_by(link, places):
                 fx, fy = (x + fx) / 2, y - 34 - 0.12 * abs(fx - x)
@@ -111,7 +143,7 @@ def _ports(link: Link, places: Mapping[str, Point], switches: Sequence[str]) -> 
             dx, dy = (fx - x) / length, (fy - y) / length
             # At the border of the box, with a margin.
             away = min(_HALF_SWITCH[0] / (abs(dx) or 1e-9), _HALF_SWITCH[1] / (abs(dy) or 1e-9)) + 10
-            yield f'<text class="port over" x="{x + dx * away:.1f}" y="{y + dy * away + 3:.1f}">{near.number}</text>'
+            yield x + dx * away, y + dy * away + 3, near.number
 
 
 def _note(link: Link, places: Mapping[str, Point]) -> Iterator[str]:
