@@ -28,7 +28,7 @@ __all__ = ["Bmv2", "Embedded", "Finding", "Host", "Judge", "Outcome", "Unsupport
 PROGRAM, ENTRIES = "program.p4", "entries.txt"
 """The names of a case's files."""
 
-DIGESTS, MORE = 1.5, 0.02
+DIGESTS, MORE = 10.0, 0.02
 """The seconds that BMv2 has for the digests of a case, and for further ones than those that are expected."""
 
 PATIENCE = 10.0

@@ -78,7 +78,7 @@ class _Program:
         if "functions" in self._features:
             parts += [self._function() for _ in range(draw.between(1, 3))]
             parts += [self._procedure() for _ in range(draw.between(0, 2))]
-        learned = [self._learned() for _ in range(draw.between(1, 2))] if "digests" in self._features else []
+        learned = [self._learned()] if "digests" in self._features else []  # BMv2 sends one digest a packet
         parts += [each for _, _, each in learned]
         parts.append(draw_parser(draw, self._types, self._features))
         parts.append(self._checksums("verify_it", verify=True))

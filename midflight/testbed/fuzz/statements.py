@@ -86,7 +86,7 @@ class Statements:
             nested: list[Callable[[int], Tree | None]] = [self._if] * 4 + [self._guarded] * 2
             if self._scope.place in ("ingress", "egress", "sub"):
                 nested += [self._switch]
-            if "loops" in self._objects.features and self._scope.place in ("action", "function"):
+            if "loops" in self._objects.features and self._scope.place == "action":  # elsewhere p4c is wrong
                 nested += [self._loop]
             if self._objects.stacks and self._scope.place in ("ingress", "egress"):
                 nested += [self._stack]
