@@ -13,6 +13,7 @@ from midflight.testbed.stf.play import Outcome, Verdict, run
 from midflight.testbed.stf.syntax import Add, CheckCounter, parse
 from tests.bmv2 import BMV2
 from tests.cli.run import midflight
+from tests.engine.build import source
 
 PROGRAM = """\
 #include <core.p4>
@@ -160,6 +161,19 @@ def test_meters_see_time_pass() -> None:
     packet = f"packet 1 {HEAD} 10020007\n"
     assert play(f"{rates}{packet}{packet}expect 3").verdict is Verdict.PASS
     assert play(f"{rates}{packet}wait\n{packet}expect 3\nexpect 3").verdict is Verdict.PASS
+
+
+def test_members_of_action_profiles() -> None:
+    program = source(
+        declarations="""
+            action_profile(8) shared;
+            action set(bit<8> value) { hdr.h.x = value; }
+            table t { key = { hdr.h.x : exact; } actions = { set; NoAction; } implementation = shared; }
+        """,
+        ingress="t.apply();",
+    )
+    test = "act_prof_create_member shared set 7\ntable_indirect_add t 1 => 0\npacket 1 01\nexpect 0 07$\n"
+    assert play(test, program).verdict is Verdict.PASS
 
 
 def test_readings_are_reported() -> None:

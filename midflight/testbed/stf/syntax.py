@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 DIRECT = (
-    "table_add", "table_set_default",
+    "table_add", "table_indirect_add", "table_indirect_add_with_group", "table_set_default",
+    "act_prof_create_member", "act_prof_modify_member", "act_prof_delete_member", "act_prof_create_group",
+    "act_prof_delete_group", "act_prof_add_member_to_group", "act_prof_remove_member_from_group",
     "mirroring_add", "mirroring_add_mc", "mirroring_delete", "mirroring_get", "mc_mgrp_create", "mc_node_create",
     "mc_node_update", "mc_node_associate", "counter_read", "counter_write", "register_read", "register_write",
     "register_reset", "meter_get_rates", "meter_set_rates", "meter_array_set_rates",
