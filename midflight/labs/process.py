@@ -27,7 +27,7 @@ class ChildError(MidflightError):
 
 
 class TimeLimit(ChildError):  # noqa: N818 - named after the event
-    """A child process did not answer in time. It has been killed."""
+    """A child process did not answer in time, or exceeded its processor time or memory. It has ended."""
 
 
 class Child:
