@@ -22,6 +22,9 @@ Examples:
   sudo midflight net star.yaml --program lab3.py --device bmv2
   sudo midflight net star.yaml --program l3.p4 --entries s1=s1-runtime.json
   sudo midflight net pod.yaml --program l3.p4 --program s2=firewall.p4
+  sudo midflight net --from p4app.json                      p4-utils
+  sudo midflight net --from pod-topo/topology.json          p4lang's tutorials
+  sudo midflight net --from topo.py --program l3.p4         a Mininet script
   sudo midflight net star.yaml -c 'h1 ping -c 1 h2' -c 's1 table ingress.route'
   midflight net star.yaml --fabric sim --picture star.svg -c nodes
 
@@ -36,7 +39,16 @@ star.yaml may contain `star: {hosts: 3}`, or links:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", metavar="FILE.yaml", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument(
+    "file", metavar="[FILE.yaml]", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@click.option(
+    "--from",
+    "foreign",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead of FILE.yaml: p4-utils' p4app.json, the topology.json of p4lang's tutorials, or a Mininet script.",
+)
 @click.option(
     "--program",
     "programs",
@@ -85,7 +97,8 @@ star.yaml may contain `star: {hosts: 3}`, or links:
     "-c", "commands", metavar="COMMAND", multiple=True, help="Run this command instead of the prompt. May be repeated."
 )
 def net(
-    file: Path,
+    file: Path | None,
+    foreign: Path | None,
     programs: tuple[str, ...],
     device: str,
     fabric: str,
@@ -110,6 +123,7 @@ def net(
     has started.
     """
     from midflight.cli.console import Console
+    from midflight.cli.foreign import read_foreign
     from midflight.cli.output import write_files
     from midflight.cli.userfile import load_program
     from midflight.primitives import Aggregate, Program
@@ -119,13 +133,24 @@ def net(
     from midflight.testbed.p4net import P4Net
     from midflight.testbed.realtime import asks_for_time
     from midflight.testbed.topology.file import load_topology
-    from midflight.testbed.topology.programs import load_switch_files
+    from midflight.testbed.topology.programs import SwitchFiles, load_switch_files
     from midflight.userfiles import read_text
 
-    topology = load_topology(file)
+    if (file is None) == (foreign is None):
+        raise click.UsageError("give either FILE.yaml or --from FILE")
+    direct = False
+    if foreign is not None:
+        imported = read_foreign(foreign)
+        topology, direct = imported.topology, imported.direct
+        files = SwitchFiles(imported.programs, imported.entries)
+        for each in imported.notes:
+            click.echo(f"note: {each}", err=True)
+    else:
+        assert file is not None
+        topology = load_topology(file)
+        files = load_switch_files(file, topology)
     if (queues, depth, rate, port_rate) != (None,) * 4:
         topology = topology.with_queues(QueueOptions(queues or 1, depth, rate, port_rate))
-    files = load_switch_files(file, topology)
     python, p4 = _programs(programs, files.programs, topology.switches)
     if python is not None:
         program = load_program(python)
@@ -147,7 +172,7 @@ def net(
         if p4:
             return P4Net(
                 topology, programs=p4, entries=files.entries, device=device, fabric=fabric, seed=seed, pcap=pcap,
-                traceable=trace,
+                traceable=trace, direct=direct,
             )  # fmt: skip
         return Net(
             topology, program=program, device=device, fabric=fabric, seed=seed, capabilities=sheets, pcap=pcap,

@@ -26,7 +26,8 @@ class P4Net:
 
     programs: by switch, the file of its program; every switch needs one. entries: by switch, files of entries, which
     are applied in order. The other parameters are as for `Net`. `sessions` has the P4Runtime session with each switch,
-    through which entries and registers are read and written; it is the primary.
+    through which entries and registers are read and written; it is the primary. direct: whether hosts in namespaces
+    send to each other's MAC addresses, as in one subnet, and not to that of their switch.
 
     MidflightError if a switch has no program or a file has a mistake, P4Error for an invalid program, DeviceError if a
     device does not start or refuses a program; everything that was opened is closed again.
@@ -43,6 +44,7 @@ class P4Net:
         seed: int = 0,
         pcap: Path | None = None,
         traceable: bool = False,
+        direct: bool = False,
     ) -> None:
         for name in [*programs, *(entries or {})]:
             if name not in topology.switches:
@@ -68,7 +70,22 @@ class P4Net:
                 for path in (entries or {}).get(name, []):
                     target = SessionTarget(session)
                     apply(read_entries(path, target.schema), target)
+            if direct and fabric != "sim":
+                self._introduce()
             self._close = Closer(self, stack.pop_all().close)
+
+    def _introduce(self) -> None:
+        """Set the MAC addresses of all other hosts on every host."""
+        known = {each: (str(self.topology.address(each)), self.topology.mac(each)) for each in self.topology.hosts}
+        for name, host in self.fabric.hosts.items():
+            lines = [
+                f"ip neighbour replace {address} lladdr {mac.to_bytes(6, 'big').hex(':')} dev eth0 nud permanent && "
+                f"ip route replace {address} dev eth0"
+                for other, (address, mac) in known.items()
+                if other != name
+            ]
+            if lines:
+                host.run(["sh", "-c", " && ".join(lines)])
 
     @property
     def hosts(self) -> tuple[Host, ...]:

@@ -88,7 +88,7 @@ def _draw_losses(axes: Axes, demo: Demo) -> None:
     if demo.figures.loss:
         axes.text(
             0.98, 0.72, f"links lose, repeat and delay\n{demo.figures.loss:.0%} of the packets each",
-            transform=axes.transAxes, ha="right", va="top", color=_INK, bbox=_PAPER,
+            transform=axes.transAxes, ha="right", va="top", color=_INK, bbox=_PAPER, zorder=1.5,
         )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def _draw_bytes(axes: Axes, demo: Demo) -> None:
             color=colour,
             fontweight="bold",
             bbox=_PAPER,
-            zorder=4,
+            zorder=2.5,
         )
     axes.set_ylim(0, 1.15 * largest / unit)
     axes.set_xlim(0, demo.figures.steps)

@@ -45,10 +45,10 @@ class Topology:
 
     `hosts` and `switches` are names: unique, up to 32 letters, digits, `-` and `_`, starting with a letter. A host has
     at most one link. Addresses follow from the order of the hosts: host n, counted from 1, has the IPv4 address
-    10.0.0.0 + n. `ipv6` lists pairs of a host and its IPv6 address, for hosts that have an IPv6 address instead; see
-    `with_ipv6`. `queues` lists pairs of a switch and its queues between ingress and egress, and `clocks` pairs of a
-    simulated switch and its clock; see `with_queues` and `with_clocks`. MidflightError if the parts do not form a valid
-    topology.
+    10.0.0.0 + n. `ipv4` and `macs` list pairs of a host and another address; see `with_addresses`. `ipv6` lists pairs
+    of a host and its IPv6 address, for hosts that have one instead; see `with_ipv6`. `queues` lists pairs of a
+    switch and its queues between ingress and egress, and `clocks` pairs of a simulated switch and its clock; see
+    `with_queues` and `with_clocks`. MidflightError if the parts do not form a valid topology.
     """
 
     hosts: tuple[str, ...]
@@ -57,10 +57,13 @@ class Topology:
     ipv6: tuple[tuple[str, IPv6Address], ...] = ()
     queues: tuple[tuple[str, QueueOptions], ...] = ()
     clocks: tuple[tuple[str, SwitchClock], ...] = ()
+    ipv4: tuple[tuple[str, IPv4Address], ...] = ()
+    macs: tuple[tuple[str, int], ...] = ()
     _hosts: Mapping[str, int] = field(init=False, repr=False, compare=False)
     _switches: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
-    _ipv6: Mapping[str, IPv6Address] = field(init=False, repr=False, compare=False)
+    _addresses: Mapping[str, IPAddress] = field(init=False, repr=False, compare=False)
+    _macs: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names: set[str] = set()
@@ -95,7 +98,9 @@ class Topology:
         for name, _ in (*self.queues, *self.clocks):
             if name not in self.switches:
                 raise MidflightError(f"queues or a clock are set for {name}, but no switch has this name")
-        object.__setattr__(self, "_ipv6", dict(self.ipv6))
+        self._check_addresses()
+        object.__setattr__(self, "_addresses", {**dict(self.ipv4), **dict(self.ipv6)})
+        object.__setattr__(self, "_macs", dict(self.macs))
         object.__setattr__(self, "_hosts", {name: number for number, name in enumerate(self.hosts, 1)})
         object.__setattr__(self, "_switches", {name: number for number, name in enumerate(self.switches, 1)})
 
@@ -113,6 +118,15 @@ class Topology:
                 raise MidflightError(
                     f"the link {link} carries {link.quality.mtu} bytes, but IPv6 needs {_LEAST_IPV6_MTU}"
                 )
+
+    def _check_addresses(self) -> None:
+        for what, pairs in (("an IPv4 address", self.ipv4), ("a MAC address", self.macs)):
+            owners: dict[object, str] = {}
+            for name, address in pairs:
+                if name not in self.hosts:
+                    raise MidflightError(f"{what} is set for {name}, but no host has this name")
+                if owners.setdefault(address, name) != name:
+                    raise MidflightError(f"hosts {owners[address]} and {name} have the same address")
 
     @classmethod
     def of(cls, links: Iterable[Ends], *, hosts: Sequence[str] = (), switches: Sequence[str] = ()) -> Topology:
@@ -157,6 +171,15 @@ class Topology:
                 given[name] = IPv6Address(FIRST_IPV6_ADDRESS + numbers.get(name, 0))
         return replace(self, ipv6=tuple(given.items()))
 
+    def with_addresses(
+        self, ipv4: Mapping[str, IPv4Address] | None = None, macs: Mapping[str, int] | None = None
+    ) -> Topology:
+        """Return a copy of the topology in which hosts have these addresses, by name; others keep the usual ones.
+
+        MAC addresses are 48-bit integers. MidflightError if there is no such host, or if two have the same address.
+        """
+        return replace(self, ipv4=tuple((ipv4 or {}).items()), macs=tuple((macs or {}).items()))
+
     def with_queues(self, queues: QueueOptions | Mapping[str, QueueOptions]) -> Topology:
         """Return a copy of the topology in which switches have these queues between ingress and egress.
 
@@ -178,7 +201,7 @@ class Topology:
         """Return the address of a host. MidflightError if there is no such host."""
         if host not in self._hosts:
             raise MidflightError(f"there is no host named {host}")
-        return self._ipv6.get(host) or IPv4Address(FIRST_ADDRESS + self._hosts[host])
+        return self._addresses.get(host) or IPv4Address(FIRST_ADDRESS + self._hosts[host])
 
     def mac(self, node: str) -> int:
         """Return the MAC address of a host or switch as a 48-bit integer. All ports of a switch share one.
@@ -186,7 +209,7 @@ class Topology:
         MidflightError if there is no such node.
         """
         if node in self._hosts:
-            return _FIRST_HOST_MAC + self._hosts[node]
+            return self._macs.get(node, _FIRST_HOST_MAC + self._hosts[node])
         if node in self._switches:
             return _FIRST_SWITCH_MAC + self._switches[node]
         raise MidflightError(f"there is no host or switch named {node}")
