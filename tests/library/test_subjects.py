@@ -21,7 +21,7 @@ from midflight.testbed.conformance.traces import generate
 from tests.conftest import SEARCH
 from tests.library.traces import Switch, Trace, drawn, played, traces
 
-TRACES = 120
+TRACES = 60
 MORE_TRACES = 1000  # with `pytest -m long`
 MUTANTS = 20
 TRACES_FOR_MUTANTS = 300
