@@ -380,6 +380,24 @@ def test_a_full_disk_leaves_no_half_of_a_capture_or_picture(small_disk: Path, tm
 
 @pytest.mark.root
 @ROOT[1]
+def test_results_on_a_full_disk_are_reported_after_the_work(small_disk: Path, tmp_path: Path) -> None:
+    program, test, lab = tmp_path / "prog.p4", tmp_path / "test.stf", tmp_path / "forwarding"
+    program.write_text(source(ingress="std.egress_spec = 2;"))
+    test.write_text("packet 1 00010203\nexpect 2 00010203\n")
+    assert midflight("lab", "start", "forwarding", lab).exit_code == 0
+    (small_disk / "filling").write_bytes(bytes(65_536))
+    full, out = "No space left on device\n    Free some space", small_disk / "out"
+    for option in ("--json", "--junit"):
+        refused("stf", program, test, option, out, says=full)
+    refused("lab", "grade", lab, "--lab", "forwarding", "--seed", "1", "--out", out, says=full)
+    refused("lab", "start", "forwarding", small_disk / "lab", says=full)
+    refused("conformance", "--primitive", "Threshold", "--cases", "1", "--json", out, says=full)
+    refused("fuzz", "--programs", "1", "--packets", "5", "-o", small_disk / "findings", "--json", out, says=full)
+    assert [each.name for each in small_disk.rglob("*")] == ["filling"]
+
+
+@pytest.mark.root
+@ROOT[1]
 def test_a_full_disk_leaves_neither_a_key_nor_a_process_without_reason(small_disk: Path, tmp_path: Path) -> None:
     (small_disk / "filling").write_bytes(bytes(65_536))
     refused("identity", "key", small_disk / "edge.key", says="edge.key: No space left on device")
@@ -427,6 +445,13 @@ def test_few_file_descriptors_are_reported(program: Path, limit: int) -> None:
     assert done.returncode == 1
     assert f"this process may only open {limit} files" in done.stderr
     assert "ulimit -n 1024" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("steer", "factory"), ("adversary",), ("conformance",), ("fuzz",)])
+def test_the_number_of_workers_is_bounded(command: tuple[str, ...]) -> None:
+    result = midflight(*command, "--workers", "257")
+    assert result.exit_code == 2
+    assert "257 is not in the range 1<=x<=256" in result.stderr
 
 
 def test_workers_need_file_descriptors_and_leave_no_folder(tmp_path: Path) -> None:
