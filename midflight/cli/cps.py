@@ -44,7 +44,11 @@ T = TypeVar("T")
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--listen", metavar="HOST:PORT", default="127.0.0.1:7700", show_default=True, help="Receive updates here."
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:7700",
+    show_default=True,
+    help="Receive updates here, and sessions of peers.",
 )
 @click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, help="Announce updates to this path selector.")
 @click.option(
