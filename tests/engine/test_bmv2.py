@@ -58,12 +58,18 @@ COMPILED = source(
         void thrice(inout bit<8> q) { for (bit<8> i = 0; i < 3; i = i + 1) { q = q + 1; } }
     """,
     header="bit<8> which; bit<8> a; bit<8> b; bit<8> c;",
-    declarations="action leave(inout bit<8> p) { p = hdr.h.a; if (mark(hdr.h.c) == 3) { exit; } p = 7; }",
+    declarations="""
+        action leave(inout bit<8> p) { p = hdr.h.a; if (mark(hdr.h.c) == 3) { exit; } p = 7; }
+        action_profile(4) members;
+        action never() { }
+        table missed { key = { hdr.h.a : exact; } actions = { never; NoAction; } implementation = members; }
+    """,
     ingress="""
         if (hdr.h.which == 1) { leave(hdr.h.b); }
         else if (hdr.h.which == 2) { hdr.h = { hdr.h.which, hdr.h.b, hdr.h.a, hdr.h.c }; }
         else if (hdr.h.which == 4) { for (bit<8> i = 0; i < 3; i = i + 1) { hdr.h.c = hdr.h.c + 1; } }
         else if (hdr.h.which == 5) { thrice(hdr.h.c); }
+        else if (hdr.h.which == 6) { switch (missed.apply().action_run) { default: { hdr.h.c = 9; } } }
         else {
             switch ((bit<2>)hdr.h.a) { 2w3: { return; } }
             hdr.h.c = 9;
@@ -75,13 +81,13 @@ COMPILED = source(
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("host", ["01050503ff", "02060500ff", "03050609ff", "04050603ff", "05050603ff"]),
-        pytest.param("bmv2", ["01050603ff", "ff", "03050600ff", "04050601ff", "05050601ff"], marks=BMV2),
+        ("host", ["01050503ff", "02060500ff", "03050609ff", "04050603ff", "05050603ff", "06050609ff"]),
+        pytest.param("bmv2", ["01050603ff", "ff", "03050600ff", "04050601ff", "05050601ff", "06050600ff"], marks=BMV2),
     ],
 )
 def test_programs_that_p4c_changes(kind: str, expected: list[str]) -> None:
     """With p4c 1.2.5.16 and simple_switch_grpc 1.15.5; a later p4c may well be right."""
-    packets = [(1, bytes([which, 5, 6, 0, 0xFF])) for which in (1, 2, 3, 4, 5)]
+    packets = [(1, bytes([which, 5, 6, 0, 0xFF])) for which in (1, 2, 3, 4, 5, 6)]
     with open_device(kind, COMPILED) as device:
         assert isinstance(device, PacketDevice)
         assert [data.hex() for _, data in device.process(Packets.from_list(packets))] == expected

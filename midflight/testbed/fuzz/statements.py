@@ -21,7 +21,9 @@ GROUPS, SESSIONS, FIELD_LISTS = (1, 2), (1, 2), (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class TableAt:
-    """A table that a control can apply: its name, its actions, and the headers that they may make invalid."""
+    """A table that a control can apply: its name, the actions that a `switch` may name, and the headers that its actions may
+    make invalid.
+    """
 
     name: str
     actions: tuple[str, ...]

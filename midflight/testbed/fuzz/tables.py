@@ -86,7 +86,8 @@ class Tables:
             self._entries(name, keys, refs)
         parts.append("}\n")
         spoils = frozenset[str]().union(*(callee.spoils for callee, _ in refs))
-        return Tree("declaration", tuple(parts)), TableAt(name, tuple(callee.name for callee, _ in refs), spoils)
+        named = () if profile else tuple(callee.name for callee, _ in refs)  # BMv2 skips a `default` after a miss
+        return Tree("declaration", tuple(parts)), TableAt(name, named, spoils)
 
     def _profile(self, table: str, scope: Scope) -> Profile:
         """Return an action profile or selector for a table."""
