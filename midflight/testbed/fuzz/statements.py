@@ -21,8 +21,9 @@ GROUPS, SESSIONS, FIELD_LISTS = (1, 2), (1, 2), (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class TableAt:
-    """A table that a control can apply: its name, the actions that a `switch` may name, and the headers that its actions may
-    make invalid.
+    """A table that a control can apply.
+
+    `actions` are those that a `switch` over it may name, and `spoils` the headers that its actions may make invalid.
     """
 
     name: str
