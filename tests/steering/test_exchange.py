@@ -177,6 +177,16 @@ def test_an_agent_that_reports_to_two_path_selectors_survives_the_loss_of_one() 
     assert (mesh.known(ONE), mesh.dead("c")) == ({"b": 1, "c": 1}, {})
 
 
+def test_the_newest_record_counts_also_by_a_longer_path() -> None:
+    mesh = Mesh("a")
+    records = [encode(Update(CS_ID, ONE, sequence, NOW, 4 * SECOND)) for sequence in (1, 2)]
+    mesh.nodes["a"].received(1, Announce(records[0], (5,)), NOW)
+    mesh.nodes["a"].received(2, Announce(records[1], (6, 7)), NOW)
+    assert mesh.nodes["a"].table() == [Announce(records[1], (6, 7, 101))]
+    mesh.nodes["a"].closed(2)
+    assert mesh.nodes["a"].table() == [Announce(records[0], (5, 101))]
+
+
 def test_a_withdrawn_record_does_not_come_back_when_it_is_old() -> None:
     mesh = chain()
     mesh.hear("a", ONE, 1)
