@@ -19,9 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from midflight.errors import MidflightError
 from midflight.primitives.fixedpoint import INT32_MAX, largest_exponent, quantise, scale_bits
 
-__all__ = ["FixedSum", "Round", "Rounds", "bitwise", "gathered", "greatest", "least", "sum_floats", "sum_integers"]
+__all__ = [
+    "DisagreementError",
+    "FixedSum",
+    "Round",
+    "Rounds",
+    "agree",
+    "bitwise",
+    "gathered",
+    "greatest",
+    "least",
+    "sum_floats",
+    "sum_integers",
+]
 
 Array = NDArray[Any]
 
@@ -29,6 +42,10 @@ _NOT_FINITE = 1 << 10  # the exponent that a rank with infinities or NaN reports
 _PART = 22  # bits of a part of a 64-bit integer: 64 ranks' parts add up to less than 2**31
 _PARTS = 3
 _LANE = 4  # bytes of a switch's number
+
+
+class DisagreementError(MidflightError):
+    """The ranks have called different collectives, or the same one with other sizes or types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +76,26 @@ class FixedSum:
             return (np.ldexp(self.integers.astype(np.float64), -self.bits) / divisor).astype(np.float32)
 
 
-def sum_floats(values: NDArray[np.float32], ranks: int) -> Generator[Round, NDArray[np.int32], FixedSum | None]:
+def agree(mark: int) -> Generator[Round, NDArray[np.int32], None]:
+    """Raise DisagreementError, on all ranks, unless all have the same mark: an int32 that stands for what they call.
+
+    Nothing else notices that ranks reduce arrays of different types or sizes, which would mix up their elements.
+    """
+    _check_marks((yield Round("min", np.array([mark, ~mark], np.int32))))
+
+
+def sum_floats(
+    values: NDArray[np.float32], ranks: int, mark: int = 0
+) -> Generator[Round, NDArray[np.int32], FixedSum | None]:
     """Return the sum of the ranks' float32 arrays of shape (n,), or None if any rank has an infinity or NaN.
 
-    None is returned to all ranks alike, without a sum.
+    None is returned to all ranks alike, without a sum. The first round also does what `agree` does.
     """
     finite = bool(np.isfinite(values).all())
     exponent = largest_exponent(values) if finite else _NOT_FINITE
-    highest = -int((yield Round("min", np.array([-exponent], np.int32)))[0])
+    first = yield Round("min", np.array([mark, ~mark, -exponent], np.int32))
+    _check_marks(first)
+    highest = -int(first[2])
     if highest == _NOT_FINITE:
         return None
     bits = scale_bits(2.0**highest, ranks)
@@ -119,6 +148,11 @@ def gathered(own: NDArray[np.uint8], rank: int, ranks: int) -> Rounds:
     rows[rank] = words
     found = yield Round("sum", rows.reshape(-1))
     return found.reshape(ranks, -1).view(np.uint8)[:, : own.size]
+
+
+def _check_marks(found: NDArray[np.int32]) -> None:
+    if found[0] != ~found[1]:  # the least mark, and the complement of the greatest
+        raise DisagreementError("the ranks do not call the same collective with the same sizes and types")
 
 
 def _words(data: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ It is a child of the group's rank 0, whose process stays free of threads and of 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import socket
 import sys
@@ -35,18 +36,22 @@ _LOG = logging.getLogger("midflight")
 class Started:
     """The first message of the supervisor: the switch runs.
 
-    `addresses` are those of the ranks' ports, `workers` the parameters of each rank's worker by application, and `pid`
-    the process of the switch.
+    `addresses` are those of the ranks' ports, `workers` the parameters of each rank's worker by application, `pid` the
+    process of the switch, and `supervisor` that of the supervisor.
     """
 
     addresses: Sequence[Address]
     workers: Mapping[str, Sequence[Worker]]
     pid: int
+    supervisor: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last message of the supervisor: the switch cannot be started, for the reason of a `MidflightError`."""
+    """The last message of the supervisor: the switch cannot be started, for the reason of a `MidflightError`.
+
+    That may be at the beginning, or after the switch has ended.
+    """
 
     message: str
     hint: str
@@ -70,6 +75,7 @@ class SupervisedSwitch:
 
     def __init__(self, cards: Sequence[Address]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix=owned_prefix("ranks")))
+        self._closing = False
         ours, theirs = socket.socketpair()
         self._control = Connection(ours.detach())
         try:
@@ -100,11 +106,15 @@ class SupervisedSwitch:
         try:
             while isinstance(message := self._control.recv(), News):
                 _LOG.warning("%s", message.text)
+            _LOG.error("the switch cannot be started again: %s", message.message)
         except (EOFError, OSError):
-            pass
+            if not self._closing:
+                self._process.wait(1.0)
+                _LOG.error("the supervisor of the switch has ended with %s", self._process.status)
 
     def close(self) -> None:
         """Stop the switch and its supervisor. Idempotent."""
+        self._closing = True
         if hasattr(self, "_process"):
             self._process.stop()
         self._control.close()
@@ -132,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             cards = control.recv()
             with LocalSwitch(program(len(cards)), cards) as switch:
-                control.send(Started(switch.addresses, switch.workers, switch.pid))
+                control.send(Started(switch.addresses, switch.workers, switch.pid, os.getpid()))
                 while not control.poll():  # the parent sends nothing more: it can only close the connection
                     if switch.ended(0.2):
                         began = time.monotonic()

@@ -61,30 +61,34 @@ class StoreWatch:
 
     A rank publishes the number of its collective only while it waits for others, so the store is hardly used.
 
-    members: where each rank runs, in order. rank: this one. store: used by one thread only.
+    members: where each rank runs, in order. rank: this one. store: used by one thread only. supervisor: the process id
+    of the switch's supervisor on this machine, which is watched like a rank; 0 for none.
     """
 
-    def __init__(self, members: Sequence[Member], rank: int, store: Store) -> None:
+    def __init__(self, members: Sequence[Member], rank: int, store: Store, supervisor: int = 0) -> None:
         self._members, self._rank, self._store = members, rank, store
         self._begun = self._published = 0
         self._processes: dict[int, int] = {}
         self._ended: dict[int, None] = {}
+        self._supervisor = supervisor
         own = members[rank].machine
-        for number, each in enumerate(members):
-            if number != rank and each.machine == own:
-                try:
-                    self._processes[number] = os.pidfd_open(each.pid)
-                except ProcessLookupError:
-                    self._ended[number] = None
-                except OSError:  # no more files, or a kernel without it: it is found missing at the timeout
-                    pass
+        watched = {number: each.pid for number, each in enumerate(members) if number != rank and each.machine == own}
+        if supervisor:
+            watched[len(members)] = supervisor
+        for number, pid in watched.items():
+            try:
+                self._processes[number] = os.pidfd_open(pid)
+            except ProcessLookupError:
+                self._ended[number] = None
+            except OSError:  # no more files, or a kernel without it: it is found missing at the timeout
+                pass
 
     def begin(self, number: int) -> None:
         """Note that this rank has begun its collective of this number, counted from 1."""
         self._begun = number
 
     def gone(self) -> str:
-        """Return a message about ranks of this machine whose processes have ended, or an empty text."""
+        """Return a message about processes of this machine that have ended, or an empty text."""
         self._publish()
         if self._processes:
             poll = select.poll()
@@ -126,6 +130,8 @@ class StoreWatch:
                 self._published = self._begun
 
     def _name(self, rank: int) -> str:
+        if rank == len(self._members):
+            return f"the supervisor of the switch (process {self._supervisor})"
         member = self._members[rank]
         return f"rank {rank} (process {member.pid} on {member.host})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import zlib
 from collections.abc import Generator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from midflight.collectives.client import Elsewhere, Job
-from midflight.collectives.rounds import Round, bitwise, gathered, greatest, least, sum_floats, sum_integers
+from midflight.collectives.rounds import Round, agree, bitwise, gathered, greatest, least, sum_floats, sum_integers
 from midflight.torch.ranks import Ranks, join
 from midflight.torch.tensors import FLOATS, INTEGERS, array_of, bytes_of, put, put_bytes
 from midflight.torch.work import HostsWork, SwitchWork
@@ -223,26 +224,28 @@ class MidflightGroup(dist.ProcessGroup):
         """Reduce a tensor, or a list of tensors as one, and write the result, or the part number `only`, to `into`."""
         sample = given if isinstance(given, torch.Tensor) else given[0]
         values = np.concatenate([array_of(each) for each in given]) if sample is not given else array_of(given)
-        kind = sample.dtype
+        mark = _mark(f"{operation.name} of {values.size} {sample.dtype}")
         found: Any
         if self._size == 1:
             found = values.copy()
-        elif operation in (_OPERATION.SUM, _OPERATION.AVG) and kind in FLOATS:
-            found = yield from self._add(values, average=operation == _OPERATION.AVG)
-        elif operation == _OPERATION.SUM:
-            found = yield from sum_integers(values)
-        elif operation in _BITWISE:
-            found = yield from bitwise(_BITWISE[operation], values)
+        elif operation in (_OPERATION.SUM, _OPERATION.AVG) and sample.dtype in FLOATS:
+            found = yield from self._add(values, mark, average=operation == _OPERATION.AVG)
         else:
-            found = yield from (least if operation == _OPERATION.MIN else greatest)(values)
+            yield from agree(mark)
+            if operation == _OPERATION.SUM:
+                found = yield from sum_integers(values)
+            elif operation in _BITWISE:
+                found = yield from bitwise(_BITWISE[operation], values)
+            else:
+                found = yield from (least if operation == _OPERATION.MIN else greatest)(values)
         if only is not None:
             found = found.reshape(self._size, -1)[only]
         for each in into:
             put(each, found)
 
-    def _add(self, values: Any, *, average: bool) -> Steps:
+    def _add(self, values: Any, mark: int, *, average: bool) -> Steps:
         """Return the sum or average of float32 arrays. Those with infinities or NaN are added up by Gloo."""
-        total = yield from sum_floats(values, self._size)
+        total = yield from sum_floats(values, self._size, mark)
         if total is not None:
             return total.values(self._size if average else 1)
         tensor = torch.from_numpy(values.copy())
@@ -253,6 +256,7 @@ class MidflightGroup(dist.ProcessGroup):
 
     def _copy(self, tensor: Any, root: int) -> Steps:
         own = bytes_of(tensor)
+        yield from agree(_mark(f"broadcast of {own.size} bytes from {root}"))
         # A sum with zeros: only the root contributes something else.
         found = yield from gathered(own if root == self._rank else np.zeros_like(own), 0, 1)
         if root != self._rank:
@@ -260,13 +264,14 @@ class MidflightGroup(dist.ProcessGroup):
 
     def _gather(self, given: Any, into: Sequence[Any]) -> Steps:
         """Gather the bytes of a tensor, into one tensor for each rank, or into one for all."""
-        found = yield from gathered(bytes_of(given), self._rank, self._size)
+        own = bytes_of(given)
+        yield from agree(_mark(f"all_gather of {own.size} bytes"))
+        found = yield from gathered(own, self._rank, self._size)
         for each, data in zip(into, found if len(into) > 1 or self._size == 1 else [found.reshape(-1)], strict=True):
             put_bytes(each, data)
 
     def _meet(self) -> Steps:
-        met = yield Round("sum", np.ones(1, np.int32))
-        assert self._size == 1 or met[0] == self._size, f"{met[0]} of {self._size} ranks are at the barrier"
+        yield from agree(_mark("barrier"))
 
 
 def _gloo(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
@@ -275,6 +280,11 @@ def _gloo(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     group._set_default_backend(dist.ProcessGroup.BackendType.GLOO)
     group._register_backend(torch.device("cpu"), dist.ProcessGroup.BackendType.GLOO, backend)
     return group
+
+
+def _mark(text: str) -> int:
+    """Return the int32 by which the ranks compare what they call."""
+    return zlib.crc32(text.encode()) - 2**31
 
 
 def _alone(steps: Steps) -> None:

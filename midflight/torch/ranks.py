@@ -97,7 +97,7 @@ def join(store: Any, rank: int, size: int, timeout: timedelta) -> Ranks:
             worker = worker_from_ticket(answer["workers"][name][rank])
             endpoints[name] = worker.endpoint(timing(timeout.total_seconds()))
             link.listen(worker.port, endpoints[name])
-        watch = StoreWatch(members, rank, store)
+        watch = StoreWatch(members, rank, store, answer["supervisor"])
         opened.callback(watch.close)
         client = Client(endpoints, [link], watch, timeout=timeout.total_seconds())
         return Ranks(client, endpoints, link, answer["pid"], (rank, size), store, opened.pop_all())
@@ -117,7 +117,12 @@ def _start(store: Any, members: list[Member], opened: ExitStack) -> None:
         cards = [tuple(json.loads(store.get(f"card/{each}"))) for each in range(len(members))]
         started = opened.enter_context(SupervisedSwitch(cards)).started
         workers = {name: [asdict(each) for each in those] for name, those in started.workers.items()}
-        answer = {"addresses": started.addresses, "workers": workers, "pid": started.pid}
+        answer = {
+            "addresses": started.addresses,
+            "workers": workers,
+            "pid": started.pid,
+            "supervisor": started.supervisor,
+        }
     except MidflightError as error:
         answer = {"message": error.message, "hint": error.hint}
     store.set("switch", json.dumps(answer))

@@ -14,8 +14,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from midflight.collectives.rounds import (
+    DisagreementError,
     FixedSum,
     Round,
+    agree,
     bitwise,
     gathered,
     greatest,
@@ -157,3 +159,19 @@ def test_bitwise_operations_are_those_of_numpy(kind: Any, operation: str, refere
 def test_bytes_are_gathered_from_all_ranks(inputs: list[Array]) -> None:
     for each in play([gathered(each, rank, len(inputs)) for rank, each in enumerate(inputs)]):
         np.testing.assert_array_equal(each, np.stack(inputs))
+
+
+MARKS = st.integers(-(2**31), 2**31 - 1)
+
+
+@given(st.lists(MARKS, min_size=2, max_size=5), MARKS)
+def test_ranks_that_call_different_collectives_find_out(marks: list[int], other: int) -> None:
+    assert play([agree(other) for _ in marks]) == [None] * len(marks)
+    values = np.ones(3, np.float32)
+    if len(dict.fromkeys(marks)) > 1:
+        with pytest.raises(DisagreementError):
+            play([agree(each) for each in marks])
+        with pytest.raises(DisagreementError):
+            play([sum_floats(values, len(marks), each) for each in marks])
+    else:
+        assert play([sum_floats(values, len(marks), each) for each in marks])[0] is not None

@@ -84,6 +84,8 @@ def test_a_switch_is_started_again_when_it_ends_and_ends_with_its_owner() -> Non
         assert news.startswith("the switch runs again after ")
         again = int(news.rpartition(" ")[2])
         assert again != started.pid
+        os.kill(started.supervisor, signal.SIGKILL)
+        assert said.next() == "the supervisor of the switch has ended with signal SIGKILL"
     assert ended(again)
     logging.getLogger("midflight").removeHandler(said)
     for each in cards:
@@ -121,6 +123,8 @@ def test_ranks_that_end_or_do_not_come_are_named() -> None:
         process.wait()
     assert watches[0].gone() == f"rank 1 (process {process.pid} on {here.host}) has ended"
     assert "has ended" in StoreWatch(members, 0, store).gone()  # also for one that ended before
+    watch = StoreWatch(members[:1], 0, store, process.pid)
+    assert watch.gone() == f"the supervisor of the switch (process {process.pid}) has ended"
     store.broken = True
     assert "the group's store does not answer (gone)" in watches[0].late(3)
     assert "has ended" in watches[0].gone()

@@ -51,6 +51,11 @@ def test_a_rank_that_does_not_take_part_is_named(tmp_path: Path) -> None:
     assert codes == [0] * SIZE, printed
 
 
+def test_ranks_that_call_different_collectives_find_out(tmp_path: Path) -> None:
+    codes, printed = run("other_collective", tmp_path)
+    assert codes == [0] * SIZE, printed
+
+
 def test_importing_midflight_does_not_import_torch() -> None:
     modules = "midflight, midflight.cli.root, midflight.testbed, midflight.collectives.client"
     code = f"import sys, {modules}; print('torch' in sys.modules)"

@@ -196,6 +196,7 @@ def elsewhere(rank: int, size: int) -> None:
     said = ["all_reduce of SUM of float64", "all_reduce of PRODUCT of float32"]
     wanted = [f"{each} is not computed by the switch and goes to Gloo" for each in said]
     assert messages == (wanted if rank == 0 else [])
+    logging.getLogger("midflight").removeHandler(handler)
     out = torch.empty(size, dtype=torch.int64)
     dist.all_to_all_single(out, torch.arange(size) + 10 * rank)
     assert out.tolist() == [10 * each + rank for each in range(size)]
@@ -300,6 +301,15 @@ def failure(tensor: Any) -> str:
     raise AssertionError("a collective completed without one of its ranks")
 
 
+def other_collective(rank: int, size: int) -> None:
+    """Ranks that call different collectives, or with other sizes or types, get an error and not each other's data."""
+    group: Any = dist.distributed_c10d._get_default_group()
+    tensors = [torch.ones(4), torch.ones(5), torch.ones(4, dtype=torch.int32)]
+    reason = failure(tensors[rank % 3])
+    assert "the ranks do not call the same collective with the same sizes and types" in reason, reason
+    assert group.ranks.statistics["sum"].rounds == 0
+
+
 def absent_rank(rank: int, size: int) -> None:
     """A rank that does not begin a collective is named when the timeout ends."""
     if rank == 1:
@@ -317,6 +327,7 @@ SHARED = [collectives, special, works, elsewhere, training, groups, killed_switc
 CASES: dict[str, tuple[list[Any], int]] = {
     "all": (SHARED, 300),
     "killed_rank": ([killed_rank], 300),
+    "other_collective": ([other_collective], 300),
     "absent_rank": ([absent_rank], 5),
 }
 
