@@ -122,6 +122,7 @@ def deploy(
     from midflight.runtime.controller.planning import PlanSource
     from midflight.runtime.controller.service.commands import Commands
     from midflight.runtime.controller.service.server import CommandServer
+    from midflight.runtime.controller.service.wire import target
     from midflight.runtime.controller.sources import ProgramSource
     from midflight.runtime.controller.store import Store
 
@@ -134,15 +135,17 @@ def deploy(
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
         folder = stack.enter_context(StateFolder(folder_of(state)))
+        target(folder.socket)  # raises for a path that is too long, before a switch is changed
         if not _held(folder, standby, stop, log):
             return
         store = stack.enter_context(Store(folder.path))
+        if metrics is not None:
+            port, close = measured.serve(metrics)
+            stack.callback(close)
         deployment = stack.enter_context(
             Deployment(network, store, load_program, source, plan=plan, shift=shift, sinks=[log], metrics=measured)
         )
         if metrics is not None:
-            port, close = measured.serve(metrics)
-            stack.callback(close)
             deployment.emit(Event("metrics", f"http://127.0.0.1:{port}/metrics", details={"port": port}))
         commands = Commands(deployment)
         stack.enter_context(CommandServer(folder.socket, commands.calls, commands.streams))

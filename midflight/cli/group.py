@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -188,9 +189,20 @@ def _is_full(stream: TextIO) -> bool:
     return found.st_rdev == os.makedev(1, 7) or (stat.S_ISREG(found.st_mode) and disk.f_bavail == 0)
 
 
+def _has_folder() -> bool:
+    """Return whether the working directory exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _explain(error: Exception) -> str | None:
     if isinstance(error, MidflightError):
         return str(error) if error.place else f"midflight: {error}"
+    if isinstance(error, FileNotFoundError) and not _has_folder():
+        return "midflight: the working directory no longer exists"
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").partition(".")[0]
         if module in EXTRAS:

@@ -67,7 +67,7 @@ def load_module(path: Path, folder: Path) -> ModuleType:
     place = str(folder.resolve())  # before the file may go elsewhere
     sys.path.insert(0, place)
     try:
-        with _stdout_aside():
+        with _stdout_aside(), _same_folder():
             exec(_compiled(text, path), module.__dict__)
     except SyntaxError as error:
         raise _syntax(error, path) from error
@@ -92,6 +92,21 @@ def _stdout_aside() -> Iterator[None]:
         yield
         with suppress(OSError, ValueError):
             aside.flush()
+
+
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Return to the working directory afterwards, to which relative paths of commands and of their files refer."""
+    try:
+        working = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
+    except OSError:  # this user cannot return to it
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.fchdir(working)
+        os.close(working)
 
 
 def _words(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from midflight.cli.output import write_files
+from midflight.cli.userfile import load_program
 from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.devices.folders import owned_prefix
 from midflight.runtime.devices.process import quoted
@@ -518,6 +519,27 @@ def test_yaml_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> No
             read_text(file)
 
 
+def test_a_user_s_file_cannot_move_the_command_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "moves.py"
+    file.write_text(
+        "import os\nfrom midflight.primitives import Program, TopN\nos.chdir('/')\np = Program(TopN('t'))\n"
+    )
+    load_program(file)
+    assert Path.cwd() == tmp_path
+
+
+def test_a_working_directory_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = midflight("deploy", tmp_path / "app.py", "--switches", "network.yaml", "--state", tmp_path / "state")
+    assert result.exit_code == 1
+    assert result.output.startswith("midflight: ")
+
+
 # Addresses
 
 
@@ -533,6 +555,7 @@ def test_yaml_may_begin_with_a_byte_order_mark_and_is_utf8(tmp_path: Path) -> No
         ("127.0.0.1:abc", "is not an address"),
         ("127.0.0.1:²", "is not an address"),
         ("127.0.0.1", "is not an address"),
+        ("::1:9559", r"write \[::1\]:9559"),
         (":9559", "is not an address"),
         ("", "is not an address"),
         ("unix:", "has no path"),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import threading
 import urllib.request
@@ -28,7 +29,7 @@ from midflight.runtime.endpoint.ticket import worker_from_ticket
 from midflight.runtime.engine import Packets
 from midflight.runtime.p4runtime.client.session import Session
 from tests.cli.run import midflight
-from tests.controller.lab import APP2, Lab
+from tests.controller.lab import APP2, NETWORK, Lab
 from tests.controller.processes import Process, processes
 from tests.controller.running import Running, commands_of
 
@@ -259,6 +260,7 @@ def test_metrics_report_a_switch_that_does_not_answer(running: Running) -> None:
     state = running.json("status")["switches"][1]
     assert (state["state"], state["computes"]) == ("off", [])
     assert state["reason"]
+    assert f"s2 is off: {state['reason']}" in running.run("state", "hot", "--switch", "s2").output
 
 
 def test_counters_leave_out_a_switch_that_hangs_after_one_short_request(
@@ -381,6 +383,30 @@ def test_a_controller_ends_with_the_requested_behaviour(lab: Lab, deploy: Callab
     assert again.exit_code == 1
     assert "nothing is deployed yet" in again.output
     assert midflight("status", *state).exit_code == 1
+
+
+def test_nothing_is_deployed_if_the_controller_could_not_run(lab: Lab) -> None:
+    network = lab.folder / "network.yaml"
+    network.write_text(NETWORK.replace("FOLDER", str(lab.folder)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words, message in (
+            (("--state", lab.folder / ("x" * 120)), "is too long for a socket"),
+            (("--state", lab.folder / "state", "--metrics", port), "Address already in use"),
+        ):
+            result = midflight("deploy", lab.file, "--switches", network, *words)
+            assert (result.exit_code, message in result.output) == (1, True), result.output
+    with lab.devices["s1"].session() as session:
+        assert session.cookie is None, "the switch has no program"
+
+
+def test_a_rejected_program_is_reported_with_its_switch_and_kind(lab: Lab) -> None:
+    network = lab.folder / "network.yaml"
+    compiler = "compiler: \"sh -c 'touch $0; echo rubbish > $1' {p4info} {config} {p4}\""
+    network.write_text(NETWORK.replace("FOLDER", str(lab.folder)).replace("kind: host", f"kind: host, {compiler}"))
+    result = midflight("deploy", lab.file, "--switches", network, "--state", lab.folder / "state")
+    assert result.exit_code == 1
+    assert "s1 rejects the program, which was compiled for the kind host: " in result.output
 
 
 def test_a_standby_waits_and_can_be_stopped(lab: Lab, deploy: Callable[..., Process]) -> None:

@@ -214,6 +214,25 @@ def test_damaged_json_is_refused_or_runs() -> None:
     assert 50 < refused < 150
 
 
+def test_signed_fields_are_read_from_registers(tmp_path: Path) -> None:
+    signed = {"type": "field", "value": ["scalars", "signed"]}
+    register = {"type": "register_array", "value": "MyIngress.last_source"}
+
+    def copy(root: Root) -> None:
+        root["header_types"][0]["fields"].append(["signed", 32, True])
+        for action in root["actions"]:
+            if action["name"] == "MyIngress.forward":
+                read = {"op": "register_read", "parameters": [signed, register, {"type": "hexstr", "value": "0x0"}]}
+                write = {"op": "register_write", "parameters": [register, {"type": "hexstr", "value": "0x3"}, signed]}
+                action["primitives"] = [read, write, *action["primitives"]]
+
+    made = switch(changed(copy), tmp_path, COMMANDS)
+    list(made.process(Packets.from_list([(1, packet(0x0A000107, 64))] * 2)))
+    assert made.pipeline is not None
+    values = made.pipeline.engine.registers["MyIngress.last_source"].read_all().tolist()
+    assert values[3] == values[0] != 0
+
+
 def test_jumps_forward_skip_statements(tmp_path: Path) -> None:
     def skip(root: Root) -> None:
         primitives = root["actions"][3]["primitives"]
@@ -324,12 +343,21 @@ COMPUTED = source(
 )
 
 
+SIGNED = source(
+    header="int<32> v; bit<8> k;",
+    declarations="register<int<32>>(2) r;",
+    ingress="int<32> old; r.read(old, 0); r.write(0, old + hdr.h.v); hdr.h.v = old; std.egress_spec = 2;",
+)
+
+
 @pytest.mark.bmv2
 class TestCompiled:
     pytestmark = BMV2
 
     @pytest.mark.parametrize(
-        "source", [SOURCE, PORTS, PROGRAM, COMPUTED], ids=["router", "ports", "everything", "computed"]
+        "source",
+        [SOURCE, PORTS, PROGRAM, COMPUTED, SIGNED],
+        ids=["router", "ports", "everything", "computed", "signed"],
     )
     def test_random_packets_agree(self, source: str, tmp_path: Path) -> None:
         config = compile_p4(source)

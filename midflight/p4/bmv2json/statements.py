@@ -110,7 +110,13 @@ class Statements:
                 return f"{identifier(given[0]['value'])}.count({code.modular(given[1], 32)});"
             case "register_read":
                 target = code.target(given[0])
-                return f"{identifier(given[1]['value'])}.read({target.text}, {code.modular(given[2], 32)});"
+                register, index = identifier(given[1]["value"]), code.modular(given[2], 32)
+                if not target.signed:
+                    return f"{register}.read({target.text}, {index});"
+                width = target.width  # registers of the JSON have no sign
+                return (
+                    f"{{ bit<{width}> found; {register}.read(found, {index}); {target.text} = (int<{width}>) found; }}"
+                )
             case "register_write":
                 width = {each["name"]: each["bitwidth"] for each in self._registers}[given[0]["value"]]
                 value = code.modular(given[2], width)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,6 +33,7 @@ from midflight.errors import MidflightError
 from midflight.runtime.devices.capabilities import Capabilities
 from midflight.runtime.devices.registry import capabilities, kinds
 from midflight.runtime.devices.sheetfile import SHEETS, load_sheet
+from midflight.runtime.p4runtime.addresses import check_address
 from midflight.runtime.p4runtime.tls import ClientTls
 from midflight.runtime.steering import Graph, Host, IPAddress, Link, Switch
 from midflight.runtime.steering.cabling import plugged
@@ -142,6 +143,10 @@ class _Reader:
             self._yaml.fail(where, "a network needs switches with their addresses", f"switches: {{{_SWITCH_EXAMPLE}}}")
         switches = self._yaml.mapping(parts["switches"][1], "switches")
         self._common_tls = self._tls(parts["tls"][1]) if "tls" in parts else None
+        if not switches:
+            self._yaml.fail(
+                parts["switches"][1], "a network needs at least one switch", f"switches: {{{_SWITCH_EXAMPLE}}}"
+            )
         addresses = {name: self._switch(name, *each) for name, each in switches.items()}
         hosts = self._yaml.mapping(parts["hosts"][1], "hosts", self._host_example) if "hosts" in parts else {}
         base = self._quality(parts["defaults"][1], "defaults", {}) if "defaults" in parts else {}
@@ -161,8 +166,10 @@ class _Reader:
         if "address" not in parts:
             self._yaml.fail(key, f"switch {name} needs the address of its P4Runtime server", _EXAMPLE)
         address = self._yaml.text(parts["address"][1])
-        if not address.startswith("unix:") and not re.fullmatch(r".+:\d+", address):
-            self._yaml.fail(parts["address"][1], f"{address!r} is not an address", 'write "host:port" or "unix:/path"')
+        try:
+            check_address(address)
+        except MidflightError as error:
+            raise self._yaml.placed(parts["address"][1], error) from None
         kind = self._yaml.text(parts["kind"][1]) if "kind" in parts else ""
         if kind and kind not in kinds():
             hint = f"the kinds are {', '.join(kinds())}; leave it out to query the switch"
@@ -233,6 +240,8 @@ class _Reader:
             self._yaml.fail(where, f"{self._yaml.text(where)!r} is neither an IPv4 nor an IPv6 address")
         if address.is_multicast or address.is_unspecified or address.is_loopback:
             self._yaml.fail(where, f"{address} is not a unicast address that a host can have")
+        if isinstance(address, IPv6Address) and address.scope_id:
+            self._yaml.fail(where, f"{address} has a zone, which packets do not carry", "write it without %")
         if (owner := self._owners.setdefault(address, name)) != name:
             self._yaml.fail(where, f"hosts {owner} and {name} have the same address")
         return Host(name, self._mac(parts["mac"][1]), address)
@@ -245,7 +254,10 @@ class _Reader:
         text = self._yaml.text(node)
         if not _MAC.fullmatch(text):
             self._yaml.fail(node, f"{text!r} is not a MAC address", 'for example "02:00:00:00:00:01", in quotes')
-        return int(text.replace(":", ""), 16)
+        number = int(text.replace(":", ""), 16)
+        if number >> 40 & 1:
+            self._yaml.fail(node, f"{text} is the address of a group, which no network card has")
+        return number
 
     def _link(self, node: yaml.Node, base: dict[str, int]) -> None:
         quality, ends = base, node

@@ -160,9 +160,15 @@ class ManagedSwitch:
     def begin(self) -> None:
         """Load the expected configuration, with empty registers, and write the entries of its maps.
 
-        The switch then has no routes and no admissions, so it drops all packets. DeviceError if it refuses.
+        The switch then has no routes and no admissions, so it drops all packets. DeviceError if it refuses; the message
+        names the switch, and the kind of device that the program was compiled for.
         """
-        self._push(self.running)
+        try:
+            self._push(self.running)
+        except RequestError as error:
+            kind = self.device.capabilities.kind
+            message = f"{self.name} rejects the program, which was compiled for the kind {kind}: {error.message}"
+            raise RequestError(message, error.code, refused=error.refused, hint=error.hint) from None
         self.maps.install(self.session)
         self._steering = Offload(self.session)
 

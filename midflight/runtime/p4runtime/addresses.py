@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from midflight.errors import DeviceError
@@ -31,5 +33,8 @@ def check_address(address: str, *, listening: bool = False) -> None:
     host, colon, port = address.rpartition(":")
     if not host or not colon or not port.isdecimal() or not port.isascii():
         raise DeviceError(f"{address!r} is not an address", hint='write "host:port" or "unix:/path"')
+    with suppress(ValueError):
+        IPv6Address(host)  # without brackets, gRPC takes its port as the last part of the address
+        raise DeviceError(f"{address!r} is not an address", hint=f"write [{host}]:{port}")
     if not (0 if listening else 1) <= int(port[:6]) <= _PORTS:
         raise DeviceError(f"{address}: a port is {0 if listening else 1} to {_PORTS}, not {port[:20]}")

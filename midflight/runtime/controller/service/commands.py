@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from midflight.errors import MidflightError
+from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Aggregate
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.endpoints import Host
@@ -79,6 +79,8 @@ class Commands:
                 values = controller.fleet.left[application]
             else:
                 switch = controller.fleet.running(application, switch)
+                if not controller.switches[switch].on:
+                    raise DeviceError(f"{switch} is off: {controller.switches[switch].reason}")
                 values = controller.state(application, switch).read()
         registers = {name: np.asarray(each).tolist() for name, each in values.items()}
         return {"application": application, "switch": switch, "registers": registers}
