@@ -58,13 +58,14 @@ class Hierarchy(Net):
         server: str,
         **opening: Unpack[Opening],
     ) -> None:
-        self._tree = SummationTree(topology.graph(), workers, server)
-        if not self._tree.sums(program):
+        tree = SummationTree(topology.graph(), workers, server)
+        if not tree.sums(program):
             raise MidflightError(
                 f"the program has no Aggregate over {len(workers)} workers",
                 hint=f'add one, such as Aggregate("gradients", workers={len(workers)}, lanes=32)',
             )
-        super().__init__(topology, program=program, strategy=self._tree, **opening)
+        super().__init__(topology, program=program, strategy=tree, **opening)
+        self._tree = tree
 
     def __enter__(self) -> Hierarchy:
         return self

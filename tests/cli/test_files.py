@@ -525,7 +525,7 @@ def test_a_user_s_file_cannot_move_the_command_to_another_folder(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "moves.py"
     file.write_text(
-        "import os\nfrom midflight.primitives import Program, TopN\nos.chdir('/')\np = Program(TopN('t'))\n"
+        "import os\nfrom midflight.primitives import Program, TopN\nos.chdir('/')\np = Program(TopN('t', n=3))\n"
     )
     load_program(file)
     assert Path.cwd() == tmp_path
