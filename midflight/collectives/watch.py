@@ -6,6 +6,7 @@ import json
 import os
 import select
 import socket
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -61,7 +62,7 @@ class StoreWatch:
 
     A rank publishes the number of its collective only while it waits for others, so the store is hardly used.
 
-    members: where each rank runs, in order. rank: this one. store: used by one thread only. supervisor: the process id
+    members: where each rank runs, in order. rank: this one. store: used by several threads. supervisor: the process id
     of the switch's supervisor on this machine, which is watched like a rank; 0 for none.
     """
 
@@ -71,6 +72,7 @@ class StoreWatch:
         self._processes: dict[int, int] = {}
         self._ended: dict[int, None] = {}
         self._supervisor = supervisor
+        self._publisher: threading.Thread | None = None
         own = members[rank].machine
         watched = {number: each.pid for number, each in enumerate(members) if number != rank and each.machine == own}
         if supervisor:
@@ -124,10 +126,17 @@ class StoreWatch:
         self._processes.clear()
 
     def _publish(self) -> None:
-        if self._begun != self._published:
-            with suppress(Exception):  # the store may have ended with its process, which `gone` then names
-                self._store.set(_key(self._rank), str(self._begun))
-                self._published = self._begun
+        """Publish the number of this rank's collective. A store that does not answer delays the caller by 0.1 s."""
+        if self._begun != self._published and (self._publisher is None or not self._publisher.is_alive()):
+            self._publisher = threading.Thread(target=self._set, args=(self._begun,), name="publishing", daemon=True)
+            self._publisher.start()
+        if self._publisher is not None:
+            self._publisher.join(0.1)
+
+    def _set(self, number: int) -> None:
+        with suppress(Exception):  # the store may have ended with its process, which `gone` then names
+            self._store.set(_key(self._rank), str(number))
+            self._published = number
 
     def _name(self, rank: int) -> str:
         if rank == len(self._members):

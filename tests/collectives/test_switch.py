@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -130,3 +131,20 @@ def test_ranks_that_end_or_do_not_come_are_named() -> None:
     assert "has ended" in watches[0].gone()
     for each in watches:
         each.close()
+
+
+def test_a_store_that_does_not_answer_does_not_stop_a_rank() -> None:
+    answer = threading.Event()
+
+    class Silent(Store):
+        def set(self, key: str, value: str) -> None:
+            assert answer.wait(60)
+            super().set(key, value)
+
+    here, store = Member.here(), Silent()
+    watch = StoreWatch([here, here], 0, store)
+    watch.begin(1)
+    assert watch.gone() == watch.gone() == ""
+    assert not store.values
+    answer.set()
+    watch.close()
