@@ -14,6 +14,7 @@ from tests.cli.run import listing, midflight
 OUTPUTS = [
     (("conformance", "--device", "host"), "--json"),
     (("conformance", "--device", "host"), "--junit"),
+    (("conformance", "--device", "host"), "--html"),
     (("conformance", "--device", "host"), "--column"),
     (("conformance", "--device", "host"), "--keep"),
     (("adversary",), "--json"),
@@ -21,6 +22,7 @@ OUTPUTS = [
     (("fuzz",), "-o"),
     (("demo", "allreduce"), "--json"),
     (("demo", "allreduce"), "--picture"),
+    (("demo", "failover"), "--json"),
     (("demo", "queues"), "--json"),
     (("demo", "queues"), "--picture"),
     (("steer", "factory"), "--json"),
