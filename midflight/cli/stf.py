@@ -51,8 +51,8 @@ def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Pa
     A test in a folder whose program is missing is not played, and makes the exit status 1.
 
     Without TEST.stf, the test of PROG.p4 is PROG.stf in the same folder. For a folder, every NAME.stf is played on
-    NAME.p4. Programs for other architectures than v1model are left out. After an interrupt (Ctrl-C), the current test
-    is finished, the results are printed and written, and the exit status is 130.
+    NAME.p4, except programs for other architectures than v1model. After an interrupt (Ctrl-C), the current test of a
+    folder is finished, the results are printed and written, and the exit status is 130.
     """
     from midflight.cli.output import write_files, write_json
     from midflight.cli.terminal import bar, console_beside, interrupts

@@ -105,11 +105,12 @@ def preprocess(
 ) -> Source:
     """Expand the includes and macros of a program, and return its text with the origin of each line.
 
-    Quoted includes are searched for in the folder of the including file, then, like those in angle brackets, in
-    `include_dirs` and last in Midflight's own folder. With `confined`, for untrusted sources, only the last is
-    searched. `defines` are macros with their values.
+    Quoted includes are searched for in the folder of the including file, in those of the files that include it (from
+    the inside out), and then, like those in angle brackets, in `include_dirs` and last in Midflight's own folder. With
+    `confined`, for untrusted sources, only the last is searched. `defines` are macros with their values.
 
-    Raises P4Error for a missing include, an invalid directive, and a source beyond the limits in bounded.py.
+    Raises P4Error for an include that is missing or cannot be read, `#error`, an unclosed comment, an invalid
+    directive, and a source beyond the limits in bounded.py.
     """
     return expand(source, file, include_dirs, defines, confined=confined)[0]
 

@@ -417,8 +417,9 @@ def choose(code: Context, node: ast.IfExp) -> Walk[Value]:
 def choice(code: Context, node: ast.expr, test: Expr, yes: tuple[ast.expr, Value], no: tuple[ast.expr, Value]) -> Value:
     """Return the value `yes if test else no`. Each side is a pair of its syntax node and its compiled value.
 
-    Two constants give an `Untyped` choice, which takes its width from the context. `node` is the expression as a whole,
-    for errors. Raises KernelError if the sides have different types.
+    Two constant numbers give an `Untyped` choice, which takes its width from the context. `node` is the expression as a
+    whole, for errors. Raises KernelError if the sides have different types, or if a constant does not fit the type of
+    the other side.
     """
     one, other = _truth(yes[1]), _truth(no[1])
     if isinstance(one, (Known, Untyped)) and isinstance(other, (Known, Untyped)):

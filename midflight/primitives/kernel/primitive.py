@@ -393,8 +393,9 @@ class Chain(Primitive):
     def validate(self) -> None:
         """Check that the primitives can be combined, and compile their kernels.
 
-        KernelError if there are fewer than two, if names are not unique, if fields of the same name have different
-        types, if a primitive after the first recirculates, if several raise alerts, or if a kernel does not compile.
+        KernelError if there are fewer than two, if one is not a primitive or has no kernel, if names are not unique, if
+        fields of the same name have different types, if several have an array of variable length or raise alerts, if a
+        primitive after the first recirculates, or if a kernel does not compile.
         """
         if len(self.stages) < 2 or not all(isinstance(each, Primitive) for each in self.stages):
             raise KernelError(

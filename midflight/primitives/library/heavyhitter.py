@@ -9,7 +9,8 @@ __all__ = ["HeavyHitter"]
 
 
 class HeavyHitter(Primitive):
-    """Raise an alert when an item's amounts in one window reach `above`: once for each item and window.
+    """Raise an alert when an item's amounts in one window reach `above`: once for each item and window, unless
+    heavy items share a slot.
 
     Parameters:
         above: the smallest amount of a heavy item, in the unit of the packets' amounts (1 to 2**32 - 1)

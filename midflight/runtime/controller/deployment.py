@@ -52,14 +52,14 @@ class Deployment:
     deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes only
     the differences. `source` is then only compared with the deployed program, and may be None. With `plan`, each switch
     runs the steps that a plan gives it, which are admitted at once for all hosts; when a switch fails or returns, the
-    plan is made again, as it is when the demand has shifted for `shift` seconds (see `DemandWatch`); None never notices
-    that. A deployment that is resumed follows its plan, and `plan` may be None. Each of `sinks` is called
-    with each event. `metrics` counts requests, events and alerts; None is a new object.
+    plan is made again, as it is when the demand has shifted for `shift` seconds (see `DemandWatch`). With `shift` None,
+    shifts are not noticed. A deployment that is resumed follows its own plan; `plan` must then be None or the same.
+    Each of `sinks` is called with each event. `metrics` counts requests, events and alerts; None is a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
-    deployment. MidflightError if the program is wrong, differs from the deployed one, or does not fit the network, if
-    there is neither a program nor a saved state, or if the store cannot be written. DeviceError if a switch rejects the
-    program, or if nothing is deployed yet and a switch does not answer.
+    deployment. MidflightError if the program or the plan is wrong, differs from the deployed one, or does not fit the
+    network, if there is neither a program nor a saved state, or if the store cannot be written. DeviceError if a switch
+    rejects the program, or if nothing is deployed yet and a switch does not answer.
 
     If the desired state cannot be saved later on, for example on a full disk, the method of the controller that has
     changed it raises MidflightError. The switches then have the change; the next change that is saved includes it.

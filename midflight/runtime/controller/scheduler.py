@@ -116,8 +116,10 @@ class JobScheduler:
         that are on.
 
         The server starts from the initial state if `restart` is True or if it takes over from switches. Switches that
-        no longer compute are withdrawn. Changes `job.receivers`. MidflightError if neither a switch nor a host can
-        compute the job; nothing is written then. DeviceError if a switch refuses; what came before stays written.
+        no longer compute are withdrawn. Changes `job.receivers`. A job without a server gets no receivers, and no
+        error, if switches may not compute or one of its switches was given up: its workers then sum among themselves.
+        MidflightError if neither a switch nor a host can compute the job; nothing is written then. DeviceError if a
+        switch refuses; what came before stays written.
         """
         fleet, application = self._fleet, job.application
         receivers = self._receivers(job) if fleet.offload else {}

@@ -118,7 +118,8 @@ class Offload:
     def steered(self) -> dict[int, Count]:
         """Return the packets and bytes that have been sent to each instance from here, by its number.
 
-        An instance with the number of one that has been removed starts from 0. Sends a request to the switch.
+        Counts start from 0 when the switch's program is loaded, and for an instance with the number of one that has
+        been removed. Sends a request to the switch if it has instances.
         DeviceError if it does not answer.
         """
         found = {}

@@ -157,7 +157,7 @@ class Topology:
 
         `hosts` are names, or a mapping from names to addresses; None means all hosts. Host n gets 64:ff9b:1::10.0.0.0 +
         n if no address is given. Hosts not mentioned have IPv4 addresses. MidflightError if an address is invalid or
-        there is no such host.
+        given twice, if there is no such host, or if the MTU of its link is below 1280 bytes.
         """
         numbers = self._hosts
         given: dict[str, IPv6Address] = {}

@@ -103,7 +103,7 @@ header state_t {
 }
 
 // What elephants sends. HeavyHitter: Raise an alert when an item's amounts in one window reach `above`: once for each
-// item and window.
+// item and window, unless heavy items share a slot.
 header elephants_t {
     bit<64> item;
     bit<32> amount;
@@ -263,7 +263,8 @@ bit<32> scramble(in bit<32> checksum, in bit<32> seed) {
 
 // The kernel of elephants: HeavyHitter.ingress in heavyhitter.py, with above=1000000, window=100000, rows=2,
 // columns=4096, slots=1024, item_bits=64.
-// Raise an alert when an item's amounts in one window reach `above`: once for each item and window.
+// Raise an alert when an item's amounts in one window reach `above`: once for each item and window, unless heavy items
+// share a slot.
 control elephants_kernel(inout headers_t hdr, inout metadata_t meta) {
     // Holds its values XOR 4294967296, so that a cleared register means 4294967296.
     register<bit<64>>(1) clock;

@@ -26,7 +26,7 @@ class Row:
 
     @property
     def fields(self) -> dict[str, int]:
-        """The fields of its message."""
+        """The values of the fields of its message, by name, except `left`, which is 0."""
         return {"kind": self.kind, "customer": self.customer, "price": self.price}
 
 

@@ -43,7 +43,10 @@ _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first message of both sides: the id of the speaker, and after how many seconds of silence it gives up."""
+    """The first message of both sides: the id of the speaker, and its hold time in seconds.
+
+    Both sides give up after as many seconds of silence as the smaller hold time has.
+    """
 
     speaker: int
     hold: float

@@ -17,7 +17,7 @@ __all__ = ["KINDS", "Kind", "raw"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type of raw metric: its unit, its category, and whether it is measured or configured by default."""
+    """A type of raw metric: its unit, its category, and the source of its values by default."""
 
     unit: str
     category: Category
