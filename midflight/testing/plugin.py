@@ -90,8 +90,8 @@ def p4_switch(
     Its parameters are the program, which is a P4 file or a `Program`; `device`, a kind that is used instead of
     `midflight_device`; `entries`, a file of entries or a list of files; `controller`, as for `P4Switch`; and further
     arguments of the device's class, such as `cpu_port`. Files are searched in the folder of the test, and then in
-    pytest's root folder. It skips the test if the device is missing or cannot run the program, and raises P4Error for
-    an invalid program.
+    pytest's root folder. It skips the test if the device is missing, or if LLVM or the kernel's verifier rejects the
+    program for XDP, and raises P4Error for a program that is invalid or that the device refuses for another reason.
     """
     from midflight.errors import MidflightError, UnsupportedError
     from midflight.primitives import Program
