@@ -77,4 +77,4 @@ def test_generated_texts_are_independent_of_the_hash_seed(tmp_path: Path) -> Non
 
 
 def test_every_demo_is_tried() -> None:
-    assert {*DEMOS} == {*demo.commands}
+    assert {*DEMOS, "failover"} == {*demo.commands}, "failover runs real processes, whose times differ"

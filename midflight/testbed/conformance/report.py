@@ -82,7 +82,6 @@ def summary(reports: Sequence[Report], caught: Sequence[Caught] = ()) -> dict[st
                 "flaky": each.flaky,
                 "differences": list(each.differences),
                 "unasked": list(each.unasked),
-                "seconds": round(each.seconds, 3),
                 "trace": each.trace,
             }
             for report in reports
