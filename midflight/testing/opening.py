@@ -33,7 +33,8 @@ def missing(kind: str) -> str:
 def resolved(path: str | Path, folders: tuple[Path, ...]) -> Path:
     """Return the path of a file that is in the first of these folders that has it.
 
-    MidflightError, with the folders, if none has it. An absolute path is returned unchanged.
+    MidflightError, with the folders, if none has it. An absolute path is returned unchanged, whether or not there is
+    such a file.
     """
     found = Path(path)
     if found.is_absolute():
@@ -53,8 +54,9 @@ class Openings:
         self._configs: dict[tuple[str, str, str], PipelineConfig] = {}
 
     def program(self, program: Path | Program) -> CheckedProgram:
-        """Return the checked program of a P4 file, or of a `Program` of primitives. MidflightError if the file cannot
-        be read.
+        """Return the `CheckedProgram` of a P4 file, or of a `Program` of primitives; it is the same for equal texts.
+
+        Nothing is checked yet. MidflightError if the file cannot be read.
         """
         text, file = (
             (program.p4(), "program.p4") if isinstance(program, Program) else (read_text(program), str(program))
@@ -66,8 +68,9 @@ class Openings:
     def open(self, kind: str, program: CheckedProgram, options: Mapping[str, Any]) -> Device:
         """Start a device of a kind with a program, and return it. `options` are arguments of the kind's class.
 
-        P4Error for an invalid program, UnsupportedError for one that the device cannot run, and DeviceError if the
-        device does not start.
+        P4Error for an invalid program, or one with a construct that the device does not support; UnsupportedError if
+        LLVM or the kernel's verifier rejects it for XDP; DeviceError if the device does not start or its kind is
+        unknown. No device is left running after an error.
         """
         if kind in KINDS and kind != "bmv2":
             return open_device(kind, program.text, file=program.file, programs=self._programs, **options)

@@ -19,8 +19,9 @@ Packet = bytes | bytearray | str | SupportsBytes
 class Received:
     """A packet that left a switch by `port`.
 
-    `fields` has the values of its header fields by name, as far as the program's parser extracts them from it:
-    "ipv4.ttl". `received["ipv4.ttl"]` is short for `received.fields["ipv4.ttl"]`.
+    `fields` has the values of its header fields by name, such as "ipv4.ttl": those that the program's parser extracts
+    when the packet arrives by the same port. `received["ipv4.ttl"]` is short for `received.fields["ipv4.ttl"]`. Two
+    are equal if port and bytes are.
     """
 
     port: int
@@ -41,7 +42,7 @@ class Received:
 
 
 def as_bytes(packet: Packet) -> bytes:
-    """Return the bytes of a packet in any form. MidflightError for a text that is not hexadecimal."""
+    """Return the bytes of a packet in any form. MidflightError for a text that is not pairs of hexadecimal digits."""
     if isinstance(packet, str):
         try:
             return bytes.fromhex(packet)
@@ -51,9 +52,9 @@ def as_bytes(packet: Packet) -> bytes:
 
 
 def as_pattern(packet: Packet) -> Pattern:
-    """Return the pattern for a packet in any form. In a text, `*` is a hexadecimal digit that may be anything.
+    """Return the pattern for a packet in any form. In a text, `*` stands for any hexadecimal digit.
 
-    MidflightError for a text that is not hexadecimal.
+    MidflightError for a text that is not pairs of such digits.
     """
     if not isinstance(packet, str) or "*" not in packet:
         data = as_bytes(packet)

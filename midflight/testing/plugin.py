@@ -24,7 +24,7 @@ _MARKER = "midflight_device(*kinds): run this test on these kinds of devices onl
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option and the setting of the same name."""
+    """Add the option `--midflight-device`, and the setting `midflight_device` of pytest's configuration file."""
     text = "kinds of devices, separated by commas, on which tests with p4_switch and midflight_net run (default: host)"
     parser.getgroup("midflight").addoption("--midflight-device", metavar="KINDS", help=text)
     parser.addini("midflight_device", text)
@@ -60,9 +60,10 @@ def _asked(config: pytest.Config) -> list[str]:
 
 @pytest.fixture
 def midflight_device(request: pytest.FixtureRequest) -> str:
-    """The kind of device of the present test: one of `--midflight-device`, by default "host".
+    """The kind of device of the present test: one of those in `--midflight-device`, else in the setting
+    `midflight_device`, else "host".
 
-    Skips the test if the kind is not available here, or if a marker `midflight_device` of the test omits it.
+    Skips the test if no such device can be started here, or if the test has a marker `midflight_device` without it.
     """
     kind: str = getattr(request, "param", "host")
     if (only := request.node.get_closest_marker("midflight_device")) is not None and kind not in only.args:
@@ -90,8 +91,12 @@ def p4_switch(
     Its parameters are the program, which is a P4 file or a `Program`; `device`, a kind that is used instead of
     `midflight_device`; `entries`, a file of entries or a list of files; `controller`, as for `P4Switch`; and further
     arguments of the device's class, such as `cpu_port`. Files are searched in the folder of the test, and then in
-    pytest's root folder. It skips the test if the device is missing, or if LLVM or the kernel's verifier rejects the
-    program for XDP, and raises P4Error for a program that is invalid or that the device refuses for another reason.
+    pytest's root folder. BMv2 logs every packet, for traces.
+
+    The function skips the test if the device is missing, or if LLVM or the kernel's verifier rejects the program for
+    XDP. P4Error for a program that is invalid or that the device refuses for another reason; MidflightError for a file
+    that is not there or an entry with a mistake, for `entries` with `controller=False`, and for an unknown kind of
+    device; DeviceError if the device does not start or takes no packets.
     """
     from midflight.errors import MidflightError, UnsupportedError
     from midflight.primitives import Program
@@ -138,9 +143,10 @@ def midflight_net(request: pytest.FixtureRequest, midflight_device: str) -> Iter
 
         net = midflight_net("star.yaml", program=program)
 
-    Its first parameter is a `Topology`, a number of hosts around one switch, or a file as for `midflight net`, which is
-    searched as the files of `p4_switch`. The others are those of `Net`; `device` is by default `midflight_device`. It
-    skips the test if the device is missing.
+    Its first parameter is a `Topology`, a number of hosts around one switch, or a topology file, which is searched as
+    the files of `p4_switch` are. Programs and entries in the file are ignored. The other parameters are those of `Net`;
+    `device` is by default `midflight_device`. The function skips the test if a device is missing, and raises the errors
+    of `Net`, and MidflightError for a mistake in the file.
     """
     from midflight.testbed.net import Net
     from midflight.testbed.topology import star

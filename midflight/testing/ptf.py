@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from midflight.errors import MidflightError
-from midflight.testing.packets import Packet
+from midflight.testing.packets import Packet, as_bytes
 from midflight.testing.switch import P4Switch
 
 __all__ = ["Dataplane", "dataplane"]
@@ -19,7 +19,8 @@ class Dataplane:
     """What test cases use of ptf's `DataPlane`: `send`, `poll`, `flush`, and the types of the results of `poll`.
 
     The switch has processed a packet when `send` returns, so `poll` never waits, whatever its timeout. Device numbers
-    are ignored, because there is one switch.
+    are ignored, because there is one switch. `poll` and `flush` take the packets from the switch, whose `expect` then
+    does not find them. Needs ptf.
     """
 
     def __init__(self, switch: P4Switch) -> None:
@@ -32,9 +33,10 @@ class Dataplane:
         self._waiting: list[tuple[int, bytes, float]] = []
 
     def send(self, device_number: int, port_number: int, packet: Packet) -> int:  # noqa: ARG002
-        """Let a packet arrive by a port, and return its length in bytes."""
-        self._switch.send(port_number, packet)
-        return len(bytes(packet)) if not isinstance(packet, str) else len(packet) // 2
+        """Let a packet arrive by a port, and return its length in bytes. Errors are those of `P4Switch.send`."""
+        data = as_bytes(packet)
+        self._switch.send(port_number, data)
+        return len(data)
 
     def poll(
         self,
@@ -46,7 +48,8 @@ class Dataplane:
     ) -> Any:
         """Remove packets that left, by a port or with None by any, until one is like `exp_pkt` and passes all filters.
 
-        Returns ptf's PollSuccess with it, or PollFailure if there is none. Without `exp_pkt`, any packet will do.
+        Packets before it are discarded. Returns ptf's PollSuccess with it, or PollFailure with all that were removed.
+        Without `exp_pkt`, the first packet that passes the filters counts.
         """
         self._take()
         seen: list[bytes] = []
@@ -71,7 +74,8 @@ def dataplane(switch: P4Switch, ports: Sequence[int] = range(8), **config: Any) 
     """Make a switch the data plane of ptf's test cases, as long as the context lasts.
 
     `ports` are those that ptf's `verify_no_other_packets` and the like look at. `config` are further settings for
-    `ptf.config`. MidflightError if ptf is not installed.
+    `ptf.config`, which take precedence. At the end, ptf's settings and data plane are as before. MidflightError if ptf
+    is not installed.
     """
     try:
         import ptf

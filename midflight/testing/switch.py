@@ -40,13 +40,15 @@ class P4Switch:
 
     device: a running device without interfaces, which the switch closes
     program: the program that it runs
-    controller: whether to open a P4Runtime session, which the methods for tables and state need. Without it, a
-        controller of one's own can be the primary, at `address`.
+    controller: whether to open a P4Runtime session, which the methods for tables, state, packet-outs, packet-ins and
+        digests need: without it, they raise MidflightError, and a controller of one's own can be the primary, at
+        `address`. The session subscribes to all digests.
     find: returns the path of a file that a test names
 
-    Packets that leave are kept by port, in order, until a test expects them. A failed expectation raises
+    Packets that leave are kept by port, in order, until `expect` or `received` takes them. A failed expectation raises
     AssertionError, with the differences field by field and the trace of the last packets. The constructor raises
-    DeviceError, after closing the device, if it does not take packets or its session cannot be opened.
+    DeviceError, after closing the device, if it does not take packets or its session cannot be opened. All methods
+    raise DeviceError if the device fails.
     """
 
     def __init__(
@@ -99,7 +101,8 @@ class P4Switch:
     def send(self, port: int, packet: Packet, count: int = 1) -> list[Received]:
         """Let a packet arrive by a port, `count` times, and return the packets that leave because of it, in order.
 
-        They also wait for `expect`. DeviceError if the device fails.
+        They also wait for `expect`. Packets that the switch delays are waited for in the program's time, which advances
+        by at least 1 µs for each packet. MidflightError for a text that is not hexadecimal.
         """
         data = as_bytes(packet)
         self._collect()
@@ -117,13 +120,15 @@ class P4Switch:
         return sent
 
     def expect(self, port: int, packet: Packet | None = None, *, ignore: Iterable[str] = (), **fields: int) -> Received:
-        """Require that the next packet that left by a port is the given one, and return it.
+        """Remove the oldest packet that left by a port, require that it is the given one, and return it.
 
         packet: the expected packet, or None for any. In a text of hexadecimal digits, `*` stands for any digit.
-        ignore: header fields that may have any value, such as "ipv4.hdrChecksum"
+        ignore: header fields of `packet` that may have any value, such as "ipv4.hdrChecksum"
         fields: required values of header fields, with two underscores for the dot: `ipv4__ttl=63`
 
-        AssertionError if another packet left, or none. MidflightError for an unknown name in `ignore` or `fields`.
+        AssertionError if another packet left, or none. MidflightError for a field in `ignore` that the expected packet
+        does not have, one in `fields` that the packet that left does not have, and a text that is not hexadecimal. The
+        packet is removed in any case.
         """
         __tracebackhide__ = True
         self._collect()
@@ -146,9 +151,9 @@ class P4Switch:
         return received
 
     def expect_nothing(self, port: int | None = None) -> None:
-        """Require that no packet has left, by a port or with None by any, other than those that were expected.
+        """Require that no packet has left, by a port or with None by any, other than those that were removed.
 
-        AssertionError if there is one.
+        AssertionError if there is one, which is still there afterwards.
         """
         __tracebackhide__ = True
         self._collect()
@@ -162,7 +167,7 @@ class P4Switch:
         return [self._received(each, data) for each in ports for data in self._left.pop(each, [])]
 
     def wait(self, seconds: float) -> None:
-        """Let time pass for the program's clock. On a device with a clock of its own, such as BMv2, it is real time."""
+        """Let seconds pass for the program: the next packet arrives later by them. For BMv2, this takes real time."""
         self._now += int(seconds * 1_000_000)
         if self.device.capabilities.kind == "bmv2":
             time.sleep(seconds)
@@ -174,34 +179,37 @@ class P4Switch:
     ) -> None:
         """Add a table entry, with the parameters of its action by name. Values are as for `Session.insert`.
 
-        DeviceError for a name or a value that does not fit the program, or if the device rejects the entry.
+        A parameter of an action with the name of one of this method, such as `priority`, needs `session`. DeviceError
+        for a name or a value that does not fit the program, or if the device rejects the entry.
         """
         self.session.insert(table, match, action, params, priority=priority)
 
     def delete(self, table: str, match: Mapping[str, object], *, priority: int = 0) -> None:
-        """Remove a table entry. DeviceError if there is none."""
+        """Remove a table entry. DeviceError if there is none, if it is const, or if a name or value does not fit."""
         self.session.delete(table, match, priority=priority)
 
     def default(self, table: str, action: str, **params: object) -> None:
-        """Set the default action of a table. DeviceError for an unknown name, or if the default is const."""
+        """Set the default action of a table. DeviceError for a name or value that does not fit, or a const default."""
         self.session.set_default(table, action, params)
 
     def entries(self, file: str | Path) -> None:
         """Apply a file of entries, of simple_switch_CLI's commands or in the JSON form of p4lang's tutorials.
 
-        MidflightError, with file and line, for the first mistake. Entries before it remain.
+        MidflightError, with file and line, for a mistake in the file, of which nothing is applied then; and for the
+        first entry that the switch rejects, with those before it applied. MidflightError if the file cannot be read.
         """
         target = SessionTarget(self.session)
         apply(read_entries(self._find(file), target.schema), target)
 
     def table(self, name: str) -> list[TableEntry]:
-        """Return the entries of a table. DeviceError for an unknown table."""
+        """Return the entries of a table, without its default action. DeviceError for an unknown table."""
         return self.session.read_table(name)
 
     def register(self, name: str, index: int | None = None) -> npt.NDArray[np.integer] | list[int] | int:
         """Return a cell of a register, or with None all cells.
 
-        DeviceError for an unknown register or index, and on BMv2, whose P4Runtime server does not read registers.
+        All cells are an array, or a list for more than 64 bits. DeviceError for an unknown register or index, for cells
+        that are structs, and on BMv2, whose P4Runtime server does not read registers.
         """
         return self.session.read_register(name) if index is None else self.session.read_register(name, index)
 
@@ -215,7 +223,8 @@ class P4Switch:
     def packet_out(self, packet: Packet, **metadata: object) -> None:
         """Send a packet from the controller, with the fields of its packet-out header. What leaves waits for `expect`.
 
-        DeviceError if the fields do not fit the header.
+        DeviceError if the fields do not fit the header, or the switch refuses the packet. MidflightError for a text
+        that is not hexadecimal.
         """
         self._sent += 1
         self._last = f"packet {self._sent}, from the controller"
@@ -239,7 +248,10 @@ class P4Switch:
 
     @property
     def trace(self) -> str:
-        """What happened to the last packets in the pipeline, as text; empty on a device without traces, such as XDP."""
+        """What happened to the last packets in the pipeline, at most 8, as text.
+
+        Empty on a device without traces, such as XDP, and on BMv2 with `controller=False`.
+        """
         if self._tracer is not None:
             self._traces += self._tracer.take() + (self._tracer.take() if self._slow else [])
             del self._traces[:-_TRACES]

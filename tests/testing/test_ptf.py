@@ -41,6 +41,11 @@ class Forwarded(Base):
         testutils.verify_no_other_packets(self)
 
 
+class Text(Base):
+    def runTest(self):
+        assert self.dataplane.send(0, 1, "02 00 00 00") == 4
+
+
 class Wrong(Base):
     def runTest(self):
         testutils.verify_packet(self, self.packet, 2)
@@ -59,7 +64,7 @@ def test_test_cases_of_ptf(pytester: pytest.Pytester, device: str) -> None:
     done = run(pytester, f"--midflight-device={device}", "-v")
     if "SKIPPED" in str(done.stdout):
         pytest.skip("no BMv2 here")
-    done.assert_outcomes(passed=1, failed=2)
+    done.assert_outcomes(passed=2, failed=2)
     done.stdout.fnmatch_lines(
         ["*Forwarded::runTest* PASSED*", "*Wrong::runTest* FAILED*", "*Nothing::runTest* FAILED*"]
     )
