@@ -42,8 +42,9 @@ class Job:
     """A collective to carry out.
 
     name: what it is, for messages. steps: a generator that yields `Round`s and objects of the kind `Elsewhere`, and is
-    sent the result of each round, and None for the others. finished: called in the client's thread when the generator
-    has returned, with None, or with the exception that ended the collective.
+    sent the result of each round, and None for the others. finished: called once, in the client's thread, with None
+    when the generator has returned, or with the exception that ended the collective. If the client has failed or is
+    closed already, `submit` calls it.
     """
 
     name: str
@@ -68,11 +69,13 @@ class Client:
     """Carries out the collectives of one rank, in the order of their submission, which is that of all other ranks.
 
     endpoints: by operation, the endpoint whose rounds reduce by it. sockets: what drives them. watch: knows of the
-    other ranks. timeout: the seconds after which a collective that does not complete fails; grace: those after which
-    one fails that does not complete after a rank has ended.
+    other ranks. timeout: the seconds that a collective may take from its beginning. grace: the seconds that it may
+    still take once a rank has ended, whose contribution may be on its way.
 
-    After an error no later collective can succeed, because the ranks no longer agree on what is summed: each fails with
-    the same error. Between collectives the thread answers other ranks. `close` ends it.
+    A collective fails with TimedOutError after `timeout`, with MidflightError after `grace`, or with the error of its
+    steps or of an endpoint. After an error no later collective can succeed, because the ranks no longer agree on what
+    is summed: each fails with the same error, and the thread ends. Between collectives the thread answers other ranks.
+    `close` ends it.
     """
 
     def __init__(
@@ -96,7 +99,10 @@ class Client:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a collective. Its `finished` is called also if the client has failed or is closed. Never blocks."""
+        """Queue a collective, without waiting.
+
+        If the client has failed or is closed, `finished` is called at once, in the caller's thread, with the error.
+        """
         with self._lock:
             error = self._error or (MidflightError("the group has been destroyed") if self._closing else None)
             if error is None:
@@ -106,7 +112,7 @@ class Client:
         job.finished(error)
 
     def close(self) -> None:
-        """End the thread; collectives that have not completed fail. Idempotent."""
+        """End the thread; collectives that have not completed fail. Idempotent. Do not call it from `Job.finished`."""
         with self._lock:
             if self._closing:
                 return

@@ -68,7 +68,7 @@ class LocalSwitch:
     (`FrameLink.bound`), in the order of their ranks.
 
     The switch runs in a process of its own, which ends with this one. MidflightError if there are not as many cards as
-    workers; DeviceError if the switch does not start.
+    workers, or no free UDP ports; DeviceError if the switch does not start or refuses its program.
     """
 
     def __init__(self, program: Program, cards: Sequence[Address]) -> None:
@@ -100,7 +100,7 @@ class LocalSwitch:
 
     @property
     def pid(self) -> int:
-        """The process id of the switch."""
+        """The process id of the switch, which `restart` changes."""
         return self._endpoint.device.pid
 
     def ended(self, within: float) -> bool:

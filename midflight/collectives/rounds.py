@@ -89,7 +89,8 @@ def sum_floats(
 ) -> Generator[Round, NDArray[np.int32], FixedSum | None]:
     """Return the sum of the ranks' float32 arrays of shape (n,), or None if any rank has an infinity or NaN.
 
-    None is returned to all ranks alike, without a sum. The first round also does what `agree` does.
+    None is returned to all ranks alike, without a sum. The first round also compares `mark` as `agree` does:
+    DisagreementError if not all have the same.
     """
     finite = bool(np.isfinite(values).all())
     exponent = largest_exponent(values) if finite else _NOT_FINITE
@@ -118,7 +119,8 @@ def sum_integers(values: Array) -> Rounds:
 def least(values: Array) -> Rounds:
     """Return the smallest of the ranks' values for each element, of shape (n,) and their type.
 
-    Integers of up to 64 bits and float32. A NaN of any rank gives NaN; 0.0 counts as greater than -0.0.
+    Values are float32, signed integers of up to 64 bits, or unsigned ones of 8 or 16. A NaN of any rank gives NaN; 0.0
+    counts as greater than -0.0.
     """
     return (yield from _ordered(values, 0))
 

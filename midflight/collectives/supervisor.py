@@ -69,8 +69,9 @@ class SupervisedSwitch:
 
     cards: the addresses of the ranks' cards (`FrameLink.bound`), in the order of their ranks.
 
-    If the switch ends by itself, it is started again, which the log `midflight` mentions. `started` has its parameters.
-    MidflightError if it cannot be started.
+    `started` has its parameters. If the switch ends by itself, it is started again with the same addresses and another
+    process id, and the log `midflight` says so. If that fails, it stays off, which the log also says. MidflightError if
+    it cannot be started at first.
     """
 
     def __init__(self, cards: Sequence[Address]) -> None:
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a switch for the cards that the parent process sends, until the connection to it closes.
 
     `arguments` are `--control FD`, with the file descriptor of the connection. Return the exit status: 2 for other
-    arguments, and 1 if the switch cannot be started or restarted.
+    arguments, 1 if the switch cannot be started or restarted (the parent is sent a `Failed`), and otherwise 0.
     """
     if len(arguments) != 2 or arguments[0] != "--control" or not arguments[1].isdecimal():
         sys.stderr.write("usage: python -m midflight.collectives --control FD\n")

@@ -26,7 +26,7 @@ class Store(Protocol):
         """Return a value, and wait until there is one. An exception of any kind if there is none in time."""
 
     def check(self, keys: list[str], /) -> bool:
-        """Return whether there is a value for each key, without waiting."""
+        """Return whether there is a value for each key, without waiting for them. Raises as `set` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,9 @@ class StoreWatch:
 
     A rank publishes the number of its collective only while it waits for others, so the store is hardly used.
 
-    members: where each rank runs, in order. rank: this one. store: used by several threads. supervisor: the process id
-    of the switch's supervisor on this machine, which is watched like a rank; 0 for none.
+    members: where each rank runs, in order; the processes of those on this machine are watched. rank: this one. store:
+    used by several threads. supervisor: the process id of the switch's supervisor on this machine, which is watched
+    like a rank; 0 for none.
     """
 
     def __init__(self, members: Sequence[Member], rank: int, store: Store, supervisor: int = 0) -> None:
@@ -90,7 +91,10 @@ class StoreWatch:
         self._begun = number
 
     def gone(self) -> str:
-        """Return a message about processes of this machine that have ended, or an empty text."""
+        """Return a message about processes of this machine that have ended, or an empty text if there are none.
+
+        Takes up to 0.1 s if the store does not answer.
+        """
         self._publish()
         if self._processes:
             poll = select.poll()
@@ -104,7 +108,11 @@ class StoreWatch:
         return "" if not names else f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} ended"
 
     def late(self, number: int) -> str:
-        """Return a message about the ranks that have not begun the collective of this number, or an empty text."""
+        """Return a message about the ranks that have not begun the collective of this number, or an empty text if all
+        have.
+
+        If the store does not answer, the message says that instead. Blocks as long as the store does.
+        """
         self._publish()
         behind = []
         for other in range(len(self._members)):
@@ -120,7 +128,7 @@ class StoreWatch:
         return "" if not behind else f"{' and '.join(behind)} {verb} not begun it"
 
     def close(self) -> None:
-        """Stop watching. Idempotent."""
+        """Stop watching. `gone` still names those that it has found. Idempotent."""
         for each in self._processes.values():
             os.close(each)
         self._processes.clear()

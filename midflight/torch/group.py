@@ -32,15 +32,23 @@ Steps = Generator[Round | Elsewhere, Any, Any]
 class MidflightGroup(dist.ProcessGroup):
     """A group of ranks that reduces through a switch: what `init_process_group("midflight")` creates.
 
-    store: shared by the ranks of this group only. rank, size: this rank's number, and the number of ranks. timeout:
-    after which a collective fails that does not complete.
+    store: shared by the ranks of this group only. rank, size: this rank's number from 0, and the number of ranks, at
+    most 64. timeout: after which a collective fails that does not complete.
 
-    Collectives are carried out in the order of their calls, in a thread; they return at once. all_reduce, reduce and
-    reduce_scatter take SUM and AVG of float32, float16 and bfloat16, SUM, MIN, MAX, BAND, BOR and BXOR of integers, and
-    MIN and MAX of floats. broadcast, all_gather and barrier take every type. What else there is goes to Gloo, and the
-    log says so once.
+    Collectives through the switch are carried out in the order of their calls, in a thread. Each method returns a work
+    at once, whose `wait` raises DistBackendError if the collective failed; all later ones through the switch then fail,
+    too. The switch serves:
 
-    MidflightError if there is no switch and none can be started.
+    * all_reduce, reduce and reduce_scatter: SUM, AVG, MIN and MAX of float32, float16 and bfloat16; SUM, MIN, MAX,
+      BAND, BOR and BXOR of int8, uint8, int16, int32 and int64,
+    * broadcast and all_gather of every type, and barrier.
+
+    Everything else goes to Gloo: other types and operations, tensors that are sparse, not on the CPU or of different
+    sizes, and sums with infinities or NaN. Rank 0 logs each kind once, except these sums. A group of one rank needs no
+    switch.
+
+    MidflightError if the ranks are not on one machine, are too many, or if the switch cannot be started. Errors of
+    `store` propagate, such as when a rank does not come within its timeout.
     """
 
     def __init__(self, store: Any, rank: int, size: int, timeout: timedelta) -> None:
@@ -66,11 +74,15 @@ class MidflightGroup(dist.ProcessGroup):
 
     @property
     def ranks(self) -> Ranks | None:
-        """The connection to the switch, with its counters; None in a group of one rank, which needs no switch."""
+        """The connection to the switch, with its counters; None in a group of one rank, and after `shutdown`."""
         return self._ranks
 
     def shutdown(self) -> None:
-        """Leave the group; rank 0 stops the switch when all have left it, or after 5 s. Idempotent."""
+        """Leave the group; rank 0 stops the switch when all have left it, or after 5 s. Idempotent.
+
+        Collectives through the switch that have not completed, and later ones, fail. In a forked process, which has no
+        connection of its own, it does not touch the switch.
+        """
         atexit.unregister(self.shutdown)
         ranks, self._ranks = self._ranks, None
         if ranks is not None and os.getpid() == self._process:
@@ -151,7 +163,7 @@ class MidflightGroup(dist.ProcessGroup):
     _allgather_base = all_gather_single
 
     def barrier(self, opts: Any = None) -> Any:  # noqa: ARG002
-        """Complete when all ranks have called it, and carried out all their earlier collectives."""
+        """Complete when all ranks have called it, and carried out all their earlier collectives through the switch."""
         return self._submit("barrier", [], self._meet())
 
     # What Gloo serves

@@ -14,8 +14,8 @@ def allreduce_hook(group: dist.ProcessGroup, bucket: dist.GradBucket) -> torch.f
         group = dist.new_group(backend="midflight")
         model.register_comm_hook(group, midflight.torch.allreduce_hook)
 
-    Returns the future of the averaged bucket, as DDP expects of a hook. The average is rounded once, so it may differ
-    in the last bit from DDP's own, which divides before it sums.
+    Returns the future of the averaged bucket, as DDP expects of a hook; it has the error if the collective fails. The
+    average is rounded once, so it may differ in the last bit from DDP's own, which divides before it sums.
     """
     work = dist.all_reduce(bucket.buffer(), op=dist.ReduceOp.AVG, group=group, async_op=True)
     return work.get_future().then(lambda future: future.value()[0])

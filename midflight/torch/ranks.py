@@ -30,7 +30,8 @@ _LEAVING = 5.0  # seconds that rank 0 waits for the others before it stops the s
 class Ranks:
     """A rank's connection to the switch of its group.
 
-    `client` carries out collectives. `switch` is the process id of the switch that rank 0 has started.
+    `client` carries out collectives. `switch` is the process id of the switch as rank 0 has started it; after a restart
+    the switch is another process.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Ranks:
 def join(store: Any, rank: int, size: int, timeout: timedelta) -> Ranks:
     """Connect a rank to the switch of its group, which rank 0 starts. Blocks until all ranks do.
 
-    MidflightError if the ranks are not on one machine, if there are more than 64, or if the switch cannot be started.
+    `timeout` is that of the collectives. MidflightError if the ranks are not on one machine, if there are not 2 to 64,
+    or if the switch cannot be started: all ranks get the same. Errors of `store` propagate, such as that of its timeout
+    if a rank does not come. Nothing stays open after an error.
     """
     store = _own(store)
     with ExitStack() as opened:

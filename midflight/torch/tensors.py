@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["FLOATS", "INTEGERS", "array_of", "bytes_of", "put", "put_bytes"]
 
 FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16)
-"""The types of floats that a switch adds up."""
+"""The types of floats that a switch reduces."""
 
 INTEGERS: Final = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 """The types of integers that a switch reduces."""

@@ -28,7 +28,7 @@ class SwitchWork(dist.Work):
         self._future: Any = torch.futures.Future()
 
     def finish(self, error: BaseException | None) -> None:
-        """Complete the work, with an error or without. Runs the callbacks of its future."""
+        """Complete the work, with an error or with None for success. Runs the callbacks of its future. Call it once."""
         if error is not None:
             self._error = dist.DistBackendError(f"midflight: {error}")
         self._done.set()
@@ -46,14 +46,14 @@ class SwitchWork(dist.Work):
         return self._done.is_set() and self._error is None
 
     def exception(self) -> Exception | None:
-        """Return the error with which it completed, or None."""
+        """Return the error with which it completed; None without an error, and before it has completed."""
         return self._error
 
     def wait(self, timeout: timedelta | None = None) -> bool:
         """Wait until it has completed and return True.
 
-        DistBackendError if it failed, or if it has not completed after `timeout`; None means only the group's timeout,
-        and so does 0.
+        DistBackendError if it failed, or if it has not completed after `timeout`: it then goes on. With None or 0, only
+        the group's timeout ends it.
         """
         seconds = timeout.total_seconds() if timeout else None
         if not self._done.wait(seconds):
@@ -67,7 +67,7 @@ class SwitchWork(dist.Work):
         self.wait()
 
     def result(self) -> list[Any]:
-        """Return the tensors that it has written."""
+        """Return the tensors that it writes, without waiting."""
         return self._results
 
     def get_future(self) -> Any:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from midflight.errors import MidflightError
+from midflight.errors import DeviceError, MidflightError
 from midflight.runtime.endpoint import Address
 from midflight.runtime.endpoint.framelink import FrameLink
 from midflight.runtime.endpoint.frames import Datagram, UdpFlow, decode
@@ -105,3 +105,8 @@ def test_without_a_switch_frames_are_lost_and_nothing_else() -> None:
 def test_a_port_has_one_endpoint() -> None:
     with plugged() as (link, echo, _), pytest.raises(MidflightError, match=r"UDP port 7 of 10\.0\.0\.1 is in use"):
         link.listen(7, echo)
+
+
+def test_a_switch_without_a_valid_port_is_refused() -> None:
+    with plugged() as (link, _, _), pytest.raises(DeviceError, match=r"cannot send to UDP .*:70000"):
+        link.plug(("127.0.0.1", 70000))

@@ -29,8 +29,8 @@ class FrameLinkStatistics:
     """Counters of the frames of one `FrameLink`.
 
     `malformed` counts received frames without a valid UDP datagram, `unclaimed` those for another address or for a UDP
-    port without an endpoint, and `unsendable` frames that could not be sent, as when the switch has ended. `received`
-    and `sent` count all others.
+    port without an endpoint, and `unsendable` frames that could not be sent, as when the switch has ended or `plug` was
+    not called. `received` and `sent` count all others.
     """
 
     received: int = 0
@@ -93,15 +93,15 @@ class FrameLink:
     def plug(self, switch: Address) -> None:
         """Connect to a switch's UDP port; frames from elsewhere are not received from now on.
 
-        DeviceError if that is no address of this machine's network.
+        DeviceError for an address that frames cannot be sent to from here, or that is not an IPv4 address and UDP port.
         """
         try:
             self._socket.connect(switch)
-        except OSError as error:
-            raise DeviceError(f"cannot send to UDP {switch[0]}:{switch[1]}: {error.strerror}") from None
+        except (OSError, OverflowError) as error:
+            raise DeviceError(f"cannot send to UDP {switch[0]}:{switch[1]}: {error}") from None
 
     def listen(self, port: int, endpoint: Endpoint) -> None:
-        """Put an endpoint behind a UDP port of the host. MidflightError if the port is in use."""
+        """Put an endpoint behind a UDP port of the host. MidflightError if another endpoint of this card is there."""
         if port in self._listeners:
             raise MidflightError(f"UDP port {port} of {self._address} is in use")
         self._listeners[port] = _Listener(endpoint)
