@@ -198,6 +198,19 @@ def test_a_withdrawn_record_does_not_come_back_when_it_is_old() -> None:
     assert mesh.nodes["c"].counts["ignored"] == 1
 
 
+def test_a_withdrawn_record_does_not_come_back_from_a_peer_that_has_it_from_here() -> None:
+    mesh = chain()
+    update = Update(CS_ID, ONE, 1, NOW, 4 * SECOND)
+    mesh.nodes["a"].received(9, Announce(encode(update), (5,)), NOW)
+    mesh.settle()
+    late = mesh.nodes["b"].table()[0]
+    mesh.nodes["a"].closed(9)
+    mesh.nodes["a"].received(mesh.sessions["b", "a"], late, NOW)  # b sent it before it heard of the withdrawal
+    mesh.settle()
+    assert mesh.known(ONE) == {}
+    assert mesh.dead("a") == {ONE: "its updates are withdrawn"}
+
+
 def test_what_is_no_record_or_concerns_paths_is_not_exchanged() -> None:
     mesh = chain()
     mesh.nodes["a"].received(9, Announce(b"no record", (5,)), NOW)

@@ -23,9 +23,9 @@ _LEAST = 1e-3  # of the planned rate: the plan never expects less
 class Shift:
     """Decides whether the demand on an application has shifted for good. Has no clock.
 
-    It has if the sources of a step have sent more than twice or less than half of what the application says, in each
-    sample for `seconds`. Steps that take from other steps do not count, and neither do those that are left to hosts,
-    whose packets no switch counts.
+    It has if the sources of a step have sent more than twice of what the application says in each sample for `seconds`,
+    or less than half of it in each. Steps that take from other steps do not count, and neither do those that are left
+    to hosts, whose packets no switch counts.
     """
 
     def __init__(self, application: Application, seconds: float) -> None:
@@ -41,9 +41,11 @@ class Shift:
         self._since: dict[str, tuple[float, float, float]] = {}  # since when a step is off, with the bits since then
 
     def sample(self, octets: Mapping[tuple[str, str], int], now: float) -> dict[str, float]:
-        """Process a sample of the bytes that have arrived for each step at each switch, at `now` in seconds.
+        """Process a sample: the bytes that have arrived so far, by step and switch, at `now` in seconds.
 
-        Return the rates of sources that have shifted, in bits a second as `Source.rate` is; empty if none has.
+        Return the rates of sources that have shifted, in bits a second as `Source.rate` is; empty if none has. A rate
+        is the mean since the shift began, and at least a thousandth of the planned one; for a source of several steps,
+        it is the highest. Further samples return it again as long as the demand is off.
         """
         before, self._last = self._last, (now, dict(octets))
         if before is None or now <= before[0]:
@@ -72,11 +74,11 @@ class Shift:
 
 
 class DemandWatch:
-    """Plans a deployment again, in a thread, when its demand has shifted for `seconds`. A context manager.
+    """Plans a deployment again, in a thread, when its demand has shifted for `seconds` (`Shift`). A context manager.
 
-    `read` returns the counters of all switches. Emits the event `demand-shifted` with the rates, and what `Following`
-    emits when steps move; if there is no plan for the demand, `not-replanned`, and the last plan holds. It starts at
-    once.
+    `read` returns the counters of all switches, and is called ten times in `seconds`. Emits the event `demand-shifted`
+    with the rates, and what `Following` emits when steps move. If planning fails, it emits `not-replanned`, the last
+    plan holds, and the demand has to be off for `seconds` again. It starts at once.
     """
 
     def __init__(self, following: Following, read: Callable[[], Reading], emit: OnEvent, seconds: float) -> None:

@@ -20,10 +20,11 @@ def served_services(
 ) -> tuple[Served, ...]:
     """Return all services of a controller with their instances and classes.
 
-    `counters` returns the packets and bytes that a switch has sent to each instance, by host; it may raise DeviceError,
-    and the switch then counts nothing. Delays and counts are those of the requests that enter the network at `switch`,
-    or of all if it is empty. Delays are means over the switches that have hosts. An instance is reachable if a way
-    leads to it over switches that are on. MidflightError if there is no switch of this name.
+    `counters` returns the packets and bytes that a switch has sent to each instance, by host; if it raises DeviceError,
+    the switch counts nothing. With the name of a `switch`, weights, delays and counts are those of the requests that
+    enter the network there. If it is empty, counts are sums over all switches, and delays are means over the switches
+    that have hosts. An instance is reachable if a path over switches that are on leads to it from one of these
+    switches. MidflightError if there is no switch of this name.
     """
     with fleet.lock:
         on = [name for name, each in fleet.switches.items() if each.on]

@@ -53,8 +53,8 @@ class Exchange:
         self._number = 0
         self._news: list[Announce | Withdraw] = []
         self.counts: Counter[str] = Counter()
-        """Announcements of peers by outcome: "accepted", "repeated", "ignored" (old, or the board is full), or
-        "refused".
+        """Announcements of peers by outcome: "accepted", "repeated", "ignored" (old, withdrawn, or the board is full),
+        or "refused" (by `check`, or about paths).
         """
 
     def learned(self, record: bytes, update: Update, now: int) -> None:
@@ -82,7 +82,7 @@ class Exchange:
         self._set(source, _Route(message.record, update, message.path, number))
 
     def closed(self, source: int) -> None:
-        """Withdraw all that came by a session that has ended."""
+        """Remove all routes by a session that has ended; records without another route are withdrawn."""
         for key in list(self._routes):
             self._remove(source, key)
 
@@ -110,7 +110,7 @@ class Exchange:
         if known and (update.cs_id, update.csci_id) in self._routes:
             self.counts["repeated"] += 1
             return update
-        if known and now > known[2]:  # it was withdrawn, and somebody kept it for too long
+        if known and (now > known[2] or self.speaker in message.path):  # it was withdrawn, and this one comes too late
             self.counts["ignored"] += 1
             return None
         accepted = self._selector.accept(update, now)

@@ -43,9 +43,10 @@ _MAPPED = 0xFFFF << 32  # ::ffff:0:0/96
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first message of both sides: the id of the speaker, and its hold time in seconds.
+    """The first message of both sides: the id of the speaker, of 64 bits, and its hold time in seconds.
 
-    Both sides give up after as many seconds of silence as the smaller hold time has.
+    Both sides give up after as many seconds of silence as the smaller hold time has. A hold time is sent in steps of
+    10 ms, as at most 655.35 s; one of less than a step is malformed.
     """
 
     speaker: int
@@ -77,7 +78,7 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The last message of a session, with the reason for its end."""
+    """The last message of a session, with the reason for its end; at most 1000 octets of it are sent."""
 
     reason: str
 

@@ -42,14 +42,17 @@ _FAILURES = (WireError, OSError, EOFError, TimeoutError, ssl.SSLError)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session to a peer has begun: send it the whole table. `peer` is its place in the list of peers."""
+    """A session to a peer has begun, also again after another one: send it the whole table.
+
+    `peer` is its place in the list of peers, from 0.
+    """
 
     peer: int
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message of a session that a peer has opened; sessions have numbers from 1."""
+    """A message of a session that a peer has opened. `source` is the session's number, from 1 and never used again."""
 
     source: int
     message: Announce | Withdraw
@@ -97,9 +100,10 @@ class Peering:
     """The sessions of a path selector with its peers. A context manager.
 
     Listens at `address` and TCP port `port`, 0 for a free one, and keeps a session to each of `peers`, IP addresses and
-    TCP ports. `speaker` is the id of this path selector. `hold` is the hold time in seconds; the smaller one of both
-    sides counts. With `tls`, only peers with a certificate of its authority can open sessions. DeviceError if the
-    address cannot be bound, or if a file of `tls` is wrong.
+    TCP ports. `speaker` is the id of this path selector, a number of 64 bits. `hold` is the hold time in seconds, 0.01
+    to 655.35; the smaller one of both sides counts. With `tls`, sessions are encrypted, and both sides must have a
+    certificate of its authority. Others may have up to 256 sessions to here. DeviceError if the address cannot be
+    bound, or if a file of `tls` is wrong.
     """
 
     def __init__(
@@ -145,9 +149,10 @@ class Peering:
         return found
 
     def tell(self, messages: Iterable[Announce | Withdraw], peer: int | None = None) -> None:
-        """Send messages to a peer, or to all for None, if the session is open. Does not wait.
+        """Send messages to a peer, or to all for None. Does not wait. Without an open session, they are dropped.
 
-        If more than 200,000 messages wait for a slow peer, its session ends.
+        If more than 200,000 messages wait for a slow peer, its session ends with them, and begins again (`Opened`).
+        RuntimeError after `close`.
         """
         for each in messages:
             self._loop.call_soon_threadsafe(self._put, each, peer)
