@@ -35,7 +35,7 @@ def play_p4(
 
     `folder` has the tests. `reference` is a Python file with a function `reference`, or a kind of device; empty for the
     embedded switch. click.UsageError without a folder, and for a device that runs already; MidflightError for a
-    mistake in a file.
+    mistake in a file; P4Error for an invalid program; DeviceError if a device for traces does not start.
     """
     from midflight.cli.terminal import bar
     from midflight.testbed.conformance.p4cases import check_p4, load_tests, self_test_p4

@@ -105,6 +105,13 @@ def test_a_wrong_kernel_is_told_by_its_registers(folder: Path) -> None:
     assert "must be 1" in page
 
 
+def test_an_oracle_with_too_few_answers_fails(folder: Path) -> None:
+    (folder / "histogram.py").write_text(f"{HISTOGRAM}{ORACLE}\nwhole = oracle\noracle = lambda *of: whole(*of)[:-1]\n")
+    done = conformance("histogram.py", "--cases", "1")
+    assert done.exit_code == 1
+    assert "expected answers to" in done.output
+
+
 def test_a_self_test_without_anything_to_compare_with_is_refused(folder: Path) -> None:
     (folder / "histogram.py").write_text(HISTOGRAM)
     assert conformance("histogram.py", "--cases", "2").exit_code == 0

@@ -122,6 +122,10 @@ def test_mistakes_are_reported(folder: Path) -> None:
         assert message in done.output
     (folder / "ref.py").write_text("")
     assert "there is no function `reference` in ref.py" in conformance("--reference", "ref.py").output
+    (folder / "ref.py").write_text("def reference(packets): return []")
+    done = conformance("--reference", "ref.py")
+    assert done.exit_code == 1
+    assert "the reference returns 0 results for" in done.output
 
 
 def test_mutants_are_valid_and_the_same_each_time() -> None:

@@ -35,7 +35,8 @@ def described(
     """Return how the packets that came, as (port, packet) pairs, differ from the expected ones; [] if they do not.
 
     `schema` decodes the headers of applications. `first` is the byte at which the compared part of all packets begins.
-    A packet is compared with the one that is expected by the same port.
+    A packet is compared with the one that is expected by the same port; of several by one port, in the order of their
+    bytes.
     """
     if sorted(came) == sorted(expected):
         return []
@@ -53,7 +54,10 @@ def described(
 
 
 def packet_differences(schema: Schema, has: bytes, must: bytes) -> list[str]:
-    """Return the differences of a frame from the expected one, as texts such as "values[0] is 13, must be 12"."""
+    """Return the differences of a frame from the expected one, as texts such as "values[0] is 13, must be 12".
+
+    [] if they are equal.
+    """
     if has == must:
         return []
     said = [] if len(has) == len(must) else [f"the packet has {len(has)} bytes, must have {len(must)}"]

@@ -94,10 +94,10 @@ class Mutant:
 
 
 def mutants(subject: Subject, count: int) -> list[Mutant]:
-    """Return up to `count` mutants that compile, the same ones every time, and those that are said to be equivalent.
+    """Return up to `count` mutants that compile, the same ones every time, and all that `subject.equivalent` names.
 
-    Which ones depends on what they change, not on where: most stay the same when the kernel grows. MidflightError
-    where an equivalent one is not there.
+    Which ones are chosen depends on what they change, not on where: most stay the same when the kernel grows.
+    MidflightError if `subject.equivalent` names a mutant that does not exist.
     """
     found = {each.name: each for each in _candidates(subject)}
     if unknown := subject.equivalent.keys() - found.keys():

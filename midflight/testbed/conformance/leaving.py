@@ -18,8 +18,9 @@ HOSTS = {address(host, ipv6=ipv6): host for host in (*MEMBERS, SERVER) for ipv6 
 def leaving(verdict: Verdict, port: int, frame: Frame, ipv6: Collection[int] = ()) -> tuple[tuple[int, bytes], ...]:
     """Return (port, packet) pairs for the packets that leave after a kernel's verdict, ordered by port.
 
-    `frame` arrived by `port` and contains the kernel's answer. `ipv6` are the numbers of the members that receive
-    results over IPv6.
+    `frame` arrived by `port` and contains the kernel's answer. A forwarded packet leaves only if its destination is a
+    host of the network and its TTL is at least 2. A multicast leaves to all members; `ipv6` are the numbers of those
+    that receive results over IPv6. Nothing leaves for other verdicts.
     """
     match verdict:
         case Verdict.FORWARD | Verdict.FALLBACK:

@@ -31,12 +31,15 @@ def self_test_own(
     progress: Progress = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Caught, ...]:
-    """Return for up to 40 mutants of a primitive's kernel whether something detects them, and what.
+    """Return for up to `mutants_at_most` mutants of a primitive's kernel whether something detects them, and what.
 
-    A mutant is the kernel with one change, such as another comparison. It is detected by the oracle on one of `count`
-    traces, which follow from `seed`, or by one of the cases in `written` for this primitive. Those that the subject
-    declares equivalent are left out. `stop` is called before each mutant. MidflightError if there is neither an oracle
-    nor a case: the executed kernel agrees with itself, whatever it does.
+    A mutant is the kernel with one change, such as another comparison. It is detected by the user's oracle on one of
+    `count` traces, which follow from `seed`, or by one of the cases in `written` for this primitive. Those that the
+    subject declares equivalent are left out, so there may be fewer. `stop` is called before each mutant; if it returns
+    True, the results so far are returned.
+
+    MidflightError if there is neither an oracle nor a case (the executed kernel agrees with itself, whatever it does),
+    and if the subject declares a mutant equivalent that does not exist. Errors of the oracle propagate.
     """
     subject = own.subject
     name = subject.primitive.__name__

@@ -27,9 +27,9 @@ DEVICE = "oracle"
 
 
 def kernel_answers(primitive: Primitive, requests: Sequence[Request]) -> list[Answer]:
-    """Return the answers of a primitive's executed kernel to requests, from an empty state.
+    """Return the answers of a primitive's executed kernel to requests, which start with the state of `setup`.
 
-    Each has the contents of the register elements that packets have accessed so far. KernelError if the kernel fails.
+    They have no contents of registers. KernelError if the kernel fails.
     """
     reference = primitive.reference(epoch=EPOCH)
     return [_answer(reference, each) for each in requests]
@@ -38,8 +38,11 @@ def kernel_answers(primitive: Primitive, requests: Sequence[Request]) -> list[An
 def disagreements(primitive: Primitive, requests: Sequence[Request], answers: Sequence[Answer]) -> list[str]:
     """Return how the executed kernel's answers to requests differ from the expected ones, as texts; [] if they agree.
 
-    Names what is wrong with the first request whose answer differs. An error of the kernel counts as a difference.
+    Names what is wrong with the first request whose answer differs. An error of the kernel counts as a difference, and
+    so does another number of answers than of requests.
     """
+    if len(answers) != len(requests):
+        return [f"there are {len(answers)} expected answers to {len(requests)} packets"]
     reference = primitive.reference(epoch=EPOCH)
     for number, (request, must) in enumerate(zip(requests, answers, strict=True)):
         try:
@@ -63,7 +66,8 @@ def check_oracle(
     """Compare the executed kernel with the subject's oracle on `count` generated traces, and return the results.
 
     Traces follow from `seed`. A failing one is minimised. The case of a result has no packets; its requests are in the
-    texts. `stop` is called before each trace, `clock` returns seconds.
+    texts. `stop` is called before each trace: if it returns True, the others are left out, and the report counts them
+    in `left`. `clock` returns seconds. Errors of the oracle propagate.
     """
     name = subject.primitive.__name__
     results: list[Result] = []

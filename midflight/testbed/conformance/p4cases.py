@@ -38,7 +38,10 @@ Sent = tuple[int, bytes]
 """A packet with the port that it arrives or leaves by."""
 
 Reference = Callable[[Sequence[Sent]], Sequence[Sequence[Sent]]]
-"""A function that returns what must leave for each packet of a trace, from the program's initial state."""
+"""A function that returns what must leave for each packet of a trace, from the program's initial state.
+
+It must return as many results as there are packets.
+"""
 
 _CONTROL = Add | SetDefault | Remove | Command
 _VERDICTS = {
@@ -82,8 +85,8 @@ class P4Cases:
 def load_tests(program: Path, folder: Path) -> P4Cases:
     """Return a P4 program with the tests in a folder: all its files *.stf.
 
-    `equivalent.txt` in the folder has the names of equivalent mutants, one a line. MidflightError if a file cannot be
-    read, for lines that are not STF, and if there are no tests.
+    `equivalent.txt`, if the folder has it, has the names of equivalent mutants, one a line. The program is not checked
+    yet. MidflightError if a file cannot be read, for lines that are not STF, and if there are no tests.
     """
     checked = CheckedProgram(read_text(program), str(program))
     paths = sorted(folder.glob("*.stf"))
@@ -113,11 +116,14 @@ def check_p4(
     """Play the tests of a program on a kind of device, then `count` generated traces, and return the results.
 
     A trace has the entries of a test and packets like its packets, with fields changed. What leaves must be what
-    `reference` returns: a function, or the name of another kind of device. None plays no traces. A failing trace is
-    minimised, and the result has it as a file in STF. Programs that the device or `sheet` cannot hold are REFUSED, and
-    other errors of a device have the verdict ERROR. `stop` is called before each test, `clock` returns seconds.
+    `reference` returns: a function, or the name of another kind of device. With None, or the name of the same kind, no
+    traces are played. A failing trace is minimised, and the result has it as a file in STF. A test whose program the
+    device or `sheet` cannot hold is REFUSED, and then no traces are played. Other errors while a test or trace is
+    played have the verdict ERROR. `stop` is called before each test and trace: if it returns True, the others are left
+    out, and the report counts them in `left`. `clock` returns seconds.
 
-    P4Error for a program that is not valid.
+    P4Error for a program that is not valid. For traces, DeviceError if the device or that of `reference` does not
+    start, and UnsupportedError if the latter cannot run the program. Exceptions of a function propagate.
     """
     program = cases.checked.program
     traces = count if reference is not None and reference != kind else 0
@@ -149,9 +155,10 @@ def self_test_p4(
     progress: Progress = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Caught, ...]:
-    """Return for up to `count` mutants of a program which test of it detects them, on the embedded switch.
+    """Return for up to `count` mutants of a program which of its tests detects them, on the embedded switch.
 
-    Equivalent mutants that the cases list are left out. `stop` is called before each mutant.
+    A test detects a mutant if it fails, or cannot be played with it. Mutants that `cases.equivalent` names are left
+    out. `stop` is called before each mutant: if it returns True, the results so far are returned.
     """
     source, file = cases.checked.text, cases.checked.file
     chosen = [each for each in text_mutants(source, file, count) if each.name not in cases.equivalent]
@@ -239,7 +246,14 @@ def _answers(
         return opened.enter_context(_Player(reference, checked)).play
     assert reference is not None
     function = reference
-    return lambda _, packets: [list(each) for each in function(list(packets))]
+
+    def asked(_: Test, packets: Sequence[Sent]) -> list[list[Sent]]:
+        found = [list(each) for each in function(list(packets))]
+        if len(found) != len(packets):
+            raise MidflightError(f"the reference returns {len(found)} results for {len(packets)} packets")
+        return found
+
+    return asked
 
 
 class _Player:

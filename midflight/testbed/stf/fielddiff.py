@@ -28,7 +28,7 @@ class Pattern:
         )
 
     def ignoring(self, fields: Iterable[FieldAt]) -> Pattern:
-        """Return the pattern without the bits of these fields."""
+        """Return the pattern in which the bits of these fields may be anything. Fields beyond its end are ignored."""
         size = len(self.mask) * 8
         mask = int.from_bytes(self.mask, "big")
         for each in fields:
@@ -51,7 +51,8 @@ def values(fields: Sequence[FieldAt], packet: bytes) -> dict[str, int]:
 def shown(name: str, value: int, width: int) -> str:
     """Return the value of a field as text: addresses in their usual form, and numbers in decimal and hexadecimal.
 
-    A field of 48 bits is a MAC address; one of 32 or 128 bits is an IP address if its name sounds like one.
+    A field of 48 bits is a MAC address. One of 32 or 128 bits is an IP address if the last part of its name contains
+    "addr", "src", "dst" or "ip".
     """
     last = name.rpartition(".")[2].lower()
     if width == 48:
@@ -62,7 +63,8 @@ def shown(name: str, value: int, width: int) -> str:
 
 
 def differences(wanted: Pattern, packet: bytes, fields: Sequence[FieldAt]) -> list[str]:
-    """Return how a packet differs from a pattern, a text for each header field, for the length and for the rest.
+    """Return how a packet differs from a pattern: a text for each header field that differs, one for the length, and
+    one for the bytes after the headers.
 
     `fields` are those of the expected packet. Empty if the packet matches.
     """
