@@ -25,10 +25,13 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def check_unfinished(ctx: Context, nodes: Iterable[d.Declaration]) -> Walk[None]:
-    """Raise P4Error for the first mistake in declarations that nothing may use.
+    """Raise P4Error for the first mistake in `nodes`, the declarations of a program without a valid `main`.
 
-    Annotations are checked, the types in signatures that are not generic, and the statements of generic functions and
-    controls, of whose types nothing is known.
+    These are checked: annotations; the types in signatures that are not generic; methods of externs that are declared
+    twice or return an `int` without a width; a control as the type of a constructor's parameter; the types in packages;
+    the fields of header unions; and the statements of generic functions, and of controls without constructor parameters
+    and local declarations. Of the type parameters of a generic part, nothing is known. A `main` that is not an instance
+    of a package is a mistake.
     """
     inner = aside(ctx)
     for node in nodes:

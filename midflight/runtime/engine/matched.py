@@ -20,7 +20,9 @@ _ADDRESS = ("addr", "src", "dst", "ip")
 def matching(table: ir.Table, entries: Sequence[Entry], values: Sequence[int | None]) -> str | None:
     """Return the keys of the entry that wins for values of the table's keys, as text.
 
-    None if no entry matches, if a value is not known, or if there are too many entries to search.
+    `values` are in the order of the table's keys, with None for one that is not known. The entry with the highest
+    priority wins, then the one with the longest prefix. None if no entry matches, if a value is not known, or if there
+    are more than 4096 entries.
     """
     if len(entries) > _MOST or None in values:
         return None
@@ -45,7 +47,8 @@ def matching(table: ir.Table, entries: Sequence[Entry], values: Sequence[int | N
 def shown(name: str, value: int, width: int) -> str:
     """Return a value of `width` bits as text: addresses in their usual form, numbers in decimal and hexadecimal.
 
-    A value of 48 bits is a MAC address; one of 32 or 128 bits is an IP address if `name` sounds like one.
+    A value of 48 bits is a MAC address. One of 32 or 128 bits is an IP address if the last part of `name` contains
+    "addr", "src", "dst" or "ip".
     """
     last = name.rpartition(".")[2].lower()
     if width == 48 and value >= 0:

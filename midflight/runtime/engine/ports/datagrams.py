@@ -36,7 +36,7 @@ class DatagramPort:
 
     Each datagram is one Ethernet frame of at most 16,320 bytes; larger ones are dropped as "oversize". With a peer,
     only its datagrams are received. Without one, frames go to where the latest datagram came from, and nowhere before
-    the first one. DeviceError if the address cannot be bound.
+    the first one. DeviceError if the address cannot be bound, or the peer is not reachable from it.
     """
 
     def __init__(self, spec: UdpPort) -> None:
