@@ -15,7 +15,8 @@ def read_foreign(path: Path) -> Imported:
     """Return the network in a file of another tool: p4-utils' p4app.json, the topology.json of p4lang's tutorials, or
     a Mininet script, which is run without Mininet.
 
-    MidflightError if the file cannot be read or has another form.
+    MidflightError if the file cannot be read, has another form, or names a file that is not there, and if a script
+    raises an exception.
     """
     from midflight.cli.userfile import load_module
     from midflight.errors import MidflightError

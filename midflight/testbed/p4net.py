@@ -29,8 +29,9 @@ class P4Net:
     through which entries and registers are read and written; it is the primary. direct: whether hosts in namespaces
     send to each other's MAC addresses, as in one subnet, and not to that of their switch.
 
-    MidflightError if a switch has no program or a file has a mistake, P4Error for an invalid program, DeviceError if a
-    device does not start or refuses a program; everything that was opened is closed again.
+    MidflightError if a switch has no program, there is no switch of a name, or a file has a mistake; P4Error for an
+    invalid program, and UnsupportedError for one that its device cannot run; DeviceError if a device does not start or
+    refuses a program. After an error, everything that was opened is closed again.
     """
 
     def __init__(

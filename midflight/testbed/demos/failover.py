@@ -50,10 +50,11 @@ program = Program(Steering(services=1, rules=1, pools=2, buckets=256, instances=
 class Failure:
     """What a failure cost.
 
-    `kind` is one of `FAILURES`. `sent` requests were sent from then until the repair, and `lost` of them not answered.
-    `away_ms` is how long after the failure the last of these was sent, 0 if none was lost: the time to steer away.
-    `decided_ms` is how long after it the path selector had set other weights, or None where no weights had to change;
-    `lost_after` counts the requests that were sent after that, or at any time for None, and lost.
+    `kind` is one of `FAILURES`. `sent` requests were sent between the failure and the repair, and `lost` of them were
+    not answered. `away_ms` is the time from the failure until the last lost request was sent, 0 if none was lost: the
+    time to steer away. `decided_ms` is the time from the failure until the path selector had set other weights; None
+    for "selector" and "controller", about which it decides nothing. `lost_after` counts the lost requests that were
+    sent after that decision, or after the failure if there is none.
     """
 
     kind: str
@@ -90,9 +91,10 @@ def run(
 ) -> Failover:
     """Run the network, let each of these kinds of failures happen and be repaired, and return what they cost.
 
-    `device` is the kind of the switches, and `detect` the detection time in seconds. `progress` is called with what
-    happens. Needs root. MidflightError for an unknown kind; DeviceError if a process does not start, or does not notice
-    a failure or a repair within a minute.
+    Failures happen one after the other. `device` is the kind of the switches, and `detect` the detection time in
+    seconds. `progress` is called with what happens. MidflightError for an unknown kind; DeviceError without root, if a
+    process does not start, or if it does not notice a failure or a repair within a minute. The network is removed in
+    any case.
     """
     if unknown := [each for each in kinds if each not in FAILURES]:
         raise MidflightError(f"there is no failure {unknown[0]!r}", hint=f"use {', '.join(FAILURES)}")

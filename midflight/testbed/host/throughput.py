@@ -24,10 +24,10 @@ _PATIENCE = 10.0  # seconds until a connection is there
 
 
 def measure(one: Host, other: Host, *, seconds: float = 3.0) -> float:
-    """Send TCP from a host to another for some seconds, and return the throughput in bits a second.
+    """Send TCP from host `one` to `other` for some seconds, and return the throughput in bits a second.
 
-    MidflightError if no connection comes about, and for simulated hosts, which run no commands; DeviceError if a
-    process does not start.
+    Port 5201 of `other` must be free. MidflightError if no connection comes about within 10 s, and for simulated hosts,
+    which run no commands; DeviceError if a process does not start or does not end.
     """
     me = [sys.executable, "-m", __name__]
     address, limit = str(other.address), 2 * _PATIENCE + seconds

@@ -20,8 +20,9 @@ __all__ = ["Addresses", "Imported", "beside", "read_json", "usual_quality"]
 class Imported:
     """A network from the file of another tool.
 
-    `programs` and `entries` are files by switch. With `direct`, hosts send to each other's MAC addresses, as in one
-    subnet, and not to the switch's. `notes` name what the file has and the import does not take.
+    `programs` and `entries` are files by switch; a switch without a program is not in them. With `direct`, hosts send
+    to each other's MAC addresses, as in one subnet, and not to the switch's. `notes` are messages about what the file
+    has and the import does not take.
     """
 
     topology: Topology
@@ -39,38 +40,47 @@ class Addresses:
     macs: dict[str, int] = field(default_factory=dict)
 
     def set(self, host: str, ip: str = "", mac: str = "") -> None:
-        """Set the addresses of a host that are given; of "10.0.1.1/24", the address counts.
+        """Set the addresses of a host; an empty text leaves one as it is. A prefix length, as in "10.0.1.1/24", is
+        ignored.
 
-        MidflightError for text that is not an address.
+        MidflightError for a text that is not an address.
         """
         try:
             if ip:
                 self.ipv4[host] = IPv4Address(ip.partition("/")[0])
             if mac:
-                self.macs[host] = int.from_bytes(bytes.fromhex(mac.replace(":", "")), "big")
+                octets = bytes.fromhex(mac.replace(":", ""))
+                if len(octets) != 6:
+                    raise ValueError(f"{mac!r} is not a MAC address")
+                self.macs[host] = int.from_bytes(octets, "big")
         except ValueError as error:
             raise MidflightError(f"an address of {host}: {error}") from None
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """Return the object in a JSON file. MidflightError, with the place, if it cannot be read or is not an object."""
+    """Return the object in a JSON file.
+
+    MidflightError if it cannot be read, is not JSON (with the place), or is not an object.
+    """
     text = read_text(path)
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        line = text.splitlines()[error.lineno - 1] if text else ""
+        line = text.split("\n")[error.lineno - 1]
         raise MidflightError(error.msg, place=Place(str(path), error.lineno, error.colno, 1, line)) from None
     except RecursionError:
         raise MidflightError(f"{path}: it is nested too deeply") from None
+    except ValueError as error:  # an integer with too many digits
+        raise MidflightError(f"{path}: {error}") from None
     if not isinstance(found, Mapping):
         raise MidflightError(f"{path}: a JSON object is expected")
     return found
 
 
 def beside(name: str, path: Path) -> Path:
-    """Return the file that another file names: relative to its folder, or to one of the two folders above.
+    """Return the file `name` that the file `path` names: relative to the folder of `path`, or to one of the two above.
 
-    MidflightError if there is none; the tutorials name files relative to the folder of the exercise.
+    The tutorials name files relative to the folder of the exercise. MidflightError if none of the folders has it.
     """
     for folder in path.absolute().parents[:3]:
         if (folder / name).exists():
@@ -79,9 +89,10 @@ def beside(name: str, path: Path) -> Path:
 
 
 def usual_quality(delay: object = None, bandwidth: object = None, loss: object = None) -> LinkQuality:
-    """Return the quality of a link in Mininet's terms: a delay such as "5ms" or a number of ms, Mbit/s, percent.
+    """Return the quality of a link from Mininet's options.
 
-    None leaves the usual value. MidflightError for other values.
+    `delay` is a text such as "5ms", with the unit ns, us, ms or s, or a number of ms. `bandwidth` is in Mbit/s, `loss`
+    in percent, below 100. None means that of `LinkQuality()`. MidflightError for other values.
     """
     usual = LinkQuality()
     try:
@@ -90,7 +101,7 @@ def usual_quality(delay: object = None, bandwidth: object = None, loss: object =
             rate=usual.rate if bandwidth is None else round(float(str(bandwidth)) * 1_000_000),
             loss=usual.loss if loss is None else float(str(loss)) / 100,
         )
-    except ValueError:
+    except (ValueError, OverflowError):
         raise MidflightError(f"a link has an unknown delay, bandwidth or loss: {delay}, {bandwidth}, {loss}") from None
 
 

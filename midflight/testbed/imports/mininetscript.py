@@ -18,7 +18,11 @@ _MODULES = ("cli", "clean", "link", "log", "net", "node", "nodelib", "topo", "to
 
 
 class Topo:
-    """Records what a script's topology adds, by the methods of `mininet.topo.Topo` that scripts use."""
+    """Records what a script's topology adds.
+
+    Of the methods of `mininet.topo.Topo`, it has those that add hosts, switches and links. `build` gets the arguments
+    of the constructor.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.added_hosts: dict[str, Mapping[str, Any]] = {}
@@ -54,7 +58,10 @@ class _Nothing:
 
 @contextmanager
 def mininet_stubs() -> Iterator[None]:
-    """Let a script import Mininet while the context lasts; its classes only record a topology."""
+    """Let a script import Mininet while the context lasts, whether or not it is installed.
+
+    `Topo` records a topology. Every other name in Mininet's modules is a class that does nothing.
+    """
     before = {name: each for name, each in sys.modules.items() if name.partition(".")[0] == "mininet"}
     for name in before:
         del sys.modules[name]
@@ -83,9 +90,10 @@ def _anything(name: str) -> Any:
 def read_names(names: Mapping[str, Any], file: str) -> Imported:
     """Return the network of a script, whose global names are given, after it ran within `mininet_stubs`.
 
-    It is the only entry of `topos`, as for `mn --custom`, or the only class derived from `Topo`, which is created
-    without arguments. Options of nodes that concern programs and commands are left out. MidflightError if there is no
-    such topology, if there are several, or if it cannot be created.
+    It is the only entry of `topos`, as for `mn --custom`; without `topos`, the only class derived from `Topo`. It is
+    created without arguments. Of hosts, the options `ip` and `mac` count, and of links `port1`, `port2`, `delay`, `bw`
+    and `loss`; others are ignored. MidflightError if there is no such topology, if there are several, if it cannot be
+    created, or if its nodes, links or options are not valid.
     """
     topos = names.get("topos")
     makers: dict[str, Callable[[], Any]] = dict(topos) if isinstance(topos, Mapping) else {}

@@ -22,9 +22,10 @@ _QUIET = ("cli", "pcap_dump", "enable_log", "program", "switch", "compiler", "op
 def read_p4app(path: Path) -> Imported:
     """Return the network in a `p4app.json`.
 
-    Hosts get the addresses of the assignment strategy `l2`, `mixed` or `l3`, or those that the file gives. Ports are
-    numbered in the order of the links, from 1. MidflightError if the file cannot be read, is not of this form, or names
-    a file that is not there.
+    Hosts get the addresses that the file gives, or else those of the assignment strategy: `l2` (by default), `mixed` or
+    `l3`; with `manual`, the usual ones of a `Topology`. Ports are numbered in the order of the links, from 1. A switch
+    runs its own `p4_src`, or else that of the file, and is absent from `programs` without either. MidflightError if the
+    file cannot be read, is not of this form, or names a file that is not there.
     """
     document = read_json(path)
     topology = document.get("topology")

@@ -19,9 +19,10 @@ _PORT = re.compile(r"(.+)-p(\d+)")
 def read_topology(path: Path) -> Imported:
     """Return the network in a `topology.json` of p4lang's tutorials.
 
-    A switch runs its own `program` if the file names one, or else the program that its runtime file was written for, if
-    the P4 file is beside it. MidflightError if the file cannot be read, is not of this form, or names a file that does
-    not exist.
+    A switch runs the P4 file of the compiled program that the file names for it (`program`), or else that its runtime
+    file names (`bmv2_json`). The P4 file has the same name with `.p4`, in the folder of `path` or one of the two above;
+    without it, the switch is absent from `programs`. MidflightError if the file cannot be read, is not of this form, or
+    names a file of entries that does not exist.
     """
     document = read_json(path)
     hosts, switches = (_mapping(document, each, path) for each in ("hosts", "switches"))

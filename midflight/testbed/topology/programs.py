@@ -36,7 +36,8 @@ class SwitchFiles:
 def load_switch_files(path: Path, topology: Topology) -> SwitchFiles:
     """Return the programs and entries in the topology file at `path`, in the format of the module's docstring.
 
-    MidflightError, with the place in the file, if they are malformed or name a switch that `topology` does not have.
+    MidflightError if the file cannot be read; with the place in it, if these parts are malformed or name a switch that
+    `topology` does not have. Whether the files that it names exist is not checked.
     """
     file = YamlFile(read_text(path), str(path))
     parts = file.mapping(file.root, "a topology", "such as links: [h1 s1, h2 s1]")
