@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,7 +13,7 @@ from midflight.errors import MidflightError, Place
 from midflight.testbed.topology import LinkQuality, Topology
 from midflight.userfiles import read_text
 
-__all__ = ["Addresses", "Imported", "beside", "read_json", "usual_quality"]
+__all__ = ["Addresses", "Imported", "beside", "listed", "read_json", "usual_quality"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,14 @@ def read_json(path: Path) -> Mapping[str, Any]:
         raise MidflightError(f"{path}: {error}") from None
     if not isinstance(found, Mapping):
         raise MidflightError(f"{path}: a JSON object is expected")
+    return found
+
+
+def listed(document: Mapping[str, Any], key: str, path: Path) -> Sequence[Any]:
+    """Return the list with a key of `document`, else an empty one. MidflightError, with `path`, for another type."""
+    found = document.get(key, [])
+    if not isinstance(found, list):
+        raise MidflightError(f"{path}: {key} is not a list")
     return found
 
 

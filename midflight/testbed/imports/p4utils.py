@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight.errors import MidflightError
-from midflight.testbed.imports.imported import Addresses, Imported, beside, read_json, usual_quality
+from midflight.testbed.imports.imported import Addresses, Imported, beside, listed, read_json, usual_quality
 from midflight.testbed.topology.topology import Ends, Topology
 
 __all__ = ["read_p4app"]
@@ -35,8 +35,11 @@ def read_p4app(path: Path) -> Imported:
     strategy = topology.get("assignment_strategy", "l2")
     if strategy not in _STRATEGIES:
         raise MidflightError(f"{path}: unknown assignment_strategy {strategy!r}", hint=f"it is one of {_STRATEGIES}")
-    defaults = {**topology.get("default", {}), **{k[8:]: v for k, v in topology.items() if k.startswith("default_")}}
-    links = [_link(each, defaults, path) for each in topology.get("links", ())]
+    given = topology.get("default", {})
+    if not isinstance(given, Mapping):
+        raise MidflightError(f"{path}: default is not a mapping of options")
+    defaults = {**given, **{k[8:]: v for k, v in topology.items() if k.startswith("default_")}}
+    links = [_link(each, defaults, path) for each in listed(topology, "links", path)]
     made = Topology.of(links, hosts=list(hosts), switches=list(switches))
     addresses = Addresses()
     for number, name in enumerate(hosts, 1):
@@ -57,7 +60,7 @@ def read_p4app(path: Path) -> Imported:
 def _named(topology: Mapping[str, Any], key: str, path: Path) -> dict[str, Mapping[str, Any]]:
     found = topology.get(key, {})
     if isinstance(found, Sequence):
-        found = {name: {} for name in found}
+        found = {str(name): {} for name in found}
     if not isinstance(found, Mapping):
         raise MidflightError(f"{path}: {key} is not a mapping of names")
     return {str(name): options if isinstance(options, Mapping) else {} for name, options in found.items()}

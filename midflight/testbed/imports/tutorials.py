@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from midflight.errors import MidflightError
-from midflight.testbed.imports.imported import Addresses, Imported, beside, read_json, usual_quality
+from midflight.testbed.imports.imported import Addresses, Imported, beside, listed, read_json, usual_quality
 from midflight.testbed.topology.topology import Ends, Topology
 
 __all__ = ["read_topology"]
@@ -26,7 +26,7 @@ def read_topology(path: Path) -> Imported:
     """
     document = read_json(path)
     hosts, switches = (_mapping(document, each, path) for each in ("hosts", "switches"))
-    links = [_link(each, path) for each in document.get("links", ())]
+    links = [_link(each, path) for each in listed(document, "links", path)]
     made = Topology.of(links, hosts=list(hosts), switches=list(switches))
     addresses = Addresses()
     notes: dict[str, None] = {}
