@@ -30,8 +30,9 @@ class P4Net:
     send to each other's MAC addresses, as in one subnet, and not to that of their switch.
 
     MidflightError if a switch has no program, there is no switch of a name, or a file has a mistake; P4Error for an
-    invalid program, and UnsupportedError for one that its device cannot run; DeviceError if a device does not start or
-    refuses a program. After an error, everything that was opened is closed again.
+    invalid program, or one that its device does not support; DeviceError if a device does not start or refuses a
+    program; UnsupportedError for an entry of a kind that a device does not implement. After an error, everything that
+    was opened is closed again.
     """
 
     def __init__(

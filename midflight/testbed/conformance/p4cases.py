@@ -123,7 +123,7 @@ def check_p4(
     out, and the report counts them in `left`. `clock` returns seconds.
 
     P4Error for a program that is not valid. For traces, DeviceError if the device or that of `reference` does not
-    start, and UnsupportedError if the latter cannot run the program. Exceptions of a function propagate.
+    start, and P4Error if the latter does not support the program. Exceptions of a function propagate.
     """
     program = cases.checked.program
     traces = count if reference is not None and reference != kind else 0
