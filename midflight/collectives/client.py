@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from midflight.runtime.endpoint.udp import Driven, drive
 
 __all__ = ["Client", "Elsewhere", "Job", "TimedOutError", "Watch"]
 
+_LOG = logging.getLogger("midflight")
 _TICK = 0.25  # seconds between looks at the other ranks
 
 
@@ -70,7 +72,8 @@ class Client:
 
     endpoints: by operation, the endpoint whose rounds reduce by it. sockets: what drives them. watch: knows of the
     other ranks. timeout: the seconds that a collective may take from its beginning. grace: the seconds that it may
-    still take once a rank has ended, whose contribution may be on its way.
+    still take once a rank has ended, whose contribution may be on its way. quiet: the seconds without any
+    progress after which the log `midflight` says what is missing, and again after two, four, ... times as long.
 
     A collective fails with TimedOutError after `timeout`, with MidflightError after `grace`, or with the error of its
     steps or of an endpoint. After an error no later collective can succeed, because the ranks no longer agree on what
@@ -86,9 +89,11 @@ class Client:
         *,
         timeout: float,
         grace: float = 2.0,
+        quiet: float = 5.0,
     ) -> None:
         self._endpoints, self._sockets, self._watch = endpoints, sockets, watch
-        self._timeout, self._grace = timeout, grace
+        self._timeout, self._grace, self._quiet = timeout, grace, quiet
+        self._reducing = ""  # the operation of the round that is being carried out, if any
         self._jobs: deque[Job] = deque()
         self._lock = threading.Lock()
         self._error: BaseException | None = None
@@ -161,7 +166,9 @@ class Client:
             return step.values
         endpoint = self._endpoints[step.operation]
         endpoint.submit(step.values)
+        self._reducing = step.operation
         self._wait(lambda: endpoint.idle, deadline)
+        self._reducing = ""
         result = endpoint.take()
         assert result is not None
         return result.integers.astype(np.int32)
@@ -172,6 +179,24 @@ class Client:
             deadline.check()
         if self._closing and not until():
             raise MidflightError("the group has been destroyed")
+
+    def _progress(self) -> tuple[str, int, int, int]:
+        """Return what differs whenever something has been completed."""
+        if not self._reducing:
+            return "", 0, 0, 0
+        endpoint = self._endpoints[self._reducing]
+        counters = endpoint.statistics
+        return self._reducing, endpoint.upcoming, counters.reliable.answered, counters.stuck
+
+    def _missing(self) -> str:
+        """Return what the collective waits for, in words."""
+        if not self._reducing:
+            return "it waits for an operation that is not the switch's"
+        endpoint = self._endpoints[self._reducing]
+        text = f"results of packets of its round of {self._reducing!r} are missing: {endpoint.open}"
+        if unheard := endpoint.unheard:
+            text += f", and contributions of ranks {', '.join(map(str, unheard))}, which were asked for them"
+        return text
 
     def _alarm(self) -> None:
         """Make the thread look again at what it waits for."""
@@ -194,12 +219,14 @@ class Client:
 
 
 class _Deadline:
-    """Ends a collective that takes too long, and says whose fault it is."""
+    """Ends a collective that takes too long, and says whose fault it is; logs what is missing long before that."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._name = client, name
         self._end = time.monotonic() + client._timeout
         self._gone_since: float | None = None
+        self._progress = client._progress()
+        self._progressed, self._quiet = time.monotonic(), client._quiet
 
     def check(self) -> None:
         """Raise MidflightError if a rank has ended some time ago, TimedOutError if the collective takes too long."""
@@ -213,3 +240,14 @@ class _Deadline:
         if now >= self._end:
             reason = client._watch.late(number) or "all ranks have begun it; the switch or the network does not answer"
             raise TimedOutError(f"{what} did not complete within {client._timeout:g} s: {reason}")
+        if (progress := client._progress()) != self._progress:
+            self._progress, self._progressed, self._quiet = progress, now, client._quiet
+        elif now >= self._progressed + self._quiet:
+            text = f"{what} has made no progress for {now - self._progressed:.0f} s: {client._missing()}"
+            self._quiet *= 2
+            # In a thread, because whoever knows how far the other ranks are may not answer.
+            threading.Thread(target=_warn, args=(text, client._watch, number), name="warning", daemon=True).start()
+
+
+def _warn(text: str, watch: Watch, number: int) -> None:
+    _LOG.warning("%s; %s", text, watch.late(number) or "all ranks have begun it")

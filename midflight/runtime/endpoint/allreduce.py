@@ -143,10 +143,8 @@ class AllReduce:
                 f"packets with {lanes} lanes have {self._form.size + headers} bytes, but the MTU is {mtu}",
                 hint=f"give the Aggregate at most {most} lanes" if most > 0 else "not even one lane fits",
             )
-        self._worker = worker
-        self._workers = workers
-        self._lanes = lanes
-        self._slots = slots
+        self._worker, self._workers = worker, workers
+        self._lanes, self._slots = lanes, slots
         self._server = server
         self._peers = {number: each for number, each in enumerate(peers) if number != worker}
         self._known_peers = frozenset(self._peers.values())
@@ -165,13 +163,11 @@ class AllReduce:
         self._sum_askers: dict[int, dict[Address, None]] = {}  # peers that asked for a sum not yet known
         self._summing_here = False  # the latest sum was added up here, so the next one is, too, without waiting
         self._position = first
-        self._settled = 0
-        self._delivered = delivered
+        self._settled, self._delivered = 0, delivered
         self._closing = False
         self._scale = Scale(operation, workers, 8 * self._form.number_size)
-        self._terms = (
-            workers if headroom and operation in ("sum", "count", "mean") else 1
-        )  # contributions that a lane must have room for
+        # Contributions that a lane must have room for.
+        self._terms = workers if headroom and operation in ("sum", "count", "mean") else 1
         self._bitwise = operation in ("and", "or", "xor")
         self.closed = False
         """True, after `close`, once every worker has every sum, or this one has and no other answers: it may stop."""
@@ -228,6 +224,11 @@ class AllReduce:
     def open(self) -> int:
         """The number of chunks whose request has been sent and whose sum has not arrived."""
         return self._reliable.open
+
+    @property
+    def unheard(self) -> list[int]:
+        """The workers that were asked for contributions to chunks without a sum and have not answered, in order."""
+        return self._shares.unheard
 
     def knows(self, index: int) -> bool:
         """Return whether the result of the chunk with this index has arrived, or its request was settled otherwise."""
@@ -400,8 +401,8 @@ class AllReduce:
         """Return a message with this worker's contribution to a chunk."""
         part = self._memory.of(index)
         assert part is not None
-        values = part.given[index - part.first]
-        return self._form.message(SHARE, index, worker=self._worker, job=self._job, values=values)
+        row = index - part.first
+        return self._form.message(SHARE, index, worker=self._worker, job=self._job, values=part.given[row])
 
     def _skip(self, begun: int) -> None:
         """Skip the rounds before chunk `begun` that this worker's predecessor had finished.
@@ -457,8 +458,7 @@ class AllReduce:
         if state.vector is None:
             self._round, self.closed = None, True
             return
-        size = state.vector.size
-        floats = state.vector.dtype.kind == "f"
+        size, floats = state.vector.size, state.vector.dtype.kind == "f"
         if state.bits is None and size and floats:
             highest = self._scale.highest(state.part.sums.reshape(-1))
             state.bits = scale_bits(2.0**highest, self._terms, self._form.most)

@@ -60,6 +60,11 @@ class Shares:
     def __contains__(self, index: int) -> bool:
         return index in self._totals
 
+    @property
+    def unheard(self) -> list[int]:
+        """The numbers of the workers whose contribution to any of these chunks is missing, in ascending order."""
+        return sorted({worker for _, worker in self._questions})
+
     def drop(self, index: int) -> None:
         """Stop collecting for the chunk with this index, because its sum has arrived. Idempotent."""
         if self._totals.pop(index, None) is not None:
