@@ -116,6 +116,11 @@ class Client:
                 return
         job.finished(error)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it carries out collectives and answers other ranks: False after an error and after `close`."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """End the thread; collectives that have not completed fail. Idempotent. Do not call it from `Job.finished`."""
         with self._lock:

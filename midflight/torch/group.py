@@ -78,9 +78,10 @@ class MidflightGroup(dist.ProcessGroup):
         return self._ranks
 
     def shutdown(self) -> None:
-        """Leave the group; rank 0 stops the switch when all have left it, or after 5 s. Idempotent.
+        """Leave the group when all ranks do, or after 5 s; rank 0 then stops the switch. Idempotent.
 
-        Collectives through the switch that have not completed, and later ones, fail. In a forked process, which has no
+        Collectives through the switch that have not completed by then, and later ones, fail. A rank whose collectives
+        have failed leaves at once, unless it is rank 0. In a forked process, which has no
         connection of its own, it does not touch the switch.
         """
         atexit.unregister(self.shutdown)

@@ -61,16 +61,18 @@ class Ranks:
         return self._link.statistics
 
     def leave(self) -> None:
-        """End the connection; rank 0 stops the switch when all others have left it, or after 5 s."""
-        self.client.close()
+        """End the connection when all ranks leave it, or after 5 s; rank 0 then stops the switch.
+
+        Until then the others get this rank's contributions, which they may need once more. A rank whose collectives
+        have failed does not wait, unless it is rank 0.
+        """
         with suppress(Exception):  # the store may have ended before: then nobody is left to be considered
-            if self._rank:
-                self._store.set(f"left/{self._rank}", "")
-            else:
-                end = time.monotonic() + _LEAVING
-                others = [f"left/{each}" for each in range(1, self._size)]
-                while not self._store.check(others) and time.monotonic() < end:
-                    time.sleep(0.01)
+            self._store.set(f"left/{self._rank}", "")
+            end = time.monotonic() + _LEAVING
+            others = [f"left/{each}" for each in range(self._size) if each != self._rank]
+            while (self._rank == 0 or self.client.alive) and not self._store.check(others) and time.monotonic() < end:
+                time.sleep(0.01)
+        self.client.close()
         self._opened.close()
 
 
