@@ -2,7 +2,7 @@
 
     dist.init_process_group("midflight")
 
-PyTorch itself imports this module when it is imported (its entry point `torch.backends`), unless the environment has
+PyTorch itself imports this module when it is imported (by its entry point `torch.backends`), unless the environment has
 TORCH_DEVICE_BACKEND_AUTOLOAD=0. So scripts need not import it. Needs PyTorch 2.6 or later: `pip install
 'midflight[torch]'`. See docs/torch.md.
 """
@@ -16,11 +16,7 @@ import torch.distributed
 
 from midflight.torch.hook import allreduce_hook
 
-__all__ = ["allreduce_hook", "autoload"]
-
-
-def autoload() -> None:
-    """Do nothing: PyTorch calls this when it is imported, and importing this module has registered the backend."""
+__all__ = ["allreduce_hook"]
 
 
 def _group(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
