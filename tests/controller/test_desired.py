@@ -110,7 +110,7 @@ def test_what_is_printed_can_be_loaded(running: Running, tmp_path: Path) -> None
         (("store", "--set", "1=x", "--switch", "s1"), "the value of the key '1': 'x' is not a value"),
         (("store", "--set", "1=99999", "--switch", "s1"), "does not fit"),
         (("store", "--set", "3=1", "--set", "0x3=2", "--switch", "s1"), "the key '0x3' is named twice"),
-        (("store", "--set", "1=1@5", "--switch", "s1"), "only ternary and range keys"),
+        (("store", "--set", "1=1@5", "--switch", "s1"), "exactly 1 without ternary or range keys"),
         (("store", "--set", "1,2=1", "--switch", "s1"), "'1,2' is not a key of this map"),
         (("store", "--delete", "9", "--switch", "s1"), "the map has no entry '9'"),
         (("store", "other", "--switch", "s1"), "store has no map 'other'"),

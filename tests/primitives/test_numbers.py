@@ -51,7 +51,7 @@ def test_bits_of_a_number(value: int, ends: tuple[int, int]) -> None:
     low, high = sorted(ends)
     text = f"{value % 2**32:032b}"[31 - high : 32 - low]
     assert bits(int_[32](value), high, low) == bit[high - low + 1](int(text, 2))
-    with pytest.raises(KernelError, match="which has 31 to 0"):
+    with pytest.raises(KernelError, match="has bits 31 to 0"):
         bits(int_[32](value), 32, low)
 
 

@@ -64,5 +64,5 @@ def test_when_updates_stop_the_last_good_ones_hold_and_then_static_weights() -> 
 def test_mistakes() -> None:
     with pytest.raises(MidflightError, match="no instances"):
         choose_weights([], {}, 1.0, 0)
-    with pytest.raises(MidflightError, match="out of range"):
+    with pytest.raises(MidflightError, match="must be positive"):
         Described("x", 0.0, 0, 1.0)

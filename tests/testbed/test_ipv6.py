@@ -85,5 +85,5 @@ def test_ipv6_must_be_requested() -> None:
     found: Sequence[object] = [mixed.address(name) for name in mixed.hosts]
     assert found == [IPv4Address("10.0.0.1"), IPv6Address("2001:db8::2"), *map(IPv4Address, ("10.0.0.3", "10.0.0.4"))]
     assert "2001:db8::2" in mixed.svg()
-    with pytest.raises(MidflightError, match="there is no host named s1"):
+    with pytest.raises(MidflightError, match="set for s1, but no host has this name"):
         Topology.of([("h1", "s1")]).with_ipv6(["s1"])

@@ -195,12 +195,12 @@ clocks: {s1: {offset: 2ms, drift: -40ppm}, s2: {drift: 30ppb}}
         ("queues: {depth: many}", "depth is a whole number, not 'many'"),
         ("queues: {rate: fast}", "'fast' is not a rate"),
         ("queues: {queues: 9}", "a port has 1 to 8 queues, not 9"),
-        ("queues: {s9: {depth: 3}}", "there is no switch named s9"),
+        ("queues: {s9: {depth: 3}}", "set for s9, but no switch has this name"),
         ("clocks: {s1: {offset: -1ms}}", "'-1ms' is not a valid offset of a clock"),
         ("clocks: {s1: {drift: 2}}", "'2' is not a valid drift of a clock"),
         ("clocks: {s1: {drift: 200000ppm}}", "a clock's drift is at most"),
         ("clocks: {s1: {skew: 2}}", "a clock has no 'skew'"),
-        ("clocks: {s9: {}}", "there is no switch named s9"),
+        ("clocks: {s9: {}}", "set for s9, but no switch has this name"),
     ],
 )
 def test_mistakes_in_a_file_have_a_place(text: str, words: str) -> None:
