@@ -130,8 +130,8 @@ def cps(
 
     Path selectors keep sessions over TCP with their peers, at the same addresses and port numbers as for updates. Each
     announces the updates that it hears, and those of other peers, with their signatures. When a session ends, or a peer
-    is silent for --detect seconds, the updates that came only from there are withdrawn, and their instances get nothing
-    until they are heard again.
+    is silent for the smaller --detect of the two, the updates that came only from there are withdrawn, and their
+    instances get nothing until they are heard again.
 
     With --authority, only signed records count, from instances whose descriptors are given. What contradicts the
     answers to --probe is refused.
