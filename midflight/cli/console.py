@@ -152,8 +152,9 @@ class Console(cmd.Cmd):
         click.echo(f"{words[0]} -> {words[1]}: {measure(one, other) / 1e6:,.1f} Mbit/s")
 
     def do_picture(self, arg: str) -> None:
-        """Write a picture of the topology as SVG to the file named `arg`. MidflightError if it is missing or cannot be
-        written.
+        """Write a picture of the topology as SVG to the file named `arg`, replacing one that is there.
+
+        MidflightError if `arg` is empty or the file cannot be written.
         """
         from pathlib import Path
 

@@ -153,7 +153,7 @@ def grade(folder: Path, name: str | None, seed: int, out: str, form: str, studen
 @click.argument("name")
 @click.option("--number", metavar="N", type=click.IntRange(1), default=1, show_default=True, help="Which hint.")
 def hint(name: str, number: int) -> None:
-    """Print a hint of a lab, by default the first. Each hint says more than the one before.
+    """Print a hint of a lab, by default the first.
 
     Fails if the lab has fewer hints than N.
     """

@@ -47,7 +47,7 @@ class Lab:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """The texts of the hints, in order: each says more than the one before."""
+        """The texts of the hints, in order, without their headings."""
         parts = re.split(r"^## .*\n", read_text(self.folder / "hints.md"), flags=re.MULTILINE)
         return tuple(each.strip() for each in parts[1:])
 

@@ -94,10 +94,11 @@ def find(name: str) -> type[Primitive]:
 def instance(name: str, settings: Mapping[str, str]) -> Primitive:
     """Create a library primitive from parameters given as text, as on the command line.
 
-    `name` is the class, ignoring case; the application's name is the class in lower case. `settings` maps parameters to
-    texts: ints in any base of Python or as "max" (`Primitive.largest`), strings unquoted, other types as Python
-    literals. Raises MidflightError for an unknown primitive, a missing or unknown parameter, and a value that is
-    malformed or outside the limits.
+    `name` is the class, ignoring case; the application's name is the class in lower case. `settings` maps parameters
+    to texts: ints in any base of Python or as "max" (`Primitive.largest`), parameters of type `str` and those with a
+    `Literal` of their own unquoted, others, such as `operation` of `Aggregate`, as Python literals. Raises
+    MidflightError for an unknown primitive, a missing or unknown parameter, and a value that is malformed or outside
+    the limits.
     """
     kind = find(name)
     known = {each.name: each for each in parameters_of(kind)}
@@ -234,11 +235,14 @@ def _value(owner: str, parameter: ParameterEntry, text: str) -> Any:
             return int(text, 0)
         except ValueError:
             raise MidflightError(f"{owner}: {parameter.name} must be a whole number, not {text!r}") from None
-    if parameter.type == "str" or parameter.type.startswith("Literal"):
+    if parameter.type == "str":
         return text
+    if parameter.type.startswith("Literal["):
+        allowed = ast.literal_eval(parameter.type.removeprefix("Literal"))
+        return next((each for each in allowed if str(each) == text), text)
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise MidflightError(
             f"{owner}: {parameter.name} must be written as in Python, not {text!r}",
             hint="for example 1, True or (1, 2)",

@@ -154,7 +154,7 @@ class Net:
 
     @property
     def placements(self) -> Mapping[str, Placement]:
-        """By switch name, the applications that the switch has room for, and the reasons against the others."""
+        """By switch, the applications that it has room for, and reasons against others but those planned elsewhere."""
         return self.controller.placements
 
     @property

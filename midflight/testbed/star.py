@@ -27,7 +27,7 @@ class Star(Net):
             sums = group.allreduce(arrays)
 
     hosts: 1 to 500.
-    ipv6: whether the hosts have IPv6 addresses.
+    ipv6: whether the hosts have IPv6 addresses instead of IPv4 addresses.
     quality: the quality of all links, by default `LinkQuality()`. Alternatively, loss, duplicate and reorder are
         probabilities, 0 to 1, that change this default.
     queues: those between ingress and egress of the switch.

@@ -115,6 +115,11 @@ def test_a_number_with_too_many_digits_to_print_is_refused() -> None:
         ('kind = "a"\n[containers]\n7 = 80', 3, "containers.7 is unknown; containers has 8, 16, 32"),
         ('kind = "a"\nmatch_kinds = ["exact", "fuzzy"]', 2, "match_kinds has the unknown match kind fuzzy"),
         ('kind = "a"\nstages = { value = 3, source = "x" }', 2, "stages has the source 'x', which is not in"),
+        (
+            'kind = "a"\nstages = { value = 3, source = ["x"] }',
+            2,
+            r"stages has the source \['x'\], which must be a name",
+        ),
         ('kind = "a"\nstages = { number = 3 }', 2, "stages must be a value, or { value"),
         ('kind = "a"\nbase = "b"', 2, "base must be one of bmv2"),
         ('kind = "a"\nsources = 3', 2, "sources must be a table of texts"),

@@ -109,6 +109,9 @@ def test_state_before_the_first_element_is_outside() -> None:
         (lambda: made(LIBRARY["Chain"], "c", {"stages": [{"primitive": "Filter", "name": 5}]}), "argument: 'keep'"),
         (lambda: instance("aggregate", {"workers": 500}), "workers must be"),  # type: ignore[dict-item]
         (lambda: instance("chain", {"stages": "5"}), "'int' object is not iterable"),
+        (lambda: instance("aggregate", {"workers": "4", "operation": "{[1]:2}"}), "must be written as in Python"),
+        (lambda: Register(bit, 4), "must have a width, such as"),  # type: ignore[arg-type]
+        (lambda: Register(bit[8], 4, initial="x"), "must be an integer, not 'x'"),  # type: ignore[arg-type]
         (lambda: instance(5, {}), "the library has no primitive 5"),  # type: ignore[arg-type]
     ],
 )
@@ -123,3 +126,7 @@ def test_a_schema_without_applications_has_the_common_header_alone() -> None:
     assert layers(schema).applications == {}
     assert layers(schema).common().application == 0
     assert scapy_file(schema).endswith("Midflight = _layers.common\n")
+
+
+def test_a_number_among_few_is_set_by_its_text() -> None:
+    assert instance("balance", {"choices": "1"}).choices == 1  # type: ignore[attr-defined]

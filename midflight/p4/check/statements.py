@@ -62,7 +62,8 @@ def with_before(ctx: Context, nodes: Iterable[s.Statement]) -> Walk[list[ir.Stat
 def statement(ctx: Context, node: s.Statement) -> Step[ir.Statement | None]:
     """Check one statement and return it typed, or None if nothing remains to run, as for a declaration of a constant.
 
-    Declarations are added to the scope. Raises P4Error for a statement that is invalid or not allowed in this body.
+    Declarations are added to the scope, and statements that expressions need, which run before this one, to
+    `ctx.before`. Raises P4Error for a statement that is invalid or not allowed in this body.
     """
     match node:
         case s.Empty():

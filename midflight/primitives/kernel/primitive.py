@@ -200,7 +200,7 @@ class Primitive(_Parameters):
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The compiled kernel, computed once. KernelError for a mistake in `ingress`, KernelErrors for several."""
+        """The compiled kernel, computed once. KernelError if `ingress` is missing or wrong, KernelErrors for more."""
         if type(self).ingress is Primitive.ingress:
             raise self.missing_kernel()
         return analyse(type(self).ingress, self, self.layout, self._state())

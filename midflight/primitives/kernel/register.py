@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 
 from midflight.errors import KernelError
 from midflight.primitives.kernel.types import Kind, Number, coerce
@@ -30,6 +31,12 @@ class Register:
             raise KernelError(f"a register has at most 2**31 - 1 elements, not {size}")
         if lanes is not None and lanes > LANES:
             raise KernelError(f"a register has at most {LANES} lanes, not {lanes}")
+        if not isinstance(kind, Kind):
+            raise KernelError("a register's type must have a width, such as bit[32]")
+        try:
+            initial = index(initial)
+        except TypeError:
+            raise KernelError(f"a register's initial value must be an integer, not {initial!r}") from None
         self.kind = kind.fixed({})
         if not self.kind.holds(initial):
             raise KernelError(f"the register's initial value {initial} does not fit {kind}")

@@ -177,7 +177,8 @@ class Deployment:
 
         The switches keep their program and routes, so they still forward. Those that do not answer, returned by name,
         also keep their admissions. Calling it again does nothing and returns an empty list. MidflightError if the store
-        cannot be written; the deployment has then not ended, but the switches are withdrawn.
+        cannot be written; the deployment has then not ended, switches may keep their admissions, and failed switches
+        are no longer noticed.
         """
         absent: list[str] = []
         if self._demand is not None:

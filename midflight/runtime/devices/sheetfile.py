@@ -182,6 +182,8 @@ class _Sheet:
         if not {"value"} <= value.keys() <= {"value", "source"}:
             self._fail(key, "must be a value, or { value = ..., source = ... }")
         source = value.get("source", "")
+        if not isinstance(source, str):
+            self._fail(key, f"has the source {source!r}, which must be a name")
         if source and source != ASSUMED and source not in self._known:
             self._fail(
                 key, f"has the source {source!r}, which is not in [sources]", f'add it there, or use "{ASSUMED}"'

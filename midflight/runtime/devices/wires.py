@@ -58,7 +58,8 @@ class Wires:
         """Return the frames that the switch has sent, as (port, frame), for each port in the order of arrival.
 
         Waits up to `timeout` seconds for the first; empty if none arrives. DeviceError if an interface has gone down or
-        no longer exists; frames that were received in the same call are lost.
+        was removed since the last call; frames that were received in the same call are lost. Later calls receive
+        nothing from it while it is down.
         """
         ready, _, _ = select.select(list(self._ports), [], [], max(0.0, timeout))
         found = []
@@ -77,7 +78,7 @@ class Wires:
         """Receive and discard frames until none arrives for `quiet` seconds, or for at most 100 times `quiet` (at least
         1 s).
 
-        DeviceError if an interface has gone down or no longer exists.
+        DeviceError as in `receive`.
         """
         deadline = time.monotonic() + 100 * max(quiet, 0.01)
         while self.receive(quiet) and time.monotonic() < deadline:

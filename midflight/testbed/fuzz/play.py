@@ -176,8 +176,9 @@ class Host:
 class Bmv2:
     """Compares the embedded switch with BMv2, from the program's source and from the JSON that p4c makes of it.
 
-    A context manager. One simple_switch_grpc, which entering the context starts, runs all cases; if it dies, the next
-    case starts another. DeviceError, on entering, if p4c or BMv2 is missing.
+    A context manager. One simple_switch_grpc, which entering the context starts, runs the cases; after a case in which
+    it dies or reports an error, the next case starts another. DeviceError, on entering, if BMv2 is missing or does not
+    start, and from `judge` if p4c is missing.
     """
 
     def __init__(self) -> None:

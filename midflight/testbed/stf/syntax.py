@@ -72,8 +72,9 @@ class NoPacket:
 class Add:
     """The line `add TABLE [PRIORITY] FIELD:VALUE... ACTION(PARAMETER:VALUE, ...) [= NAME]`: add a table entry.
 
-    The largest priority wins. `matches` and `arguments` are pairs of name and value, as texts. `name` is empty if the
-    line does not name the entry.
+    The largest priority wins; it is None if the line has none. `matches` and `arguments` are pairs of name and value,
+    as texts; a value may end with the length of a prefix, as in `10.0.0.0/8`. `name` is empty if the line does not
+    name the entry.
     """
 
     table: str

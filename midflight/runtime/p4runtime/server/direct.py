@@ -132,8 +132,9 @@ def write_meter(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Change:
 def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterator[p4r.DirectCounterEntry]:
     """Yield the direct counters that a read selects: of one entry, of all entries of a table, or of all tables.
 
-    `message` without a table id selects all tables, and without a match a table. Refusal for an unknown table or entry,
-    or a table without a direct counter.
+    `message` without a table id selects all tables, and without a match and a priority all entries of its table.
+    Refusal for an unknown table or entry, a malformed match or priority, and a table that has no direct counter or that
+    p4c removed.
     """
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_counters]
@@ -152,8 +153,9 @@ def read_counters(pipeline: Pipeline, message: p4r.DirectCounterEntry) -> Iterat
 def read_meters(pipeline: Pipeline, message: p4r.DirectMeterEntry) -> Iterator[p4r.DirectMeterEntry]:
     """Yield the direct meters that a read selects: of one entry, of all entries of a table, or of all tables.
 
-    `message` without a table id selects all tables, and without a match a table. Refusal for an unknown table or entry,
-    or a table without a direct meter.
+    `message` without a table id selects all tables, and without a match and a priority all entries of its table.
+    Refusal for an unknown table or entry, a malformed match or priority, and a table that has no direct meter or that
+    p4c removed.
     """
     if not message.table_entry.table_id:
         tables = [pipeline.table(each.direct_table_id) for each in pipeline.schema.direct_meters]

@@ -14,10 +14,10 @@ def carry_over(old: Pipeline, new: Pipeline) -> None:
     """Copy the state that controllers write to a new pipeline.
 
     That is entries, default actions, members and groups, value sets, registers, counters, replication and digests.
-    Objects are matched by name, as the new P4Info may have other ids. Registers of another size or type and
-    counters of another size keep their initial contents, as do meters and direct counters. Refusal with INVALID_ARGUMENT if the state of a
-    table, an action profile or a value set does not fit the new pipeline, which is then of no use; the old one is
-    unchanged.
+    Objects are matched by name, as the new P4Info may have other ids. Registers of another size or type and counters
+    of another size keep their initial contents, as do meters and direct counters. Refusal with INVALID_ARGUMENT if
+    the state of a table, an action profile or a value set does not fit the new pipeline, which is then of no use; the
+    old one is unchanged.
     """
     for name, strings in new.strings.items():
         if name in old.strings and old.strings[name].width == strings.width:

@@ -130,8 +130,9 @@ def loads(network: Network, application: Application, solution: Solution) -> Loa
 def value(network: Network, application: Application, solution: Solution, objective: str) -> float:
     """Return the value of an objective for a solution; less is better.
 
-    The units are those of `OBJECTIVES`: bits a second, nanoseconds, watts, or for "spare" the share of the busiest link
-    or device that is in use, 0 to 1 if no limit is exceeded.
+    The units are those of `OBJECTIVES`: bits a second, nanoseconds, watts, or for "spare" the share of what is free
+    that the busiest link or device uses, 0 to 1 if no limit is exceeded. Links without a free rate and devices
+    without a known one do not count there. `objective` must be one of `OBJECTIVES`.
     """
     found = loads(network, application, solution)
     if objective == "latency":

@@ -35,7 +35,7 @@ class Hop:
 def hops(fields: Mapping[str, Any]) -> tuple[Hop, ...]:
     """Return the hops in the fields of a `Telemetry` packet, in the order of the path.
 
-    Switches beyond the room in the packet are missing. WireError if the fields are not those of `Telemetry`.
+    Switches beyond the room in the packet are missing. WireError if a field that a hop needs is missing or malformed.
     """
     try:
         room = len(fields["switch"])
