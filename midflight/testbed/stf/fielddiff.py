@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from midflight.runtime.engine.matched import shown
 from midflight.testbed.stf.fields import FieldAt
 
-__all__ = ["Pattern", "differences", "shown", "values"]
+__all__ = ["Pattern", "differences", "values"]
 
-_ADDRESS = ("addr", "src", "dst", "ip")
 _SHOWN = 64  # bytes of a packet that a message shows
 
 
@@ -46,20 +45,6 @@ def values(fields: Sequence[FieldAt], packet: bytes) -> dict[str, int]:
         for each in fields
         if each.start + each.width <= size
     }
-
-
-def shown(name: str, value: int, width: int) -> str:
-    """Return the value of a field as text: addresses in their usual form, and numbers in decimal and hexadecimal.
-
-    A field of 48 bits is a MAC address. One of 32 or 128 bits is an IP address if the last part of its name contains
-    "addr", "src", "dst" or "ip".
-    """
-    last = name.rpartition(".")[2].lower()
-    if width == 48:
-        return value.to_bytes(6, "big").hex(":")
-    if width in (32, 128) and any(each in last for each in _ADDRESS):
-        return str(ipaddress.IPv4Address(value) if width == 32 else ipaddress.IPv6Address(value))
-    return str(value) if value < 10 else f"{value} ({value:#x})"
 
 
 def differences(wanted: Pattern, packet: bytes, fields: Sequence[FieldAt]) -> list[str]:
