@@ -11,7 +11,7 @@ import pytest
 
 from midflight.cli.userfile import load_program
 from midflight.errors import MidflightError
-from midflight.runtime.controller.demand import DemandWatch, Shift
+from midflight.runtime.controller.demand import Shift, demand_watch
 from midflight.runtime.controller.deployment import Deployment
 from midflight.runtime.controller.network import parse_network
 from midflight.runtime.controller.observe.metrics import Reading, SwitchReading
@@ -147,7 +147,7 @@ def test_demand_that_has_shifted_for_long_enough_moves_steps(lab: Lab) -> None:
 
     with lab.deployed() as (deployment, events):
         assert deployment.following is not None
-        with DemandWatch(deployment.following, read, deployment.emit, 0.5):
+        with demand_watch(deployment.following, read, deployment.emit, 0.5):
             shifted = events.wait("demand-shifted")
             moved = events.wait("replanned")
         assert shifted.details["rates"] == pytest.approx({"lefts": 10e6, "rights": 900e6}, rel=0.2)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 from midflight.errors import MidflightError
 from midflight.runtime.controller.following import Following
 from midflight.runtime.controller.observe.events import Event, OnEvent
 from midflight.runtime.controller.observe.metrics import Reading
+from midflight.runtime.controller.periodic import Periodic
 from midflight.runtime.placement.planner.model import Application
 
-__all__ = ["DemandWatch", "Shift"]
+__all__ = ["Shift", "demand_watch"]
 
 _SAMPLES = 10  # in the time that a shift has to last
 _FACTOR = 2.0
@@ -73,49 +72,32 @@ class Shift:
         return found
 
 
-class DemandWatch:
-    """Plans a deployment again, in a thread, when its demand has shifted for `seconds` (`Shift`). A context manager.
+def demand_watch(following: Following, read: Callable[[], Reading], emit: OnEvent, seconds: float) -> Periodic:
+    """Start a thread that plans a deployment again when its demand has shifted for `seconds` (`Shift`).
 
     `read` returns the counters of all switches, and is called ten times in `seconds`. Emits the event `demand-shifted`
     with the rates, and what `Following` emits when steps move. If planning fails, it emits `not-replanned`, the last
-    plan holds, and the demand has to be off for `seconds` again. It starts at once.
+    plan holds, and the demand has to be off for `seconds` again. Do not close it with the controller's lock held.
     """
+    application = following.application
+    shift = Shift(application, seconds)
 
-    def __init__(self, following: Following, read: Callable[[], Reading], emit: OnEvent, seconds: float) -> None:
-        self._following, self._read, self._emit, self._seconds = following, read, emit, seconds
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watching demand", daemon=True)
-        self._thread.start()
+    def check() -> None:
+        nonlocal application, shift
+        if following.application is not application:  # planned again with other rates
+            application = following.application
+            shift = Shift(application, seconds)
+        rates = shift.sample(_octets(read()), time.monotonic())
+        if rates:
+            shown = ", ".join(f"{name} {rate / 1e6:.3g} Mbit/s" for name, rate in rates.items())
+            emit(Event("demand-shifted", shown, details={"rates": rates}))
+            try:
+                following.rate(rates)
+            except MidflightError as error:
+                emit(Event("not-replanned", error.message))
+                shift = Shift(application, seconds)
 
-    def close(self) -> None:
-        """Stop, and wait until the thread has ended. Idempotent. Do not hold the controller's lock."""
-        self._end.set()
-        self._thread.join()
-
-    def __enter__(self) -> DemandWatch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _watch(self) -> None:
-        application = self._following.application
-        shift = Shift(application, self._seconds)
-        while not self._end.wait(self._seconds / _SAMPLES):
-            if self._following.application is not application:  # planned again with other rates
-                application = self._following.application
-                shift = Shift(application, self._seconds)
-            rates = shift.sample(_octets(self._read()), time.monotonic())
-            if rates:
-                shown = ", ".join(f"{name} {rate / 1e6:.3g} Mbit/s" for name, rate in rates.items())
-                self._emit(Event("demand-shifted", shown, details={"rates": rates}))
-                try:
-                    self._following.rate(rates)
-                except MidflightError as error:
-                    self._emit(Event("not-replanned", error.message))
-                    shift = Shift(application, self._seconds)
+    return Periodic(check, seconds / _SAMPLES, "watching demand")
 
 
 def _octets(reading: Reading) -> dict[tuple[str, str], int]:

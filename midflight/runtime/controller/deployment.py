@@ -15,15 +15,16 @@ from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Program
 from midflight.primitives.kernel.packet import Verdict
 from midflight.runtime.controller.controller import Controller
-from midflight.runtime.controller.demand import DemandWatch
+from midflight.runtime.controller.demand import demand_watch
 from midflight.runtime.controller.deployed import DeployedSwitch
-from midflight.runtime.controller.expiry import Expiry
+from midflight.runtime.controller.expiry import expiry
 from midflight.runtime.controller.following import Following
 from midflight.runtime.controller.monitor import Monitor, restored
 from midflight.runtime.controller.network import Network
 from midflight.runtime.controller.observe.alerts import AlertLog
 from midflight.runtime.controller.observe.events import Event, OnEvent
 from midflight.runtime.controller.observe.metrics import Metrics, Reading, SwitchReading
+from midflight.runtime.controller.periodic import Periodic
 from midflight.runtime.controller.planning import PlanSource
 from midflight.runtime.controller.saved import SavedState
 from midflight.runtime.controller.sources import Loader, ProgramSource, succeeding
@@ -48,13 +49,14 @@ class Deployment:
             with Deployment(network, store, load, source) as deployment:
                 deployment.controller.admit("pressure")
 
-    `loader` runs a Python file and returns its program. If the store holds no desired state, the program of `source` is
-    deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes only
-    the differences. `source` is then only compared with the deployed program, and may be None. With `plan`, each switch
-    runs the steps that a plan gives it, which are admitted at once for all hosts; when a switch fails or returns, the
-    plan is made again, as it is when the demand has shifted for `shift` seconds (see `DemandWatch`). With `shift` None,
-    shifts are not noticed. A deployment that is resumed follows its own plan; `plan` must then be None or the same.
-    Each of `sinks` is called with each event. `metrics` counts requests, events and alerts; None is a new object.
+    `loader` runs a Python file and returns its program. If the store holds no desired state, the program of `source`
+    is deployed. If it does, the deployment resumes it: the controller reads back what each switch holds and writes
+    only the differences. `source` is then only compared with the deployed program, and may be None. With `plan`, each
+    switch runs the steps that a plan gives it, which are admitted at once for all hosts; when a switch fails or
+    returns, the plan is made again, as it is when the demand has shifted for `shift` seconds (see `demand_watch`).
+    With `shift` None, shifts are not noticed. A deployment that is resumed follows its own plan; `plan` must then be
+    None or the same. Each of `sinks` is called with each event. `metrics` counts requests, events and alerts; None is
+    a new object.
 
     Leaving the context leaves the switches and the store unchanged, for the next controller. `withdraw_all` ends the
     deployment. MidflightError if the program or the plan is wrong, differs from the deployed one, or does not fit the
@@ -108,10 +110,10 @@ class Deployment:
             self.metrics.read = self._read
             again = (lambda: None) if self.following is None else self.following.again
             self.monitor = stack.enter_context(Monitor(self.controller, self.emit, again))
-            self.expiry = stack.enter_context(Expiry(self.controller, self.emit))
-            self._demand: DemandWatch | None = None
+            self.expiry = stack.enter_context(expiry(self.controller, self.emit))
+            self._demand: Periodic | None = None
             if self.following is not None and shift is not None:
-                self._demand = stack.enter_context(DemandWatch(self.following, self._read, self.emit, shift))
+                self._demand = stack.enter_context(demand_watch(self.following, self._read, self.emit, shift))
             self.alerts = stack.enter_context(AlertLog(self.controller.alerts, self.metrics.alerted))
             self._close = Closer(self, stack.pop_all().close)  # it keeps this object alive until closed
 
