@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from midflight.cli.userfile import load_program
 from midflight.errors import MidflightError
 from midflight.runtime.controller.demand import Shift, demand_watch
 from midflight.runtime.controller.deployment import Deployment
-from midflight.runtime.controller.network import parse_network
 from midflight.runtime.controller.observe.metrics import Reading, SwitchReading
-from midflight.runtime.controller.planning import PlanSource
 from midflight.runtime.controller.service.commands import Commands
 from midflight.runtime.controller.service.server import CommandServer
-from midflight.runtime.controller.sources import ProgramSource
-from midflight.runtime.controller.store import Store
-from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.placement.planner.model import Application, Source, Step
 from tests.cli.run import midflight
-from tests.controller.lab import Events
+from tests.controller.planned import PlannedLab
 
 APP = """\
 from midflight.primitives import Program, Threshold
@@ -56,42 +50,18 @@ BEFORE, AFTER = {"left": "edge", "right": "core"}, {"left": "core", "right": "ed
 MBIT = 125_000  # bytes a second
 
 
-class Lab:
-    """Two switches in a row, on which one of two steps is nearer to the source."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.network = parse_network(NETWORK.replace("FOLDER", str(folder)))
-        (folder / "app.py").write_text(APP)
-        (folder / "app.yaml").write_text(PLAN)
-        self.devices = [HostDevice(address=f"unix:{folder / name}") for name in self.network.switches]
-
-    @contextmanager
-    def deployed(self, *, again: bool = False) -> Iterator[tuple[Deployment, Events]]:
-        events = Events()
-        source = None if again else ProgramSource.read(self.folder / "app.py")
-        plan = None if again else PlanSource.read(self.folder / "app.yaml")
-        with (
-            Store(self.folder) as store,
-            Deployment(self.network, store, load_program, source, plan=plan, sinks=[events]) as deployment,
-        ):
-            yield deployment, events
-
-
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path) -> Iterator[PlannedLab]:
     tmp_path.chmod(0o700)
-    made = Lab(tmp_path)
-    yield made
-    for each in made.devices:
-        each.close()
+    with closing(PlannedLab(tmp_path, NETWORK, APP, PLAN)) as made:
+        yield made
 
 
 def steps(deployment: Deployment) -> dict[str, str]:
     return {step: name for name, each in deployment.controller.switches.items() for step in each.running.placed}
 
 
-def test_a_plan_for_other_rates_moves_steps_with_their_state(lab: Lab) -> None:
+def test_a_plan_for_other_rates_moves_steps_with_their_state(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, _):
         following, controller = deployment.following, deployment.controller
         assert following is not None
@@ -120,7 +90,7 @@ def test_a_plan_for_other_rates_moves_steps_with_their_state(lab: Lab) -> None:
         assert steps(deployment) == BEFORE
 
 
-def test_the_command_plans_for_other_rates(lab: Lab) -> None:
+def test_the_command_plans_for_other_rates(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, _):
         commands = Commands(deployment)
         with CommandServer(lab.folder / "control", commands.calls, commands.streams):
@@ -130,7 +100,7 @@ def test_the_command_plans_for_other_rates(lab: Lab) -> None:
             assert "no source ups" in midflight("replan", "--state", lab.folder, "--rate", "ups=1Mbit").output
 
 
-def test_demand_that_has_shifted_for_long_enough_moves_steps(lab: Lab) -> None:
+def test_demand_that_has_shifted_for_long_enough_moves_steps(lab: PlannedLab) -> None:
     began = time.monotonic()
 
     def read() -> Reading:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from midflight.cli.userfile import load_program
 from midflight.errors import DeviceError, MidflightError
 from midflight.primitives import Map, bit
 from midflight.runtime.controller.deployment import Deployment
-from midflight.runtime.controller.network import parse_network
-from midflight.runtime.controller.planning import PlanSource
 from midflight.runtime.controller.service.commands import Commands
-from midflight.runtime.controller.sources import ProgramSource
-from midflight.runtime.controller.store import Store
-from midflight.runtime.devices.host import HostDevice
 from midflight.runtime.p4runtime.client.link import RequestError
 from midflight.runtime.p4runtime.client.maps import MapWriter
 from midflight.runtime.p4runtime.client.session import Session
 from midflight.runtime.p4runtime.status import Code
-from tests.controller.lab import Events
+from tests.controller.planned import PlannedLab
 
 APP = """\
 from midflight.primitives import Filter, Header, Map, Primitive, Program, Register, Threshold, bit
@@ -78,38 +72,10 @@ links: [h1 edge, edge one, edge two, one core, two core, core rack, rack h2]
 """
 
 
-class Lab:
-    """Five switches, two of them side by side."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.network = parse_network(NETWORK.replace("FOLDER", str(folder)))
-        (folder / "app.py").write_text(APP)
-        (folder / "app.yaml").write_text(PLAN)
-        self.devices = {name: self.start(name) for name in self.network.switches}
-
-    def start(self, switch: str) -> HostDevice:
-        return HostDevice(address=f"unix:{self.folder / switch}")
-
-    @contextmanager
-    def deployed(self, *, again: bool = False) -> Iterator[tuple[Deployment, Events]]:
-        events, source, plan = Events(), None, None
-        if not again:
-            plan = PlanSource.read(self.folder / "app.yaml")
-            source = ProgramSource.read(self.folder / "app.py")
-        with (
-            Store(self.folder) as store,
-            Deployment(self.network, store, load_program, source, plan=plan, sinks=[events]) as deployment,
-        ):
-            yield deployment, events
-
-
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path)
-    yield made
-    for each in made.devices.values():
-        each.close()
+def lab(tmp_path: Path) -> Iterator[PlannedLab]:
+    with closing(PlannedLab(tmp_path, NETWORK, APP, PLAN)) as made:
+        yield made
 
 
 def runs(deployment: Deployment) -> dict[str, tuple[str, ...]]:
@@ -124,7 +90,7 @@ def steps(deployment: Deployment) -> dict[str, str]:
 FIRST = {"hot": "edge", "count": "one", "pressure": "rack"}
 
 
-def test_each_switch_runs_its_steps_and_they_are_admitted(lab: Lab) -> None:
+def test_each_switch_runs_its_steps_and_they_are_admitted(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         assert steps(deployment) == FIRST
         assert dict([*deployment.controller.fleet.desired.admissions]) == FIRST
@@ -133,7 +99,7 @@ def test_each_switch_runs_its_steps_and_they_are_admitted(lab: Lab) -> None:
         assert admitted == {"edge": [1], "one": [2], "two": [], "core": [], "rack": [3]}
 
 
-def test_a_step_moves_with_its_state_when_its_switch_is_left_out(lab: Lab) -> None:
+def test_a_step_moves_with_its_state_when_its_switch_is_left_out(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         controller, following = deployment.controller, deployment.following
         assert following is not None
@@ -155,7 +121,7 @@ def test_a_step_moves_with_its_state_when_its_switch_is_left_out(lab: Lab) -> No
         assert controller.state("count").seen.read()[3] == 2**40
 
 
-def test_a_step_moves_when_its_switch_fails_and_back_when_it_returns(lab: Lab) -> None:
+def test_a_step_moves_when_its_switch_fails_and_back_when_it_returns(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         controller = deployment.controller
         epoch = controller.fleet.epoch
@@ -180,7 +146,7 @@ def test_a_step_moves_when_its_switch_fails_and_back_when_it_returns(lab: Lab) -
             assert controller.state("count", "one").seen.read()[1] == 5
 
 
-def test_steps_are_left_to_hosts_without_a_switch_for_them_and_admitted_again_later(lab: Lab) -> None:
+def test_steps_are_left_to_hosts_without_a_switch_for_them_and_admitted_again_later(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         for name in ("one", "two"):
             lab.devices[name].close()
@@ -199,7 +165,7 @@ def test_steps_are_left_to_hosts_without_a_switch_for_them_and_admitted_again_la
         assert 2 in controller.steering["two"].admitted
 
 
-def test_the_registers_of_a_step_that_is_left_to_hosts_stay_readable_and_its_map_returns(lab: Lab) -> None:
+def test_the_registers_of_a_step_that_is_left_to_hosts_stay_readable_and_its_map_returns(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, _):
         following, controller = deployment.following, deployment.controller
         assert following is not None
@@ -227,7 +193,7 @@ def fill(deployment: Deployment, switch: str) -> None:
         others[key] = 1
 
 
-def test_a_step_moves_when_its_switch_fills_up(lab: Lab) -> None:
+def test_a_step_moves_when_its_switch_fills_up(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         controller, following = deployment.controller, deployment.following
         assert following is not None
@@ -244,7 +210,7 @@ def test_a_step_moves_when_its_switch_fills_up(lab: Lab) -> None:
         assert [str(each) for each in following.renew([])] == ["count from core to one, with its state"]
 
 
-def test_a_step_stays_on_a_full_switch_if_no_other_has_room(lab: Lab) -> None:
+def test_a_step_stays_on_a_full_switch_if_no_other_has_room(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, events):
         controller, following = deployment.controller, deployment.following
         assert following is not None
@@ -258,7 +224,9 @@ def test_a_step_stays_on_a_full_switch_if_no_other_has_room(lab: Lab) -> None:
         assert (steps(deployment), [each.value for each in numbers.entries]) == (FIRST, [3])
 
 
-def test_a_step_moves_if_its_switch_has_no_room_for_an_admission(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_moves_if_its_switch_has_no_room_for_an_admission(
+    lab: PlannedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RequestError("the table is full", Code.RESOURCE_EXHAUSTED)
 
@@ -274,7 +242,7 @@ def test_a_step_moves_if_its_switch_has_no_room_for_an_admission(lab: Lab, monke
         assert ("count", "one") not in controller.fleet.desired.admissions
 
 
-def test_a_resumed_deployment_follows_its_plan(lab: Lab) -> None:
+def test_a_resumed_deployment_follows_its_plan(lab: PlannedLab) -> None:
     with lab.deployed() as (deployment, _):
         assert deployment.following is not None
         deployment.following.renew(["one"])
@@ -288,7 +256,7 @@ def test_a_resumed_deployment_follows_its_plan(lab: Lab) -> None:
         pass
 
 
-def test_a_switch_that_refuses_its_program_keeps_the_plan(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_switch_that_refuses_its_program_keeps_the_plan(lab: PlannedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     with lab.deployed() as (deployment, _):
         controller, following = deployment.controller, deployment.following
         assert following is not None
@@ -307,7 +275,7 @@ def test_a_switch_that_refuses_its_program_keeps_the_plan(lab: Lab, monkeypatch:
 
 @pytest.mark.parametrize(("late", "state"), [("state", "without"), ("admit", "with")])
 def test_a_step_is_admitted_although_its_new_switch_stops_answering(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, late: str, state: str
+    lab: PlannedLab, monkeypatch: pytest.MonkeyPatch, late: str, state: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise DeviceError("no answer")
@@ -324,7 +292,7 @@ def test_a_step_is_admitted_although_its_new_switch_stops_answering(
             assert dict([*controller.fleet.desired.admissions]) == {**FIRST, "count": "core"}
 
 
-def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: PlannedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     load = Session.load
 
     def refuse(session: Session, *arguments: Any, **options: Any) -> None:
@@ -346,7 +314,7 @@ def test_nothing_is_loaded_if_one_switch_refuses_its_program(lab: Lab, monkeypat
         (PLAN.replace("at: h2", "at: h3"), "the network has no host h3"),
     ],
 )
-def test_wrong_plans_are_refused_before_a_switch_is_reached(lab: Lab, plan: str, message: str) -> None:
+def test_wrong_plans_are_refused_before_a_switch_is_reached(lab: PlannedLab, plan: str, message: str) -> None:
     (lab.folder / "app.yaml").write_text(plan)
     with pytest.raises(MidflightError, match=message), lab.deployed():
         pass

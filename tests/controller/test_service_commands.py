@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -30,6 +30,19 @@ from midflight.primitives import Program, Steering
 program = Program(Steering(services=2, rules=2, pools=3, buckets=32, instances=8))
 """
 CS_ID, SECOND = "10.9.0.1", 1_000_000_000
+
+
+@contextmanager
+def meanwhile(work: Callable[[Event], None]) -> Iterator[None]:
+    """Do work in a thread, which ends when the context is left: the event is set then."""
+    ended = Event()
+    thread = Thread(target=work, args=(ended,))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +150,7 @@ def test_a_path_selector_weighs_classes_too(running: Running) -> None:
     running.run("service", "classify", "classed", "urgent", "h3=1", "--dscp", "46")
     port = 20_000 + time.time_ns() // 1000 % 20_000
 
-    def report() -> None:
+    def report(ended: Event) -> None:
         with Sender([("127.0.0.1", port)]) as sender:
             number = 0
             while not ended.wait(0.05):
@@ -146,14 +159,8 @@ def test_a_path_selector_weighs_classes_too(running: Running) -> None:
                     raws = (raw("service_available", up),)
                     sender.send(Update(CS_ID, address, number, time.time_ns(), SECOND, raw=raws))
 
-    ended = Event()
-    reporting = Thread(target=report)
-    reporting.start()
-    try:
+    with meanwhile(report):
         done = running.run("cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "3", "--json")
-    finally:
-        ended.set()
-        reporting.join()
     assert done.exit_code == 0, done.output
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["classes"]["urgent"]["weights"] == {"10.0.0.2": 1.0, "10.0.0.3": 0.0}, last
@@ -164,7 +171,7 @@ def test_a_path_selector_listens_to_its_peers(running: Running) -> None:
     running.run("service", "add", "peered", CS_ID, "h2=1", "h3=1")
     port = 20_000 + time.time_ns() // 1000 % 20_000
 
-    def announce() -> None:
+    def announce(ended: Event) -> None:
         with Peering(9, peers=[("127.0.0.1", port)]) as peering:
             number = 0
             while not ended.wait(0.05):
@@ -173,14 +180,8 @@ def test_a_path_selector_listens_to_its_peers(running: Running) -> None:
                     update = Update(CS_ID, address, number, time.time_ns(), SECOND, raw=(raw("service_available", up),))
                     peering.tell([Announce(encode(update, with_raw=True), (9,))])
 
-    ended = Event()
-    announcing = Thread(target=announce)
-    announcing.start()
-    try:
+    with meanwhile(announce):
         done = running.run("cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "12", "--json")
-    finally:
-        ended.set()
-        announcing.join()
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["weights"] == {"10.0.0.2": 0.0, "10.0.0.3": 1.0}, done.output
     assert running.run("service", "remove", "peered").exit_code == 0
@@ -229,7 +230,7 @@ def test_a_path_selector_weighs_services_by_signed_records(running: Running, tmp
     running.run("service", "add", "kept", CS_ID, "h2=1", "h3=1")
     running.run("service", "weigh", "kept", "h2=1", "h3=1", "--switch", "s1")
 
-    def report() -> None:
+    def report(ended: Event) -> None:
         places = [("127.0.0.1", port)]
         with Sender(places, edge) as one, Sender(places, far) as other, Sender(places) as unsigned:
             number = 0
@@ -239,19 +240,13 @@ def test_a_path_selector_weighs_services_by_signed_records(running: Running, tmp
                     raws = (raw("service_available", up),)
                     sender.send(Update(CS_ID, address, number, time.time_ns(), SECOND, raw=raws))
 
-    ended = Event()
     port = 20_000 + now // 1000 % 20_000
-    reporting = Thread(target=report)
-    reporting.start()
-    try:
+    with meanwhile(report):
         done = running.run(
             "cps", "--listen", f"127.0.0.1:{port}", "--period", "0.2", "--count", "3", "--json", "--switch", "s1",
             "--authority", f"lab.example={authority.public.hex()}",
             *[word for each in files for word in ("--descriptor", str(each))],
         )  # fmt: skip
-    finally:
-        ended.set()
-        reporting.join()
     assert done.exit_code == 0, done.output
     last = json.loads(done.stdout.splitlines()[-1])
     assert last["weights"] == {"10.0.0.2": 1.0, "10.0.0.3": 0.0}, last
