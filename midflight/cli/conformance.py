@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import cluster_options, json_file_option, sheet_option, writable, writable_folder
+from midflight.cli.options import (
+    cluster_options,
+    json_file_option,
+    junit_option,
+    sheet_option,
+    writable,
+    writable_folder,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,13 +117,7 @@ Examples:
 @cluster_options()
 @click.option("--self-test", is_flag=True, help="Also play the cases on broken programs, all of which must be caught.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of case files and exit.")
-@click.option(
-    "--junit",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write JUnit XML.",
-)
+@junit_option
 @click.option(
     "--html",
     metavar="FILE",

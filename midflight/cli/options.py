@@ -24,6 +24,7 @@ __all__ = [
     "defines",
     "entries_option",
     "json_file_option",
+    "junit_option",
     "p4_options",
     "queue_options",
     "sheet_option",
@@ -130,6 +131,17 @@ def json_file_option(what: str) -> Callable[[Command], Command]:
         callback=writable,
         help=f"Write the {what} as JSON; - is standard output.",
     )
+
+
+def junit_option(command: Command) -> Command:
+    """Add the option `--junit FILE` to a command, as the parameter `junit`: a path, checked by `writable`, or None."""
+    return click.option(
+        "--junit",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=writable,
+        help="Write JUnit XML.",
+    )(command)
 
 
 def tls_options(command: Command) -> Command:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from midflight.cli.options import json_file_option, sheet_option, writable
+from midflight.cli.options import json_file_option, junit_option, sheet_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,13 +35,7 @@ UNSUPPORTED = 2
     "--device", metavar="KIND", default="host", show_default=True, help="host (the embedded switch), bmv2 or xdp."
 )
 @sheet_option
-@click.option(
-    "--junit",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=writable,
-    help="Write JUnit XML.",
-)
+@junit_option
 @json_file_option("results")
 def stf(path: Path, test: Path | None, device: str, sheet: str | None, junit: Path | None, json_to: str | None) -> int:
     """Play packet tests in p4c's STF format: entries and packets in, expected packets out.
