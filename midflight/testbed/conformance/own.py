@@ -26,7 +26,11 @@ _SHORTEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A subject of a user's file. `independent`: its answers come from a function of the user, not from the kernel."""
+    """A subject from a user's file.
+
+    `independent` is True if its answers come from a function in the file, and False if they come from the executed
+    kernel.
+    """
 
     subject: Subject
     independent: bool

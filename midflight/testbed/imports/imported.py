@@ -78,7 +78,10 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def listed(document: Mapping[str, Any], key: str, path: Path) -> Sequence[Any]:
-    """Return the list with a key of `document`, else an empty one. MidflightError, with `path`, for another type."""
+    """Return the list at a key of `document`, or an empty list without the key.
+
+    MidflightError, which names the file `path`, if the value is not a list.
+    """
     found = document.get(key, [])
     if not isinstance(found, list):
         raise MidflightError(f"{path}: {key} is not a list")

@@ -81,7 +81,7 @@ class PeerTls:
     authority: Path
 
     def context(self, side: int) -> ssl.SSLContext:
-        """Return the settings of one side, `ssl.PROTOCOL_TLS_SERVER` or `ssl.PROTOCOL_TLS_CLIENT`.
+        """Return the TLS settings of one side: `ssl.PROTOCOL_TLS_SERVER` or `ssl.PROTOCOL_TLS_CLIENT`.
 
         DeviceError if a file cannot be read, or is not a certificate or key.
         """
